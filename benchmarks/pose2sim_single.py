@@ -1,0 +1,122 @@
+"""The monocular pipeline on four real videos with reference poses: 2D distance, 3D errors, before and after smoothing.
+
+Needs the Pose2Sim demo data (a folder with calibration.toml, video_balancing_cam0*.mp4, keypoints_balancing_associated.npz
+and reference_refined.npz). Scores are those that the data's README defines: 12 limb joints, frames whose reference
+reprojects within 20 px.
+
+    python benchmarks/pose2sim_single.py FOLDER [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.evaluate import LIMB_JOINTS, Truth, errors, frames, jitter, table
+from pose3d_ros.people import People3D
+from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import BODY25B, H36M17
+
+GOOD_PX = 20.0
+BODY, LIMBS = BODY25B.indices(*LIMB_JOINTS), H36M17.indices(*LIMB_JOINTS)
+
+
+def load_camera(folder: Path, view: int) -> Camera:
+    """Intrinsics of the calibration with the refined extrinsics."""
+    entry = tomllib.loads((folder / "calibration.toml").read_text())[f"cam_{view + 1:02d}"]
+    reference = np.load(folder / "reference_refined.npz")
+    camera_from_world = np.eye(4)
+    camera_from_world[:3, :3] = cv2.Rodrigues(reference["rotation"][view])[0]
+    camera_from_world[:3, 3] = reference["translation"][view]
+    width, height = (int(value) for value in entry["size"])
+    return Camera(np.array(entry["matrix"]), (width, height), np.array(entry["distortions"]),
+                  camera_from_world=camera_from_world, frame_id=f"cam_{view + 1:02d}")
+
+
+def load_truth(folder: Path, camera: Camera) -> Truth:
+    """Limb joints in the camera's frame; frames with a badly reprojected joint are left out."""
+    reference = np.load(folder / "reference_refined.npz")
+    joints = reference["joints3d"][:, BODY].astype(float)
+    joints[(reference["reprojection_px"][:, BODY] >= GOOD_PX).any(1)] = np.nan
+    transform = camera.camera_from_world
+    return Truth((joints @ transform[:3, :3].T + transform[:3, 3])[:, None])
+
+
+def load_openpose(folder: Path, view: int, count: int) -> np.ndarray:
+    """(T, 12, 2) keypoints of the person, NaN below a score of 0.2."""
+    data = np.load(folder / "keypoints_balancing_associated.npz")
+    chosen = data["view"] == view
+    keypoints = np.full((count, len(BODY), 3), np.nan)
+    keypoints[data["frame"][chosen]] = data["poses"][chosen][:, BODY]
+    return np.where(keypoints[..., 2:] >= 0.2, keypoints[..., :2], np.nan)
+
+
+def subject(result: People3D, truth_px: np.ndarray) -> int | None:
+    """Row in ``people_2d`` of the person nearest to the reference, if within 150 px."""
+    people = result.people_2d
+    if people is None or not len(people):
+        return None
+    distance = np.nanmedian(np.linalg.norm(people.keypoints_px[:, LIMBS] - truth_px, axis=-1), axis=1)
+    return int(distance.argmin()) if distance.min() < 150 else None
+
+
+def evaluate_view(folder: Path, view: int, settings: PipelineSettings) -> dict[str, object]:
+    """One camera, with and without smoothing."""
+    camera = load_camera(folder, view)
+    truth = load_truth(folder, camera)
+    report: dict[str, object] = {"view": view + 1}
+    for name, smoothing in (("", settings.smoothing), ("_unsmoothed", 0.0)):
+        pipeline = MonocularPipeline(replace(settings, smoothing=smoothing))
+        results = [pipeline(image, camera, stamp_ns) for image, stamp_ns in
+                   frames(folder / f"video_balancing_cam{view + 1:02d}.mp4")]
+        pipeline.close()
+        if not name:
+            report.update(_two_d(folder, view, results, truth, camera))
+        scores = errors(results, truth)
+        report.update({key + name: scores[key] for key in
+                       ("pa_mpjpe_mm", "mpjpe_mm", "velocity_error_mm", "root_mm", "recall", "id_switches")})
+        report["jitter_mm" + name] = jitter(results)
+    return report
+
+
+def _two_d(
+    folder: Path, view: int, results: list[People3D], truth: Truth, camera: Camera
+) -> dict[str, object]:
+    openpose = load_openpose(folder, view, len(results))
+    distances, found = [], 0
+    for number, result in enumerate(results):
+        reference_px = camera.project(truth.joints_m[number, 0], "camera")
+        row = subject(result, reference_px if np.isfinite(reference_px).all() else openpose[number])
+        if row is not None and result.people_2d is not None:
+            found += 1
+            distances.append(np.linalg.norm(result.people_2d.keypoints_px[row, LIMBS] - openpose[number], axis=-1))
+    return {"found": found / len(results), "px_mean": float(np.nanmean(distances)),
+            "px_median": float(np.nanmedian(distances)), "frames": len(results)}
+
+
+def main() -> None:
+    """Print the table; write JSON if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--lifter", default=PipelineSettings().lifter)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    settings = PipelineSettings(lifter=arguments.lifter)
+    reports = [evaluate_view(arguments.folder, view, settings) for view in range(4)]
+    mean = {key: float(np.mean([report[key] for report in reports])) for key in reports[0] if key != "view"}
+    reports.append({"view": "mean", **mean})
+    print(table(reports))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(reports, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

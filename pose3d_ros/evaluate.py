@@ -1,0 +1,164 @@
+"""How well the monocular pipeline does on videos: ``pose3d evaluate monocular``."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.people import People3D
+from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import H36M17, SKELETONS
+from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
+
+LIMB_JOINTS = tuple(f"{side}_{name}" for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in "lr")
+ASSUMED_FOV_RAD = math.radians(60)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Reference poses of one camera: limb joints (T, P, 12, 3) in metres in its frame, NaN where not known."""
+
+    joints_m: np.ndarray
+
+    @classmethod
+    def load(cls, path: Path, camera: int) -> Truth:
+        """From an npz with ``joints_m`` (T, P, J, 3) in the world, ``camera_from_world`` (C, 4, 4) and, unless it is
+        h36m17, the name of the ``skeleton``."""
+        try:
+            with np.load(path) as data:
+                skeleton = SKELETONS[str(data["skeleton"])] if "skeleton" in data else H36M17
+                joints, transforms = data["joints_m"], data["camera_from_world"]
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(f"truth {path}: expected an npz with joints_m, camera_from_world and perhaps skeleton; "
+                             f"{error}") from None
+        if camera >= len(transforms):
+            raise ValueError(f"truth {path}: expected a camera for each video, got {len(transforms)}")
+        joints = joints[:, :, skeleton.indices(*LIMB_JOINTS)]
+        return cls(joints @ transforms[camera][:3, :3].T + transforms[camera][:3, 3])
+
+
+def frames(path: Path) -> Iterator[tuple[np.ndarray, int]]:
+    """Images and stamps in nanoseconds of a video; ``ValueError`` when it cannot be read."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        if not capture.isOpened() or rate <= 0:
+            raise ValueError(f"video {path}: expected a video that OpenCV can read")
+        number = 0
+        while True:
+            ok, image = capture.read()
+            if not ok:
+                return
+            number += 1
+            yield image, round(number / rate * 1e9)
+    finally:
+        capture.release()
+
+
+def evaluate_video(
+    path: Path, camera: Camera | None, truth: Truth | None, settings: PipelineSettings
+) -> dict[str, object]:
+    """Run a fresh pipeline over a video; without a camera a field of view of 60 degrees is assumed."""
+    pipeline = MonocularPipeline(settings)
+    results: list[People3D] = []
+    seconds: list[dict[str, float]] = []
+    try:
+        for image, stamp_ns in frames(path):
+            camera = camera or Camera.from_fov(image.shape[1], image.shape[0], ASSUMED_FOV_RAD)
+            results.append(pipeline(image, camera, stamp_ns))
+            seconds.append(dict(pipeline.seconds))
+    finally:
+        pipeline.close()
+    if not results:
+        raise ValueError(f"video {path}: no frame could be read")
+    seen = [person for result in results if result.people_2d is not None for person in result.people_2d.ids]
+    report: dict[str, object] = {
+        "video": path.name,
+        "frames": len(results),
+        "found": float(np.mean([result.people_2d is not None and len(result.people_2d) > 0 for result in results])),
+        "people_per_frame": len(seen) / len(results),
+        "ids": len(set(seen)),
+        "ms_per_frame": float(np.median([sum(s.values()) for s in seconds]) * 1e3),
+        "ms_per_stage": {stage: float(np.median([s.get(stage, 0.0) for s in seconds]) * 1e3) for stage in seconds[0]},
+        "jitter_mm": jitter(results),
+    }
+    if truth is not None:
+        report.update(errors(results, truth))
+    return report
+
+
+def errors(results: list[People3D], truth: Truth) -> dict[str, object]:
+    """Errors on the 12 limb joints in millimetres, relative to the middle of the hips; people matched per frame."""
+    limbs = H36M17.indices(*LIMB_JOINTS)
+    hips = [LIMB_JOINTS.index("l_hip"), LIMB_JOINTS.index("r_hip")]
+    relative, absolute, aligned, velocity, owner = [], [], [], [], []
+    before: dict[int, tuple[int, np.ndarray, np.ndarray]] = {}
+    expected = 0
+    for frame, (result, people) in enumerate(zip(results, truth.joints_m, strict=False)):
+        known = np.flatnonzero(np.isfinite(people).all((1, 2)))
+        expected += len(known)
+        predicted = result.joints_m[:, limbs].astype(float)
+        distance = np.linalg.norm(predicted.mean(1)[:, None] - people[known].mean(1), axis=-1)
+        for row, column in zip(*linear_sum_assignment(distance), strict=True):
+            person = int(known[column])
+            p, t = predicted[row], people[person]
+            absolute.append(np.linalg.norm(p[hips].mean(0) - t[hips].mean(0)))
+            p, t = p - p[hips].mean(0), t - t[hips].mean(0)
+            relative.append(mpjpe(p, t))
+            aligned.append(pa_mpjpe(p, t))
+            if person in before and before[person][0] == frame - 1:
+                velocity.append(mpjpe(p - before[person][1], t - before[person][2]))
+            before[person] = (frame, p, t)
+            owner.append((person, int(result.ids[row])))
+    switches = sum(len({i for q, i in owner if q == person}) - 1 for person in {q for q, _ in owner})
+    mm = {name: float(np.mean(values) * 1e3) if values else None for name, values in
+          (("pa_mpjpe_mm", aligned), ("mpjpe_mm", relative), ("velocity_error_mm", velocity), ("root_mm", absolute))}
+    return {**mm, "recall": len(aligned) / max(expected, 1), "id_switches": switches}
+
+
+def jitter(results: list[People3D]) -> float | None:
+    """Mean length of the second difference of the joints relative to the pelvis, in millimetres per frame squared."""
+    tracks: dict[int, list[tuple[int, np.ndarray]]] = {}
+    for frame, result in enumerate(results):
+        for person, joints in zip(result.ids, result.joints_m, strict=True):
+            tracks.setdefault(int(person), []).append((frame, joints - joints[:1]))
+    lengths = [np.linalg.norm(a[1] - 2 * b[1] + c[1], axis=-1).mean()
+               for track in tracks.values() for a, b, c in zip(track, track[1:], track[2:], strict=False)
+               if c[0] - a[0] == 2]
+    return float(np.mean(lengths) * 1e3) if lengths else None
+
+
+def evaluate_monocular(
+    videos: list[Path], calibrations: list[Path], truth: Path | None, json_file: Path | None, settings: PipelineSettings
+) -> str:
+    """Reports of several videos as a table; ``json_file`` gets all of it. One calibration YAML per video, or none."""
+    if calibrations and len(calibrations) != len(videos):
+        raise ValueError(f"expected one calibration for each of {len(videos)} videos, got {len(calibrations)}")
+    reports = []
+    for number, video in enumerate(videos):
+        camera = Camera.from_yaml(calibrations[number]) if calibrations else None
+        reports.append(evaluate_video(video, camera, Truth.load(truth, number) if truth else None, settings))
+    if json_file is not None:
+        json_file.write_text(json.dumps({"videos": reports}, indent=1) + "\n")
+    return table(reports)
+
+
+def table(reports: list[dict[str, object]]) -> str:
+    """The reports' numbers side by side, a column per video."""
+    rows = [key for key in reports[0] if not isinstance(reports[0][key], dict)]
+    def cell(value: object) -> str:
+        return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    lines = [[key, *(cell(report.get(key)) for report in reports)] for key in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(reports) + 1)]
+    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+                     for line in lines)

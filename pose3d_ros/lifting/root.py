@@ -1,0 +1,105 @@
+"""Where in space a lifted pose stands: the pelvis in the camera frame, from rays, a known stature, and perhaps depth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pose3d_ros.skeleton import H36M17
+
+KEYPOINT_SIGMA_M = 0.03  # a keypoint's error across the ray, at the person
+HUBER_SIGMAS = 2.0
+GAUSS_NEWTON_STEPS = 5
+MIN_JOINTS = 4
+
+# A depth image shows the skin; the joint lies this far behind it (m). Measured on an average adult body.
+_SKIN_M = np.full(len(H36M17), 0.05, np.float32)
+_SKIN_M[H36M17.indices("pelvis", "spine", "thorax", "l_hip", "r_hip", "head", "neck")] = 0.10
+DEPTH_SIGMA_M = 0.04
+
+
+def solve_root(
+    joints_m: np.ndarray, sigma_m: np.ndarray, rays: np.ndarray, confidence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pelvis positions (P, 3) in metres with covariance (P, 3, 3) that put root-relative poses onto their rays.
+
+    ``joints_m`` (P, 17, 3) in camera axes, ``sigma_m`` (P, 17), ``rays`` (P, 17, 2), ``confidence`` (P, 17) with 0 for
+    unseen. Weighted least squares on the reprojection (Gauss-Newton), reweighted with Huber's loss so that a wrong
+    keypoint does not move the person. NaN where fewer than four joints are seen or the person would stand behind the
+    camera.
+    """
+    weight = np.where(np.isfinite(rays).all(-1) & np.isfinite(joints_m).all(-1), confidence, 0).astype(float)
+    seen = weight > 0
+    bad = seen.sum(-1) < MIN_JOINTS
+    seen = seen | bad[:, None]  # keeps the medians below defined; the result is thrown away
+    joints, rays = np.nan_to_num(joints_m).astype(float), np.nan_to_num(rays).astype(float)
+    variance_m2 = KEYPOINT_SIGMA_M**2 + sigma_m.astype(float) ** 2
+    root = _initial_root(joints, rays, seen)
+    normal = np.zeros((len(joints), 3, 3))
+    for _ in range(GAUSS_NEWTON_STEPS):
+        point = joints + root[:, None]
+        depth = np.maximum(point[..., 2], 0.1)
+        residual = rays - point[..., :2] / depth[..., None]
+        jacobian = np.zeros((*weight.shape, 2, 3))
+        jacobian[..., 0, 0] = jacobian[..., 1, 1] = 1 / depth
+        jacobian[..., 2] = -point[..., :2] / depth[..., None] ** 2
+        precision = depth**2 / variance_m2  # of a ray
+        far = np.linalg.norm(residual, axis=-1) * np.sqrt(precision)
+        w = weight * precision * HUBER_SIGMAS / np.maximum(far, HUBER_SIGMAS)
+        normal = np.einsum("pj,pjka,pjkb->pab", w, jacobian, jacobian) + 1e-9 * np.eye(3)
+        root = root + np.linalg.solve(normal, np.einsum("pj,pjka,pjk->pa", w, jacobian, residual)[..., None])[..., 0]
+        root[:, 2] = np.maximum(root[:, 2], 0.1)
+    covariance = np.linalg.inv(normal)
+    bad |= root[:, 2] <= 0.2
+    root[bad], covariance[bad] = np.nan, np.nan
+    return root, covariance
+
+
+def _initial_root(joints: np.ndarray, rays: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """A place (P, 3) that up to half of the joints cannot spoil: medians of position and of size."""
+    plane = np.where(seen[..., None], joints[..., :2], np.nan)
+    rays = np.where(seen[..., None], rays, np.nan)
+    plane_middle, ray_middle = np.nanmedian(plane, 1), np.nanmedian(rays, 1)
+    spread_m = np.nanmedian(np.linalg.norm(plane - plane_middle[:, None], axis=-1), 1)
+    spread = np.nanmedian(np.linalg.norm(rays - ray_middle[:, None], axis=-1), 1)
+    depth = np.clip(spread_m / np.maximum(spread, 1e-4), 0.3, 50)
+    return np.concatenate([ray_middle * depth[:, None] - plane_middle, depth[:, None]], 1)
+
+
+def add_scale_uncertainty(root_m: np.ndarray, covariance: np.ndarray, relative_sigma: float) -> np.ndarray:
+    """Covariance (P, 3, 3) with that of the stature added: distance is proportional to it."""
+    return covariance + relative_sigma**2 * np.einsum("pa,pb->pab", root_m, root_m)
+
+
+def refine_with_depth(
+    root_m: np.ndarray,
+    covariance: np.ndarray,
+    joints_m: np.ndarray,
+    keypoints_px: np.ndarray,
+    confidence: np.ndarray,
+    depth_m: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Root (P, 3) and covariance (P, 3, 3) corrected by a depth image (H, W) in metres registered to the camera image.
+
+    Each seen joint says where the pelvis is: its depth there plus the flesh before it minus its own offset. Their median
+    enters as one measurement of z (Kalman update), which moves the person along the ray. 0, NaN and inf in the depth
+    image mean unknown (REP-118); people with fewer than three measured joints stay as they are.
+    """
+    root_m, covariance = root_m.copy(), covariance.copy()
+    height, width = depth_m.shape
+    for person in range(len(root_m)):
+        columns, lines = (np.nan_to_num(keypoints_px[person, :, i], nan=-1).round().astype(int) for i in range(2))
+        inside = (columns >= 0) & (columns < width) & (lines >= 0) & (lines < height) & (confidence[person] > 0)
+        measured = np.full(len(columns), np.nan)
+        measured[inside] = depth_m[lines[inside], columns[inside]]
+        measured[~np.isfinite(measured) | (measured <= 0)] = np.nan
+        roots_z = measured + _SKIN_M - joints_m[person, :, 2]
+        roots_z = roots_z[np.isfinite(roots_z)]
+        if len(roots_z) < 3 or not np.isfinite(root_m[person]).all():
+            continue
+        z = np.median(roots_z)
+        spread = 1.4826 * np.median(np.abs(roots_z - z))
+        variance = DEPTH_SIGMA_M**2 + spread**2 / len(roots_z)
+        gain = covariance[person, :, 2] / (covariance[person, 2, 2] + variance)
+        root_m[person] += gain * (z - root_m[person, 2])
+        covariance[person] -= np.outer(gain, covariance[person, 2])
+    return root_m, covariance

@@ -1,0 +1,107 @@
+"""Lifters that look at a window of keypoints: one ONNX model, one history per person."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pose3d_ros import inference
+from pose3d_ros.camera import Camera
+from pose3d_ros.lifting.normalise import normalise
+from pose3d_ros.people import People2D
+from pose3d_ros.settings import PipelineSettings
+
+FRAME_INTERVAL_NS = 33_333_333  # the lifters are trained on 30 Hz windows
+CANONICAL_HEIGHT_M = 1.70       # stature of the bodies that they are trained on
+
+
+@dataclass(frozen=True)
+class LiftedPoses:
+    """``joints_m`` (P, 17, 3) relative to the pelvis in the camera's axes; ``sigma_m`` (P, 17) per axis."""
+
+    joints_m: np.ndarray
+    sigma_m: np.ndarray
+
+
+@dataclass
+class _History:
+    """Viewing rays of one person, newest last."""
+
+    stamps_ns: deque[int]
+    rays: deque[np.ndarray]        # (17, 2)
+    confidence: deque[np.ndarray]  # (17,)
+
+
+def resample(
+    stamps_ns: np.ndarray, rays: np.ndarray, confidence: np.ndarray, frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The last ``frames`` at exactly 30 Hz, linearly interpolated, from (N,) rising stamps, (N, 17, 2), (N, 17).
+
+    Whatever the camera's rate and however many frames were missed, the lifter sees the rate it was trained on. Before the
+    first sight stands its copy. A joint unknown at one end of an interval is taken from the other.
+    """
+    wanted = stamps_ns[-1] - FRAME_INTERVAL_NS * np.arange(frames - 1, -1, -1)
+    later = np.clip(np.searchsorted(stamps_ns, wanted), 0, len(stamps_ns) - 1)
+    earlier = np.maximum(later - 1, 0)
+    span = np.maximum(stamps_ns[later] - stamps_ns[earlier], 1)
+    weight = np.clip((wanted - stamps_ns[earlier]) / span, 0, 1).astype(np.float32)
+    weight = np.where(later == earlier, np.float32(1), weight)[:, None]
+    known_later, known_earlier = np.isfinite(rays[later, :, 0]), np.isfinite(rays[earlier, :, 0])
+    weight = np.where(known_later & known_earlier, weight, known_later)[..., None]
+    blend = np.where(weight > 0, np.nan_to_num(rays[later]) * weight, 0) + np.nan_to_num(rays[earlier]) * (1 - weight)
+    low = np.minimum(confidence[later], confidence[earlier])
+    either = known_later | known_earlier
+    confidence = np.where(known_later & known_earlier & (weight[..., 0] < 1), low,
+                          np.where(known_later, confidence[later], confidence[earlier]))
+    return np.where(either[..., None], blend, np.nan), np.where(either, confidence, 0)
+
+
+class TemporalLifter:
+    """Lifts all people in one call of the network; causal, without delay.
+
+    The model's input is ``keypoints`` (P, T, 18, 3) as ``normalise`` makes it and its output ``joints`` (P, 17, 4):
+    metres relative to the pelvis at the canonical height, and the logarithm of sigma.
+    """
+
+    def __init__(self, model: Path, settings: PipelineSettings) -> None:
+        self._engine = inference.load(model, settings.engine, settings.threads)
+        self.window = int(self._engine.inputs["keypoints"][1])
+        self._histories: dict[int, _History] = {}
+
+    def __call__(self, people: People2D, camera: Camera, settings: PipelineSettings) -> LiftedPoses:
+        """Poses of ``people`` (H36M17, with ids), whose histories grow by this frame."""
+        if not len(people):
+            return LiftedPoses(np.zeros((0, 17, 3), np.float32), np.zeros((0, 17), np.float32))
+        rays = camera.rays(people.keypoints_px).astype(np.float32)
+        confidence = np.where(people.confidence >= settings.min_confidence, people.confidence, 0)
+        rays[confidence == 0] = np.nan
+        windows = []
+        for person, person_rays, person_confidence in zip(people.ids, rays, confidence, strict=True):
+            history = self._histories.setdefault(int(person), _History(deque(), deque(), deque()))
+            history.stamps_ns.append(people.stamp_ns)
+            history.rays.append(person_rays)
+            history.confidence.append(person_confidence)
+            # One sample older than the window stays, to interpolate from.
+            oldest = people.stamp_ns - FRAME_INTERVAL_NS * (self.window - 1)
+            while len(history.stamps_ns) > 2 and history.stamps_ns[1] <= oldest:
+                history.stamps_ns.popleft(), history.rays.popleft(), history.confidence.popleft()
+            windows.append(resample(np.array(history.stamps_ns), np.array(history.rays),
+                                    np.array(history.confidence), self.window))
+        features, rotation = normalise(np.stack([w[0] for w in windows]), np.stack([w[1] for w in windows]))
+        output = self._engine({"keypoints": features})["joints"]
+        scale = np.float32(settings.person_height_m / CANONICAL_HEIGHT_M)
+        joints = np.einsum("pji,pkj->pki", rotation, output[..., :3]) * scale
+        joints -= joints[:, :1]
+        return LiftedPoses(joints, np.exp(output[..., 3]) * scale)
+
+    def forget(self, keep: np.ndarray) -> None:
+        """Drop the histories of everybody whose id is not in ``keep``."""
+        kept = set(keep.tolist())
+        self._histories = {person: history for person, history in self._histories.items() if person in kept}
+
+    def close(self) -> None:
+        """Release the engine."""
+        self._engine.close()

@@ -1,0 +1,118 @@
+"""The data that flows through the package: people found in one image, and people in space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+import numpy as np
+
+from pose3d_ros.skeleton import Skeleton, convert
+
+NO_ID = -1
+
+
+class TrackState(IntEnum):
+    """Life of a tracked person."""
+
+    TENTATIVE = 0  # seen, but not yet for long enough to be believed
+    CONFIRMED = 1  # seen in this frame
+    OCCLUDED = 2   # not seen in this frame; joints are predicted
+
+
+def _checked(name: str, value: np.ndarray, shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    array = np.asarray(value, dtype)
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+    return array
+
+
+@dataclass(frozen=True)
+class People2D:
+    """P people in one image.
+
+    ``keypoints_px`` (P, J, 2) float32 pixels, the centre of the first pixel at (0, 0), NaN where unknown.
+    ``confidence`` (P, J) float32, the probability that the keypoint is right. ``ids`` (P,) int32 track ids, ``NO_ID``
+    before tracking. ``image_size`` (width, height). ``features``, if the detector was asked for them: per level a
+    float32 array (P, C, H, W) of each person's crop, and ``crop_from_image`` (P, 2, 3) maps pixels to the crop's [0, 1].
+    """
+
+    skeleton: Skeleton
+    keypoints_px: np.ndarray
+    confidence: np.ndarray
+    stamp_ns: int
+    image_size: tuple[int, int]
+    ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    features: tuple[np.ndarray, ...] = ()
+    crop_from_image: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        people, joints = len(self.keypoints_px), len(self.skeleton)
+        set_ = object.__setattr__
+        set_(self, "keypoints_px", _checked("keypoints_px", self.keypoints_px, (people, joints, 2), np.float32))
+        set_(self, "confidence", _checked("confidence", self.confidence, (people, joints), np.float32))
+        if people and not len(self.ids):
+            set_(self, "ids", np.full(people, NO_ID, np.int32))
+        set_(self, "ids", _checked("ids", self.ids, (people,), np.int32))
+
+    @classmethod
+    def empty(cls, skeleton: Skeleton, stamp_ns: int, image_size: tuple[int, int]) -> People2D:
+        """Nobody in view."""
+        return cls(skeleton, np.zeros((0, len(skeleton), 2)), np.zeros((0, len(skeleton))), stamp_ns, image_size)
+
+    def __len__(self) -> int:
+        return len(self.keypoints_px)
+
+    def __getitem__(self, rows: np.ndarray | slice | list[int]) -> People2D:
+        """The people chosen by a mask, indices or a slice."""
+        rows = np.asarray(rows, int) if isinstance(rows, list) else rows
+        return replace(
+            self, keypoints_px=self.keypoints_px[rows], confidence=self.confidence[rows], ids=self.ids[rows],
+            features=tuple(level[rows] for level in self.features),
+            crop_from_image=None if self.crop_from_image is None else self.crop_from_image[rows])
+
+    def to(self, skeleton: Skeleton) -> People2D:
+        """The same people with another skeleton's joints."""
+        keypoints, confidence = convert(self.keypoints_px, self.confidence, self.skeleton, skeleton)
+        return replace(self, skeleton=skeleton, keypoints_px=keypoints, confidence=confidence)
+
+    def boxes_px(self, threshold: float = 0.0) -> np.ndarray:
+        """(P, 4) tight boxes x0 y0 x1 y1 around keypoints with confidence above ``threshold``; NaN when there is none."""
+        known = (self.confidence > threshold) & np.isfinite(self.keypoints_px).all(-1)
+        low = np.where(known[..., None], self.keypoints_px, np.inf).min(1)
+        high = np.where(known[..., None], self.keypoints_px, -np.inf).max(1)
+        return np.where(known.any(1)[:, None], np.concatenate([low, high], 1), np.nan).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class People3D:
+    """P tracked people in space, at one acquisition time, in the frame of ``frame_id``.
+
+    ``joints_m`` (P, J, 3) float32 metres, NaN where unknown. ``confidence`` (P, J) in 0..1. ``sigma_m`` (P, J): one
+    standard deviation per axis, the root mean square over the three axes. ``velocity_mps`` (P, J, 3). ``ids`` (P,)
+    track ids, unique during a run. ``states`` (P,) of ``TrackState``. ``people_2d``: what was seen in the image, with
+    the same ids (predicted people are not in it).
+    """
+
+    skeleton: Skeleton
+    joints_m: np.ndarray
+    confidence: np.ndarray
+    sigma_m: np.ndarray
+    velocity_mps: np.ndarray
+    ids: np.ndarray
+    states: np.ndarray
+    stamp_ns: int
+    frame_id: str
+    people_2d: People2D | None = None
+
+    def __post_init__(self) -> None:
+        people, joints = len(self.joints_m), len(self.skeleton)
+        for name, shape, dtype in (
+            ("joints_m", (people, joints, 3), np.float32), ("confidence", (people, joints), np.float32),
+            ("sigma_m", (people, joints), np.float32), ("velocity_mps", (people, joints, 3), np.float32),
+            ("ids", (people,), np.int32), ("states", (people,), np.int8),
+        ):
+            object.__setattr__(self, name, _checked(name, getattr(self, name), shape, dtype))
+
+    def __len__(self) -> int:
+        return len(self.joints_m)

@@ -1,0 +1,134 @@
+"""Camera images in, tracked metric 3D people out. Usable without ROS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pose3d_ros import detection, lifting
+from pose3d_ros.camera import Camera
+from pose3d_ros.lifting.root import add_scale_uncertainty, refine_with_depth, solve_root
+from pose3d_ros.people import People2D, People3D
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import H36M17
+from pose3d_ros.tracking import IdentityTracker, PoseFilter
+from pose3d_ros.tracking.filter import Measurement
+
+
+class MonocularPipeline:
+    """Detector, identity, lifter, metric root and filter of one camera.
+
+    >>> pipeline = MonocularPipeline(lifter="videopose3d")
+    >>> people = pipeline(image_bgr, Camera.from_fov(1280, 720, 1.2), stamp_ns)
+
+    Raises ``SettingsError``, ``ModelError`` or ``EngineError`` on construction, each in one line that says what to do.
+    """
+
+    def __init__(self, settings: PipelineSettings | None = None, **overrides: Any) -> None:
+        self.settings = replace(settings or PipelineSettings(), **overrides)
+        self.seconds: dict[str, float] = {}
+        """Seconds that each stage of the last call took."""
+        self._detector = detection.create(self.settings)
+        self._lifter = lifting.create(self.settings) if self.settings.lift else None
+        self._identity = IdentityTracker()
+        self._filter = PoseFilter()
+        self._stamp_ns: int | None = None
+
+    def reconfigure(self, settings: PipelineSettings) -> None:
+        """Take over the live settings (those marked so in ``settings``) from the next image on."""
+        self.settings = settings
+
+    @property
+    def engine_name(self) -> str:
+        """Name of the engine that runs the detector."""
+        return self._detector.engine_name
+
+    def __call__(
+        self, image_bgr: np.ndarray, camera: Camera | None, stamp_ns: int, depth_m: np.ndarray | None = None
+    ) -> People3D:
+        """People in ``image_bgr`` (H, W, 3) uint8, in the camera's optical frame at ``stamp_ns``.
+
+        ``camera`` may be None only when ``settings.lift`` is false. ``depth_m`` (H, W) metres, registered to the image.
+        Stamps must rise; call ``reset`` when time jumps back. Raises ``ValueError`` for an image of the wrong form.
+        """
+        if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or not image_bgr.size:
+            raise ValueError(f"expected an image of shape (height, width, 3) and type uint8, "
+                             f"got {image_bgr.shape} {image_bgr.dtype}")
+        if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
+            raise ValueError(f"expected a stamp after {self._stamp_ns} ns, got {stamp_ns} ns; call reset() first")
+        self._stamp_ns = stamp_ns
+        self.seconds = {}
+        with self._timed("detect"):
+            found = self._detector(image_bgr, stamp_ns).to(H36M17)
+        with self._timed("track"):
+            people = self._identity(found)
+        if self._lifter is None:
+            return _nobody(people, stamp_ns, camera.frame_id if camera else "")
+        if camera is None:
+            raise ValueError("expected a camera, got None: 3D needs intrinsics")
+        camera = camera.at_resolution(image_bgr.shape[1], image_bgr.shape[0])
+        with self._timed("lift"):
+            measured = self._measure(people, camera, depth_m)
+        with self._timed("filter"):
+            return self._filtered(people, measured, camera)
+
+    def reset(self) -> None:
+        """Forget everybody: time jumped back, or the camera was changed. Ids go on counting."""
+        self._detector.reset()
+        self._identity.reset()
+        self._filter = PoseFilter()
+        self._stamp_ns = None
+        if self._lifter is not None:
+            self._lifter.forget(np.zeros(0, int))
+
+    def close(self) -> None:
+        """Release the engines."""
+        self._detector.close()
+        if self._lifter is not None:
+            self._lifter.close()
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - start
+
+    def _measure(self, people: People2D, camera: Camera, depth_m: np.ndarray | None) -> dict[int, Measurement]:
+        """Person id -> this frame's pose in space; people whose place cannot be told are left out."""
+        assert self._lifter is not None
+        settings = self.settings
+        poses = self._lifter(people, camera, settings)
+        confidence = np.where(people.confidence >= settings.min_confidence, people.confidence, 0)
+        root, covariance = solve_root(poses.joints_m, poses.sigma_m, camera.rays(people.keypoints_px), confidence)
+        total = add_scale_uncertainty(root, covariance, settings.person_height_sigma_m / settings.person_height_m)
+        if depth_m is not None:
+            root, total = refine_with_depth(root, total, poses.joints_m, people.keypoints_px, confidence, depth_m)
+        return {
+            int(people.ids[i]): Measurement(root[i], covariance[i], total[i], poses.joints_m[i], poses.sigma_m[i],
+                                            people.confidence[i], self._identity.state(int(people.ids[i])))
+            for i in range(len(people)) if np.isfinite(root[i]).all()
+        }
+
+    def _filtered(self, people: People2D, measured: dict[int, Measurement], camera: Camera) -> People3D:
+        known = self._identity.known_ids
+        self._filter.predict(people.stamp_ns)
+        for person, measurement in measured.items():
+            self._filter.update(person, measurement, self.settings.smoothing)
+        self._filter.forget(known, self.settings.max_occlusion_s)
+        assert self._lifter is not None
+        self._lifter.forget(known)
+        joints, velocities, sigma, confidence = self._filter.joints()
+        tracked = self._filter.people
+        return People3D(H36M17, joints, confidence, sigma, velocities, np.fromiter(tracked, np.int32, len(tracked)),
+                        np.array([p.state for p in tracked.values()], np.int8), people.stamp_ns, camera.frame_id, people)
+
+
+def _nobody(people: People2D, stamp_ns: int, frame_id: str) -> People3D:
+    joints = np.zeros((0, len(H36M17), 3))
+    return People3D(H36M17, joints, joints[..., 0], joints[..., 0], joints, np.zeros(0), np.zeros(0), stamp_ns,
+                    frame_id, people)

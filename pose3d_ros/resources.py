@@ -1,0 +1,28 @@
+"""Files that come with the package: configuration, launch files, models, the demo clip."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+NAME = "pose3d_ros"
+
+
+def share(*parts: str) -> Path:
+    """Path of a file or folder of the package's share tree, such as ``share("config", "monocular.yaml")``.
+
+    The tree is the checkout itself when the package runs from one (as it is, editable, or symlinked by colcon), and
+    ``<prefix>/share/pose3d_ros`` after an installation. Whether the file exists is for the caller to see. Raises
+    ``FileNotFoundError`` when there is no tree.
+    """
+    return _root().joinpath(*parts)
+
+
+@cache
+def _root() -> Path:
+    package = Path(__file__).resolve().parent
+    for folder in (package.parent, *(above / "share" / NAME for above in package.parents)):
+        if (folder / "package.xml").is_file():
+            return folder
+    raise FileNotFoundError(f"expected package.xml beside {package} or share/{NAME} above it, found neither: install "
+                            f"the package with pip or colcon, do not copy its folder")

@@ -1,0 +1,134 @@
+"""Every setting of the package, in one typed place: default, bounds, description.
+
+ROS parameters, command-line arguments, launch descriptions and the README's table are made from these dataclasses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, TypeVar
+
+S = TypeVar("S", bound="Settings")
+
+
+class SettingsError(ValueError):
+    """A setting with a value that it cannot have."""
+
+
+def setting(
+    default: Any,
+    description: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] | None = None,
+    live: bool = False,
+) -> Any:
+    """A dataclass field with bounds (inclusive) and a description. ``live``: may change while the node runs."""
+    metadata = {"description": description, "low": low, "high": high, "choices": choices, "live": live}
+    return field(default=default, metadata=metadata)
+
+
+def check(spec: Field[Any], value: Any) -> str | None:
+    """Why ``value`` is not valid for the setting, or None when it is."""
+    expected = type(spec.default)
+    meta = spec.metadata
+    if expected is float and type(value) is int:
+        value = float(value)
+    if type(value) is not expected:
+        return f"{spec.name}: expected {expected.__name__}, got {type(value).__name__} {value!r}"
+    if meta["choices"] and value not in meta["choices"]:
+        return f"{spec.name}: expected one of {', '.join(meta['choices'])}; got '{value}'"
+    if expected is float and not math.isfinite(value):
+        return f"{spec.name}: expected a finite number, got {value}"
+    if meta["low"] is not None and value < meta["low"] or meta["high"] is not None and value > meta["high"]:
+        return f"{spec.name}: expected {meta['low']:g} to {meta['high']:g}, got {value:g}"
+    return None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of the settings dataclasses: construction checks every value and raises ``SettingsError``."""
+
+    def __post_init__(self) -> None:
+        problems = [problem for spec in fields(self) if (problem := check(spec, getattr(self, spec.name)))]
+        if problems:
+            raise SettingsError("; ".join(problems))
+
+    @classmethod
+    def from_mapping(cls: type[S], values: Mapping[str, Any]) -> S:
+        """From a mapping; keys that are not settings raise ``SettingsError`` with the names that are."""
+        known = [spec.name for spec in fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise SettingsError(f"unknown setting {', '.join(unknown)}; known: {', '.join(known)}")
+        return cls(**values)
+
+
+DETECTORS = ("blazepose", "simcc", "heatmap", "rtmo", "yolo-pose")
+LIFTERS = ("videopose3d", "martinez")
+ENGINES = ("auto", "cpu", "cuda", "tensorrt")
+
+
+@dataclass(frozen=True)
+class PipelineSettings(Settings):
+    """How images become tracked 3D people (``pipeline.MonocularPipeline``)."""
+
+    detector: str = setting("blazepose", "2D pose detector: blazepose needs no model file; simcc (RTMPose) and heatmap "
+                            "(HRNet, ViTPose) are top-down, rtmo and yolo-pose one-stage ONNX models", choices=DETECTORS)
+    detector_model: str = setting("", "Path of the detector's ONNX model; empty for blazepose")
+    person_model: str = setting("", "Path of an ONNX person detector (YOLOX or RTMDet) for the top-down detectors")
+    lifter: str = setting("videopose3d", "2D to 3D lifter: videopose3d looks at the last 0.9 s, martinez at one frame",
+                          choices=LIFTERS)
+    engine: str = setting("auto", "Inference engine: auto takes the fastest that is installed", choices=ENGINES)
+    threads: int = setting(0, "CPU threads for inference; 0 takes all cores", low=0, high=256)
+    lift: bool = setting(True, "Lift to 3D; false publishes 2D keypoints only (a camera of a multi-view rig)")
+    max_people: int = setting(4, "Most people followed at once", low=1, high=64)
+    detect_interval_s: float = setting(0.5, "Time between two searches for newcomers while people are followed",
+                                       low=0.0, high=10.0, live=True)
+    min_confidence: float = setting(0.3, "Keypoints below this confidence are not used for 3D", low=0.0, high=1.0,
+                                    live=True)
+    person_height_m: float = setting(1.70, "Standing height that sets the metric scale; depth is proportional to it",
+                                     low=0.5, high=2.5, live=True)
+    person_height_sigma_m: float = setting(0.10, "One standard deviation of people's height; goes into sigma",
+                                           low=0.0, high=0.5, live=True)
+    smoothing: float = setting(1.0, "Strength of the Kalman filter: 0 publishes measurements as they are, 1 is the "
+                               "measured optimum, larger is smoother and later", low=0.0, high=10.0, live=True)
+    max_occlusion_s: float = setting(0.5, "How long a person who is not seen is predicted before being dropped",
+                                     low=0.0, high=5.0, live=True)
+
+
+@dataclass(frozen=True)
+class MonocularNodeSettings(PipelineSettings):
+    """Parameters of the ``monocular`` node."""
+
+    transport: str = setting("raw", "How images arrive: raw on `image`, or compressed on `image/compressed`",
+                             choices=("raw", "compressed"))
+    assumed_fov_deg: float = setting(0.0, "Horizontal field of view to assume when no valid camera_info arrives; "
+                                     "0 refuses to lift without one", low=0.0, high=170.0)
+    publish_tf: str = setting("off", "Frames on /tf: off, one per person, or one per joint",
+                              choices=("off", "person", "joints"), live=True)
+    diagnostics_period_s: float = setting(1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0)
+    autostart: bool = setting(True, "Configure and activate at start; false leaves both to a lifecycle manager")
+
+
+@dataclass(frozen=True)
+class VideoNodeSettings(Settings):
+    """Parameters of the ``video`` node."""
+
+    source: str = setting("", "Video file, folder of images, camera (/dev/video0 or its number), or rosbag2 folder")
+    bag_topic: str = setting("", "Image topic to read from a rosbag2; empty takes the only one")
+    calibration: str = setting("", "camera_calibration YAML to publish as camera_info")
+    assumed_fov_deg: float = setting(0.0, "Horizontal field of view to publish as camera_info when there is no "
+                                     "calibration; 0 publishes none", low=0.0, high=170.0)
+    frame_id: str = setting("camera", "Optical frame of the images")
+    compressed: bool = setting(False, "Also publish JPEG on `image/compressed`")
+    pace: str = setting("realtime", "realtime plays at rate_hz and skips nothing; joints sends the next frame when "
+                        "`joints` of the last one have arrived, so that every frame is processed",
+                        choices=("realtime", "joints"))
+    rate_hz: float = setting(0.0, "Frames per second in realtime; 0 takes the source's own", low=0.0, high=1000.0)
+    loop: bool = setting(False, "Start again at the end; false ends the node")
+    wait_for_subscribers: int = setting(0, "Subscribers of the images to wait for before the first frame", low=0,
+                                        high=100)
+    autostart: bool = setting(True, "Configure and activate at start; false leaves both to a lifecycle manager")

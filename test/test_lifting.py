@@ -1,0 +1,88 @@
+"""What the lifter sees, and the shipped lifters."""
+
+import numpy as np
+import pytest
+from bodies import CAMERA, STANDING_M, seen
+
+from pose3d_ros.lifting import create
+from pose3d_ros.lifting.normalise import look_at, normalise
+from pose3d_ros.lifting.temporal import resample
+from pose3d_ros.people import NO_ID
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import H36M17
+from pose3d_ros.training.metrics import pa_mpjpe
+
+SECOND = 1_000_000_000
+
+
+def _rays(place):
+    return CAMERA.rays(CAMERA.project(STANDING_M + place, "camera"))[None, None]
+
+
+def test_virtual_camera_looks_at_the_person_without_roll():
+    rotation = look_at(np.array([0.4, -0.3, 1.0]))
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(rotation @ [0.4, -0.3, 1.0], [0, 0, np.linalg.norm([0.4, -0.3, 1.0])], atol=1e-12)
+    assert rotation[0, 1] == 0  # its x axis is level with the camera's
+    assert np.linalg.det(rotation) > 0
+
+
+def test_features_hardly_depend_on_place_and_distance():
+    """Far away, perspective is weak: the same pose turned with the line of sight gives the same features."""
+    confidence = np.ones((1, 1, 17))
+    ahead, _ = normalise(_rays(np.array([0, 0, 20.0])), confidence)
+    nearer, _ = normalise(_rays(np.array([0, 0, 12.0])), confidence)
+    np.testing.assert_allclose(ahead[..., :17, :2], nearer[..., :17, :2], atol=0.03)
+    assert nearer[0, 0, 17, 0] - ahead[0, 0, 17, 0] == pytest.approx(np.log(20 / 12), abs=0.01)
+
+
+def test_unseen_joints_carry_nothing():
+    rays = _rays(np.array([0, 0, 4.0]))
+    confidence = np.ones((1, 1, 17))
+    confidence[..., 3] = 0
+    rays[..., 5, :] = np.nan
+    features, _ = normalise(rays, confidence)
+    assert (features[..., [3, 5], :] == 0).all() and np.isfinite(features).all()
+    nobody, _ = normalise(np.full((1, 1, 17, 2), np.nan), np.zeros((1, 1, 17)))
+    assert np.isfinite(nobody).all()
+
+
+def test_window_is_at_30_hz_whatever_the_camera_does():
+    """A joint moves at constant speed and is seen at irregular times: interpolation gives the exact line."""
+    stamps = np.cumsum([0.1, 0.02, 0.05, 0.1, 0.033, 0.2, 0.01]) * SECOND
+    rays = np.broadcast_to((stamps / SECOND)[:, None, None], (7, 17, 2)).copy()
+    window, confidence = resample(stamps.astype(np.int64), rays, np.full((7, 17), 0.8), 12)
+    wanted = stamps[-1] / SECOND - np.arange(11, -1, -1) / 30
+    np.testing.assert_allclose(window[:, 0, 0], np.maximum(wanted, 0.1), atol=1e-6)
+    np.testing.assert_allclose(confidence, 0.8)
+
+
+def test_window_takes_the_known_end_of_an_interval():
+    rays = np.ones((2, 17, 2))
+    rays[0, 4] = np.nan
+    rays[:, 5] = np.nan
+    window, confidence = resample(np.array([SECOND, 2 * SECOND]), rays, np.where(np.isnan(rays[..., 0]), 0, 0.7), 4)
+    np.testing.assert_array_equal(window[:, 4], 1)
+    np.testing.assert_allclose(confidence[:, 4], 0.7)
+    assert np.isnan(window[:, 5]).all() and (confidence[:, 5] == 0).all()
+
+
+@pytest.mark.parametrize("name", ["videopose3d", "martinez"])
+def test_shipped_lifters_lift_a_standing_body(name):
+    """Upright, facing the camera, left on the left; several people in one call, each with a history of their own."""
+    settings = PipelineSettings(lifter=name)
+    lifter = create(settings)
+    places = np.array([[-1.2, 0, 4.0], [0.2, 0.1, 3.0], [1.5, 0, 6.0]])
+    for i in range(30):
+        people = seen(places, SECOND + i * SECOND // 30)
+        assert (people.ids == NO_ID).all()
+        people.ids[:] = [7, 3, 5]
+        poses = lifter(people, CAMERA, settings)
+    assert (pa_mpjpe(poses.joints_m.astype(float), STANDING_M.astype(float)) < 0.05).all()
+    left, right = H36M17.indices("l_wrist", "r_wrist")
+    assert (poses.joints_m[:, left, 0] > poses.joints_m[:, right, 0]).all()
+    assert (poses.joints_m[:, 0] == 0).all() and (poses.sigma_m > 0).all()
+    head = H36M17.index("head")
+    tall = lifter(people, CAMERA, PipelineSettings(lifter=name, person_height_m=1.9))
+    np.testing.assert_allclose(tall.joints_m[:, head] / poses.joints_m[:, head], 1.9 / 1.7, rtol=0.02)
+    lifter.close()

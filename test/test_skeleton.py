@@ -1,0 +1,54 @@
+"""Joint sets and conversions."""
+
+import numpy as np
+import pytest
+
+from pose3d_ros.skeleton import BLAZEPOSE33, BODY25, CMU22, COCO17, H36M17, SKELETONS, convert
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
+def test_flip_exchanges_sides_and_is_its_own_inverse(skeleton):
+    assert (skeleton.flip[skeleton.flip] == np.arange(len(skeleton))).all()
+    for left, right in skeleton.symmetric_pairs:
+        assert skeleton.joints[left][2:] == skeleton.joints[right][2:]
+    assert len(set(skeleton.joints)) == len(skeleton)
+
+
+def test_h36m_order_is_that_of_the_published_networks():
+    assert H36M17.joints.index("r_hip") == 1 and H36M17.joints.index("l_hip") == 4
+    assert H36M17.joints.index("head") == 10 and H36M17.joints.index("r_wrist") == 16
+
+
+@pytest.mark.parametrize("source", [BLAZEPOSE33, COCO17, BODY25, CMU22], ids=lambda s: s.name)
+def test_conversion_keeps_shared_joints_and_makes_middles(source):
+    points = np.random.default_rng(0).normal(size=(2, len(source), 3)).astype(np.float32)
+    confidence = np.linspace(0.1, 0.9, 2 * len(source), dtype=np.float32).reshape(2, -1)
+    converted, converted_confidence = convert(points, confidence, source, H36M17)
+    wrist = source.index("l_wrist")
+    np.testing.assert_array_equal(converted[:, H36M17.index("l_wrist")], points[:, wrist])
+    np.testing.assert_array_equal(converted_confidence[:, H36M17.index("l_wrist")], confidence[:, wrist])
+    if "pelvis" not in source.joints:
+        hips = source.indices("l_hip", "r_hip")
+        np.testing.assert_allclose(converted[:, 0], points[:, hips].mean(1), atol=1e-6)
+        np.testing.assert_allclose(converted_confidence[:, 0], confidence[:, hips].min(1))
+
+
+def test_a_joint_that_cannot_be_made_is_nan_without_confidence():
+    converted, confidence = convert(np.zeros((1, 17, 2), np.float32), np.ones((1, 17), np.float32), H36M17, COCO17)
+    assert np.isnan(converted[0, COCO17.index("l_ear")]).all() and confidence[0, COCO17.index("l_ear")] == 0
+
+
+def test_conversion_moves_with_the_body():
+    """Weights of a rule sum to one, so a shifted body gives shifted joints."""
+    points = np.random.default_rng(1).normal(size=(33, 2)).astype(np.float32)
+    ones = np.ones(33, np.float32)
+    here, _ = convert(points, ones, BLAZEPOSE33, H36M17)
+    there, _ = convert(points + np.float32([5, -3]), ones, BLAZEPOSE33, H36M17)
+    np.testing.assert_allclose(there - here, np.broadcast_to([5, -3], here.shape), atol=1e-5)
+
+
+def test_errors_name_what_exists():
+    with pytest.raises(KeyError, match="h36m17 has no joint 'nose'"):
+        H36M17.index("nose")
+    with pytest.raises(ValueError, match="expected 33 joints of blazepose33"):
+        convert(np.zeros((1, 17, 2)), np.zeros((1, 17)), BLAZEPOSE33, H36M17)
