@@ -116,9 +116,8 @@ class Camera:
         if abs(sx / sy - 1) > 0.01:
             raise CameraError(f"image is {width}x{height} but the camera is calibrated for {self.size[0]}x"
                               f"{self.size[1]}, another aspect ratio: publish the CameraInfo of this image")
-        scale = np.diag([sx, sy, 1.0])
-        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        matrix = np.linalg.inv(half) @ scale @ half @ self.matrix
+        matrix = np.diag([sx, sy, 1.0]) @ self.matrix
+        matrix[:2, 2] += (sx - 1) / 2, (sy - 1) / 2
         return replace(self, matrix=matrix, size=(width, height))
 
     def rays(self, points_px: np.ndarray) -> np.ndarray:

@@ -1,9 +1,11 @@
-"""How well the monocular pipeline does on videos: ``pose3d evaluate monocular``."""
+"""How well the monocular pipeline does on videos."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from pose3d_ros.arguments import add_options, from_options
 from pose3d_ros.camera import Camera
 from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
@@ -137,21 +140,6 @@ def jitter(results: list[People3D]) -> float | None:
     return float(np.mean(lengths) * 1e3) if lengths else None
 
 
-def evaluate_monocular(
-    videos: list[Path], calibrations: list[Path], truth: Path | None, json_file: Path | None, settings: PipelineSettings
-) -> str:
-    """Reports of several videos as a table; ``json_file`` gets all of it. One calibration YAML per video, or none."""
-    if calibrations and len(calibrations) != len(videos):
-        raise ValueError(f"expected one calibration for each of {len(videos)} videos, got {len(calibrations)}")
-    reports = []
-    for number, video in enumerate(videos):
-        camera = Camera.from_yaml(calibrations[number]) if calibrations else None
-        reports.append(evaluate_video(video, camera, Truth.load(truth, number) if truth else None, settings))
-    if json_file is not None:
-        json_file.write_text(json.dumps({"videos": reports}, indent=1) + "\n")
-    return table(reports)
-
-
 def table(reports: list[dict[str, object]]) -> str:
     """The reports' numbers side by side, a column per video."""
     rows = [key for key in reports[0] if not isinstance(reports[0][key], dict)]
@@ -162,3 +150,32 @@ def table(reports: list[dict[str, object]]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(reports) + 1)]
     return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
                      for line in lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``pose3d evaluate``."""
+    parser.add_argument("what", choices=["monocular"], help="what to evaluate")
+    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files")
+    parser.add_argument("--calibration", action="append", type=Path, default=[], metavar="YAML",
+                        help="camera_calibration YAML, once for each video; without, a field of view of 60 degrees is assumed")
+    parser.add_argument("--truth", type=Path, metavar="NPZ", help="reference poses: joints_m (T, P, J, 3) in the world, "
+                        "camera_from_world (C, 4, 4), a camera for each video, and optionally the skeleton's name")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports here as well")
+    add_options(parser, PipelineSettings)
+
+
+def command(options: argparse.Namespace) -> int:
+    """Run ``pose3d evaluate``: a table with a column per video."""
+    settings = from_options(options, PipelineSettings)
+    if options.calibration and len(options.calibration) != len(options.videos):
+        raise ValueError(f"expected one calibration for each of {len(options.videos)} videos, "
+                         f"got {len(options.calibration)}")
+    reports = []
+    for number, video in enumerate(options.videos):
+        camera = Camera.from_yaml(options.calibration[number]) if options.calibration else None
+        truth = Truth.load(options.truth, number) if options.truth else None
+        reports.append(evaluate_video(video, camera, truth, settings))
+    sys.stdout.write(table(reports) + "\n")
+    if options.json is not None:
+        options.json.write_text(json.dumps({"videos": reports}, indent=1) + "\n")
+    return 0

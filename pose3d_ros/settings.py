@@ -66,7 +66,7 @@ class Settings:
         return cls(**values)
 
 
-DETECTORS = ("blazepose", "simcc", "heatmap", "rtmo", "yolo-pose")
+DETECTORS = ("blazepose", "simcc", "heatmap", "heatmap-udp", "rtmo", "yolo-pose")
 LIFTERS = ("videopose3d", "martinez")
 ENGINES = ("auto", "cpu", "cuda", "tensorrt")
 
@@ -75,10 +75,12 @@ ENGINES = ("auto", "cpu", "cuda", "tensorrt")
 class PipelineSettings(Settings):
     """How images become tracked 3D people (``pipeline.MonocularPipeline``)."""
 
-    detector: str = setting("blazepose", "2D pose detector: blazepose needs no model file; simcc (RTMPose) and heatmap "
-                            "(HRNet, ViTPose) are top-down, rtmo and yolo-pose one-stage ONNX models", choices=DETECTORS)
+    detector: str = setting("blazepose", "2D pose detector: blazepose needs no model file; simcc (RTMPose), heatmap "
+                            "(HRNet) and heatmap-udp (ViTPose) are top-down, rtmo and yolo-pose one-stage ONNX models",
+                            choices=DETECTORS)
     detector_model: str = setting("", "Path of the detector's ONNX model; empty for blazepose")
-    person_model: str = setting("", "Path of an ONNX person detector (YOLOX or RTMDet) for the top-down detectors")
+    person_model: str = setting("", "Path of an ONNX person detector for the top-down detectors; it must contain "
+                                "yolox or rtmdet")
     lifter: str = setting("videopose3d", "2D to 3D lifter: videopose3d looks at the last 0.9 s, martinez at one frame",
                           choices=LIFTERS)
     engine: str = setting("auto", "Inference engine: auto takes the fastest that is installed", choices=ENGINES)

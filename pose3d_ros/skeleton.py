@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -155,20 +155,22 @@ _SUBSTITUTES: dict[str, tuple[dict[str, float], ...]] = {
 }
 
 
-def conversion_matrix(source: Skeleton, target: Skeleton) -> np.ndarray:
-    """(J_target, J_source) float32 weights that make ``target``'s joints from ``source``'s.
+@cache
+def _recipe(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """Per target joint the source joints (J_target, 4) that make it and their weights (J_target, 4).
 
-    A joint with the same name is copied; others follow fixed rules (mid-hips, mid-shoulders, ...). A row is zero where
-    the source has no way to give the joint.
+    A joint with the same name is copied; others follow fixed rules (mid-hips, mid-shoulders, ...). Unused places repeat
+    the first joint with weight zero; all weights are zero where the source has no way to give the joint.
     """
-    matrix = np.zeros((len(target), len(source)), np.float32)
+    joints, weights = np.zeros((len(target), 4), int), np.zeros((len(target), 4), np.float32)
     for row, joint in enumerate(target.joints):
         for rule in ({joint: 1.0}, *_SUBSTITUTES.get(joint, ())):
             if all(name in source.joints for name in rule):
-                for name, weight in rule.items():
-                    matrix[row, source.index(name)] = weight
+                joints[row] = source.index(next(iter(rule)))
+                joints[row, :len(rule)] = source.indices(*rule)
+                weights[row, :len(rule)] = list(rule.values())
                 break
-    return matrix
+    return joints, weights
 
 
 def convert(
@@ -184,12 +186,9 @@ def convert(
     if points.shape[-2] != len(source):
         raise ValueError(f"expected {len(source)} joints of {source.name} in the axis before the last, "
                          f"got an array of shape {points.shape}")
-    matrix = conversion_matrix(source, target)
-    used = matrix != 0
-    converted = np.full((*points.shape[:-2], len(target), points.shape[-1]), np.nan, np.float32)
-    converted_confidence = np.zeros(converted.shape[:-1], np.float32)
-    for row in np.flatnonzero(used.any(1)):
-        columns = np.flatnonzero(used[row])
-        converted[..., row, :] = np.einsum("...jd,j->...d", points[..., columns, :], matrix[row, columns])
-        converted_confidence[..., row] = confidence[..., columns].min(-1)
+    joints, weights = _recipe(source, target)
+    converted = (points[..., joints, :] * weights[..., None]).sum(-2).astype(np.float32)
+    converted_confidence = confidence[..., joints].min(-1).astype(np.float32)
+    impossible = ~weights.any(1)
+    converted[..., impossible, :], converted_confidence[..., impossible] = np.nan, 0
     return converted, converted_confidence

@@ -56,13 +56,15 @@ def solve_root(
 
 def _initial_root(joints: np.ndarray, rays: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """A place (P, 3) that up to half of the joints cannot spoil: medians of position and of size."""
-    plane = np.where(seen[..., None], joints[..., :2], np.nan)
-    rays = np.where(seen[..., None], rays, np.nan)
-    plane_middle, ray_middle = np.nanmedian(plane, 1), np.nanmedian(rays, 1)
-    spread_m = np.nanmedian(np.linalg.norm(plane - plane_middle[:, None], axis=-1), 1)
-    spread = np.nanmedian(np.linalg.norm(rays - ray_middle[:, None], axis=-1), 1)
-    depth = np.clip(spread_m / np.maximum(spread, 1e-4), 0.3, 50)
-    return np.concatenate([ray_middle * depth[:, None] - plane_middle, depth[:, None]], 1)
+    root = np.empty((len(joints), 3))
+    for person, known in enumerate(seen):
+        plane, person_rays = joints[person, known, :2], rays[person, known]
+        plane_middle, ray_middle = np.median(plane, 0), np.median(person_rays, 0)
+        spread_m, spread = (np.median(np.hypot(*(points - middle).T)) for points, middle in
+                            ((plane, plane_middle), (person_rays, ray_middle)))
+        depth = np.clip(spread_m / max(spread, 1e-4), 0.3, 50)
+        root[person] = *(ray_middle * depth - plane_middle), depth
+    return root
 
 
 def add_scale_uncertainty(root_m: np.ndarray, covariance: np.ndarray, relative_sigma: float) -> np.ndarray:

@@ -111,7 +111,7 @@ class IdentityTracker:
         known = (confidence > 0) & np.isfinite(keypoints).all(-1)
         elapsed = (stamp_ns - track.seen_ns) * 1e-9
         if elapsed > 0 and known.any():
-            step = np.nanmedian((keypoints - track.keypoints_px)[known], axis=0) / elapsed
+            step = np.median((keypoints - track.keypoints_px)[known], axis=0) / elapsed
             share = 1 - np.exp(-elapsed / VELOCITY_MEMORY_S)
             if np.isfinite(step).all():
                 track.velocity_px_s = track.velocity_px_s + share * (step - track.velocity_px_s)
@@ -125,7 +125,8 @@ class IdentityTracker:
         kept = []
         for track in self._tracks:
             unseen = (stamp_ns - track.seen_ns) * 1e-9
-            centre = np.nanmean(track.predicted(stamp_ns), axis=0)
+            predicted = track.predicted(stamp_ns)
+            centre = predicted[np.isfinite(predicted).all(-1)].mean(0)
             outside = (centre < 0).any() or (centre > image_size).any()
             if unseen == 0 or unseen <= MEMORY_S and track.frames >= CONFIRM_FRAMES and not outside:
                 kept.append(track)

@@ -1,8 +1,10 @@
-"""Train a keypoint lifter on motion capture: ``pose3d train``."""
+"""Train a keypoint lifter on motion capture."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from pose3d_ros.arguments import add_options, from_options
 from pose3d_ros.networks import create
 from pose3d_ros.settings import Settings, setting
 from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
@@ -34,7 +37,7 @@ class TrainSettings(Settings):
     dropout: float = setting(0.1, "Dropout rate", low=0.0, high=0.9)
     learning_rate: float = setting(1e-3, "Peak learning rate of AdamW; falls to zero along a cosine", low=1e-7, high=1.0)
     seed: int = setting(0, "Seed of weights and samples", low=0, high=2**31 - 1)
-    threads: int = setting(2, "CPU threads", low=1, high=256)
+    threads: int = setting(1, "CPU threads of the optimiser; one more core makes the samples", low=1, high=256)
     resume: bool = setting(False, "Go on from the checkpoint in the output folder")
 
 
@@ -153,3 +156,14 @@ def export(network: nn.Module, path: Path) -> Path:
     torch.onnx.export(LastFrame().eval(), (example,), str(path), input_names=["keypoints"], output_names=["joints"],
                       dynamic_shapes=({0: people},), dynamo=True, external_data=False)
     return path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``pose3d train``."""
+    add_options(parser, TrainSettings)
+
+
+def command(options: argparse.Namespace) -> int:
+    """Run ``pose3d train``."""
+    sys.stdout.write(f"{train(from_options(options, TrainSettings))}\n")
+    return 0

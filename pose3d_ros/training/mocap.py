@@ -23,6 +23,9 @@ _PARENTS = [H36M17.index(parent) for _, parent in _TREE]
 # Bones of equal length on both sides share a factor.
 _KINDS, _KIND = np.unique([child.removeprefix("l_").removeprefix("r_") for child, _ in _TREE], return_inverse=True)
 _STATURE = H36M17.indices("r_ankle", "r_knee", "r_hip", "spine", "thorax", "neck", "head")
+_LIMB_CHAINS = tuple(H36M17.indices(*(f"{side}_{name}" for name in chain)) for side in "lr" for chain in
+                     (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")))
+_THORAX, _NECK, _HEAD = H36M17.indices("thorax", "neck", "head")
 _UPPER = np.zeros(len(H36M17), bool)
 _UPPER[H36M17.indices("spine", "thorax", "neck", "head", "l_shoulder", "l_elbow", "l_wrist", "r_shoulder", "r_elbow",
                       "r_wrist")] = True
@@ -89,9 +92,27 @@ def lean(rng: np.random.Generator, joints_m: np.ndarray, sigma_rad: float, falle
     angle = np.where(rng.random(count) < fallen_share, rng.uniform(-np.pi / 2, np.pi / 2, count), angle)
     direction = rng.uniform(0, 2 * np.pi, count)
     vector = np.stack([np.cos(direction), np.sin(direction), np.zeros(count)], 1) * angle[:, None]
-    rotation = Rotation.from_rotvec(vector).as_matrix().astype(np.float32)
+    rotation = _rotations(vector)
     centre = joints_m[:, -1:, :1]
     return (joints_m - centre) @ np.swapaxes(rotation, 1, 2)[:, None] + centre
+
+
+def move_limbs(rng: np.random.Generator, joints_m: np.ndarray, sigma_rad: float) -> np.ndarray:
+    """Windows (B, T, 17, 3) in which each thigh, shank, upper arm and forearm is turned a little, the same way throughout."""
+    moved = joints_m.copy()
+    for chain in _LIMB_CHAINS:
+        for pivot in (0, 1):
+            rotation = _rotations(rng.normal(0, sigma_rad, (len(joints_m), 3)))
+            centre = moved[:, :, chain[pivot], None]
+            outer = chain[pivot + 1 :]
+            moved[:, :, outer] = (moved[:, :, outer] - centre) @ np.swapaxes(rotation, 1, 2)[:, None] + centre
+    return moved
+
+
+def _rotations(vectors: np.ndarray) -> np.ndarray:
+    """Rotation matrices (B, 3, 3) float32 of rotation vectors (B, 3)."""
+    matrices: np.ndarray = Rotation.from_rotvec(vectors).as_matrix().astype(np.float32)
+    return matrices
 
 
 def mirror(points: np.ndarray) -> np.ndarray:
@@ -115,8 +136,10 @@ class Mocap:
         with np.load(folder / f"{split}.npz") as data:
             positions, starts, lengths = data["positions"], data["clip_start"], data["clip_len"]
         index = [clip for clip in json.loads((folder / "index.json").read_text())["clips"] if clip["split"] == split]
-        joints_m, known = convert(positions, np.isfinite(positions).all(-1).astype(np.float32), CMU22, H36M17)
-        usable = known.all(-1)
+        joints_m, _ = convert(positions, np.isfinite(positions).all(-1).astype(np.float32), CMU22, H36M17)
+        joints_m[:, _HEAD] = np.where(np.isfinite(joints_m[:, _HEAD]), joints_m[:, _HEAD],
+                                      joints_m[:, _THORAX] + 1.7 * (joints_m[:, _NECK] - joints_m[:, _THORAX]))
+        usable = np.isfinite(joints_m).all((1, 2))
         for clip, start in zip(index, starts, strict=True):
             for frame in clip.get("glitch_frames", ()):
                 usable[max(start, start + frame - 1) : start + frame + 2] = False
@@ -176,11 +199,15 @@ class Detector:
 
     @classmethod
     def load(cls, path: Path, window: int) -> Detector:
+        """From the npz that ``training.synthetic.detector_noise`` writes."""
         with np.load(path) as data:
-            residual, confidence, facing, clip = (data[k] for k in ("residual", "confidence", "facing", "clip"))
-        last = np.arange(len(clip) - window + 1)
-        starts = last[clip[last] == clip[last + window - 1]]
-        return cls(residual, confidence, facing, starts)
+            found = data["found"]
+            joints_m, residual = data["joints_m"][found].astype(float), data["residual"][found]
+            confidence, clip, frame = data["confidence"][found], data["clip"][found], data["frame"][found]
+        residual = (residual - rig_offsets(joints_m, residual, confidence)).astype(np.float32)
+        first = np.arange(len(clip) - window + 1)
+        unbroken = (clip[first] == clip[first + window - 1]) & (frame[first + window - 1] - frame[first] == window - 1)
+        return cls(residual, confidence, facing_angle(joints_m), first[unbroken])
 
     def __call__(
         self, rng: np.random.Generator, facing: np.ndarray, window: int
@@ -198,6 +225,35 @@ class Detector:
         residual[flip] = mirror(residual[flip])
         confidence[flip] = confidence[flip][:, :, H36M17.flip]
         return residual, confidence
+
+
+def rig_offsets(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """The constant part (N, 17, 2) of residuals (N, 17, 2): where the rendered rig's joints are not the detector's.
+
+    Every rig has its own idea of where a shoulder is. One offset per joint in the body's own axes (up, across, forward),
+    the same for left and right, is fitted by least squares to poses (N, 17, 3) in the camera's frame and their residuals.
+    """
+    trunk = joints_m[:, H36M17.index("thorax")] - joints_m[:, 0]
+    left, right = H36M17.indices("l_hip", "l_shoulder"), H36M17.indices("r_hip", "r_shoulder")
+    across = (joints_m[:, left] - joints_m[:, right]).mean(1)
+    forward = np.cross(across, trunk)
+    axes = np.stack([trunk, across, forward], 1)
+    axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
+    rays = joints_m[..., :2] / joints_m[..., 2:]
+    # What a metre along each axis is in the picture, in units of the person's size: (N, 17, 2, 3).
+    slopes = (axes[:, None, :, :2] - rays[:, :, None] * axes[:, None, :, 2:]) / joints_m[:, :, 2, None, None]
+    slopes = np.swapaxes(slopes, -1, -2) / rms_size(rays)[:, None, None, None]
+    mirrored = np.ones((17, 3))
+    for left_joint, right_joint in H36M17.symmetric_pairs:
+        mirrored[right_joint, 1] = -1
+    slopes = slopes * mirrored[:, None]
+    offsets = np.empty((17, 3))
+    for joint in range(17):
+        both = [joint, H36M17.flip[joint]]
+        sure = confidence[:, both].reshape(-1) > 0.5
+        offsets[joint] = np.linalg.lstsq(slopes[:, both].reshape(-1, 2, 3)[sure].reshape(-1, 3),
+                                         residual[:, both].reshape(-1, 2)[sure].reshape(-1), rcond=None)[0]
+    return np.einsum("njka,ja->njk", slopes, offsets)
 
 
 def facing_angle(joints_camera_m: np.ndarray) -> np.ndarray:
@@ -223,7 +279,7 @@ def sample(rng: np.random.Generator, mocap: Mocap, detector: Detector | None, si
     mixed = np.flatnonzero(rng.random(size) < 0.5)
     others = mocap.joints_m[rng.choice(mocap.starts, len(mixed))[:, None] + np.arange(window)]
     poses[mixed] = recombine(poses[mixed], others)
-    poses = lean(rng, poses, 0.15, 0.05)
+    poses = lean(rng, move_limbs(rng, poses, 0.2), 0.15, 0.05)
     flip = rng.random(size) < 0.5
     poses[flip] = mirror(poses[flip])
     poses = change_body(poses, rng.normal(1, 0.06, (size, len(_KINDS))).astype(np.float32))
@@ -233,10 +289,10 @@ def sample(rng: np.random.Generator, mocap: Mocap, detector: Detector | None, si
 
     if detector is not None:
         residual, confidence = detector(rng, facing_angle(camera[:, -1]), window)
-        strength = rng.uniform(0.6, 1.4, (size, 1, 1, 1)).astype(np.float32)
-        rays = rays + strength * residual * rms_size(rays).mean(1)[:, None, None, None]
+        residual = residual * rng.uniform(0.6, 1.4, (size, 1, 1, 1)).astype(np.float32)
         # Other detectors and other people: each places a joint a little elsewhere, always the same way.
-        rays += (rng.normal(0, 0.025, (size, 1, 17, 2)) * rms_size(rays).mean(1)[:, None, None, None]).astype(np.float32)
+        residual += rng.normal(0, 0.03, (size, 1, 17, 2)).astype(np.float32)
+        rays = rays + residual * rms_size(rays).mean(1)[:, None, None, None]
 
     rays[..., H36M17.index("pelvis"), :], rays[..., H36M17.index("thorax"), :], rays[..., H36M17.index("spine"), :] = (
         rays[..., joints, :].mean(-2) for joints in _MIDDLES)

@@ -1,0 +1,102 @@
+"""Latency of the nodes over DDS, and what the frame time goes into.
+
+    python benchmarks/transport.py [--video demo/cam0.mp4] [--seconds 20] [--rate 15]
+
+Three processes: the video node, the monocular node and this one, which subscribes to `joints`. Prints the latency from
+the publication of an image to the reception of its joints here, and the share of each stage in it: medians over the
+frames after the first two seconds. "publish" is making messages and handing them to DDS; "transport" is what is left of
+the latency after all stages: serialisation, DDS and changes of thread, for the image and for its joints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
+
+import numpy as np  # noqa: E402
+import rclpy  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from sensor_msgs.msg import PointCloud2  # noqa: E402
+
+from pose3d_ros.nodes import transport  # noqa: E402
+from pose3d_ros.resources import share  # noqa: E402
+
+SETTLING_S = 2.0
+
+
+def up(*words: str) -> subprocess.Popen[bytes]:
+    """Nodes in a process of their own."""
+    return subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", *words, "namespace:=benchmark"])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--video", type=Path, default=share("demo", "cam0.mp4"))
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--rate", type=float, default=15.0, help="frames per second of the video node")
+    options = parser.parse_args()
+
+    transport.tune()
+    rclpy.init()
+    node = rclpy.create_node("benchmark")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    latencies: list[float] = []
+    stages: list[dict[str, float]] = []
+
+    def hear_joints(cloud: PointCloud2) -> None:
+        latencies.append(time.time() - cloud.header.stamp.sec - cloud.header.stamp.nanosec * 1e-9)
+
+    def hear_diagnostics(message: DiagnosticArray) -> None:
+        values = {pair.key: pair.value for pair in message.status[0].values}
+        if "latency_p50_ms" in values:
+            stages.append({key[:-3]: float(value) for key, value in values.items()
+                           if key.endswith("_ms") and not key.startswith("latency")})
+
+    node.create_subscription(PointCloud2, "/benchmark/joints", hear_joints, 10)
+    node.create_subscription(DiagnosticArray, "/diagnostics", hear_diagnostics, 10)
+    processes = [up("monocular", "assumed_fov_deg:=60"), up(
+        "video", f"source:={options.video.resolve()}", "assumed_fov_deg:=60", "loop:=true", f"rate_hz:={options.rate}",
+        "wait_for_subscribers:=1")]
+    try:
+        while not latencies:
+            executor.spin_once(timeout_sec=0.1)
+        settled = time.monotonic() + SETTLING_S
+        while time.monotonic() < settled:
+            executor.spin_once(timeout_sec=0.1)
+        latencies.clear()
+        stages.clear()
+        end = time.monotonic() + options.seconds
+        while time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.1)
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+        node.destroy_node()
+        if rclpy.ok():
+            rclpy.shutdown()
+
+    p50, p95 = 1e3 * np.percentile(latencies, (50, 95))
+    print(f"{options.video.name} at {options.rate:g} Hz: {len(latencies) / options.seconds:.1f} joints/s, latency "
+          f"p50 {p50:.1f} ms, p95 {p95:.1f} ms")
+    median = {stage: float(np.median([sample.get(stage, 0.0) for sample in stages])) for stage in stages[0]}
+    median["transport"] = p50 - sum(median.values())
+    for stage, milliseconds in median.items():
+        print(f"  {stage:10} {milliseconds:7.2f} ms  {milliseconds / p50:6.1%}")
+    overhead = sum(milliseconds for stage, milliseconds in median.items() if stage != "detect")
+    print(f"  all but detection: {overhead / p50:.1%} of the time of a frame")
+
+
+if __name__ == "__main__":
+    main()

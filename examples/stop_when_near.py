@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Stop a robot when somebody's wrist comes near: a controller that needs nothing but standard messages.
+
+Publishes `stop` (std_msgs/Bool) for every message on `joints`, and zeros on `cmd_vel` (geometry_msgs/Twist) while true.
+
+    python3 stop_when_near.py --ros-args -r __ns:=/pose3d -p distance_m:=1.0
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import Twist
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import Bool
+
+try:
+    from sensor_msgs_py.point_cloud2 import read_points
+except ImportError:
+    sys.exit("stop_when_near: needs sensor_msgs_py, which is not installed; install ros-$ROS_DISTRO-sensor-msgs-py")
+
+WRISTS = (13, 16)  # in the h36m17 skeleton
+SIGMAS = 2.0  # how many standard deviations nearer than measured a wrist is taken to be
+
+
+class StopWhenNear(Node):
+    """Measures the distance of wrists from the camera; with a silent `joints` it stops, too."""
+
+    def __init__(self) -> None:
+        super().__init__("stop_when_near")
+        self.declare_parameter("distance_m", 1.0)
+        self.declare_parameter("timeout_s", 0.5)
+        self.stop = self.create_publisher(Bool, "stop", 1)
+        self.velocity = self.create_publisher(Twist, "cmd_vel", 1)
+        self.create_subscription(PointCloud2, "joints", self.hear, 1)
+        self.watchdog = self.create_timer(self.get_parameter("timeout_s").value, lambda: self.tell(True))
+
+    def hear(self, cloud: PointCloud2) -> None:
+        """One message with everybody's joints."""
+        self.watchdog.reset()
+        joints = read_points(cloud)
+        wrists = joints[np.isin(joints["joint"], WRISTS)]
+        distance = np.sqrt(wrists["x"] ** 2 + wrists["y"] ** 2 + wrists["z"] ** 2) - SIGMAS * wrists["sigma"]
+        self.tell(bool((distance < self.get_parameter("distance_m").value).any()))  # NaN is not near
+
+    def tell(self, stop: bool) -> None:
+        """Publish the decision."""
+        self.stop.publish(Bool(data=stop))
+        if stop:
+            self.velocity.publish(Twist())
+
+
+def main() -> None:
+    """Run until Ctrl-C."""
+    rclpy.init()
+    try:
+        rclpy.spin(StopWhenNear())
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if rclpy.ok():
+            rclpy.shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Settings on the command line: the `name:=value` that launch files and ``pose3d up`` share, and `--name` options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, fields
+from typing import Any, NamedTuple, TypeVar
+
+from pose3d_ros.resources import share
+from pose3d_ros.settings import MonocularNodeSettings, Settings, SettingsError, VideoNodeSettings, check
+
+NODES: dict[str, type[Settings]] = {"monocular": MonocularNodeSettings, "video": VideoNodeSettings}
+TOPICS = ("image", "camera_info", "depth")
+S = TypeVar("S", bound=Settings)
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+
+
+class Argument(NamedTuple):
+    """Default, description and, where only some values are allowed, these."""
+
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+def arguments(nodes: Iterable[str]) -> dict[str, Argument]:
+    """Every argument of these nodes: names, where to look and listen, then their settings.
+
+    A setting that is empty is as the configuration file has it; one that several nodes have goes to all of them.
+    """
+    listed = {
+        "namespace": Argument("pose3d", "Namespace of nodes and topics"),
+        "config": Argument(str(share("config", "monocular.yaml")), "YAML file of parameters"),
+        "image": Argument("image", "Topic of the images"),
+        "camera_info": Argument("camera_info", "Topic of their calibration"),
+        "depth": Argument("depth", "Topic of depth images registered to them, if there are any"),
+        "video": Argument("", "Video file, folder, camera device or rosbag2 to play on the image topic"),
+        "use_sim_time": Argument("false", "Take the time from /clock", ("true", "false")),
+        "log_level": Argument("info", "Least severity to log", ("debug", "info", "warn", "error", "fatal")),
+    }
+    for node in nodes:
+        for spec in fields(NODES[node]):
+            description = describe(spec)
+            if spec.name in listed and listed[spec.name].description != description:
+                description = f"{listed[spec.name].description}; {node}: {description}"
+            choices = spec.metadata["choices"]
+            listed[spec.name] = Argument("", description, ("", *choices) if choices else ())
+    return listed
+
+
+def describe(spec: Field[Any]) -> str:
+    """A setting's description with its range or choices, and its default."""
+    meta = spec.metadata
+    allowed = f" ({meta['low']:g} to {meta['high']:g})" if meta["low"] is not None else ""
+    allowed = f" ({', '.join(meta['choices'])})" if meta["choices"] else allowed
+    default = str(spec.default).lower() if isinstance(spec.default, bool) else str(spec.default)
+    return f"{meta['description']}{allowed}" + (f"; default {default}" if default else "")
+
+
+def parameters(node: str, given: Mapping[str, str]) -> dict[str, Any]:
+    """The node's parameters among the arguments, with their types; empty ones are left to the configuration file.
+
+    Raises ``SettingsError`` that names every argument with a value that it cannot have.
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    for spec in fields(NODES[node]):
+        text = given.get(spec.name, "")
+        if text == "":
+            continue
+        kind: Callable[[str], Any] = type(spec.default)
+        try:
+            values[spec.name] = _BOOLEANS[text.lower()] if isinstance(spec.default, bool) else kind(text)
+        except (KeyError, ValueError):
+            values[spec.name] = text
+        if why := check(spec, values[spec.name]):
+            problems.append(why)
+    if problems:
+        raise SettingsError("; ".join(problems))
+    if node == "video" and given.get("video"):
+        values["source"] = given["video"]
+    return values
+
+
+def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
+    """Give ``parser`` a `--name` option for each setting."""
+    for spec in fields(settings):
+        option = "--" + spec.name.replace("_", "-")
+        description = describe(spec).replace("%", "%%")
+        if isinstance(spec.default, bool):
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=spec.default, help=description)
+        else:
+            parser.add_argument(option, type=type(spec.default), default=spec.default, help=description,
+                                metavar=type(spec.default).__name__.upper())
+
+
+def from_options(options: argparse.Namespace, settings: type[S]) -> S:
+    """The settings from the options that ``add_options`` made; raises ``SettingsError``."""
+    return settings(**{spec.name: getattr(options, spec.name) for spec in fields(settings)})

@@ -1,0 +1,51 @@
+"""2D pose detectors: images in, ``People2D`` out. A new detector is one file and one line in ``DETECTORS``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+
+from pose3d_ros.people import People2D
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import Skeleton
+
+
+class Detector(Protocol):
+    """Finds people and their keypoints in one image after the other of one camera."""
+
+    skeleton: Skeleton
+    """Joints of the people it returns."""
+    engine_name: str
+    """Name of the engine that runs it, for diagnostics."""
+
+    def __call__(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
+        """People in the image (H, W, 3) uint8, without ids. ``stamp_ns`` rises from call to call."""
+
+    def reset(self) -> None:
+        """Forget where people were: time jumped back or the camera changed."""
+
+    def close(self) -> None:
+        """Free the engines; the detector cannot be called any more."""
+
+
+DETECTORS = {
+    "blazepose": "blazepose:BlazePose",
+    "simcc": "topdown:simcc",
+    "heatmap": "topdown:heatmap",
+    "heatmap-udp": "topdown:heatmap_udp",
+    "rtmo": "onestage:rtmo",
+    "yolo-pose": "onestage:yolo_pose",
+}
+"""``settings.detector`` -> module of this package and factory in it, which takes the ``PipelineSettings``."""
+
+
+def create(settings: PipelineSettings) -> Detector:
+    """The detector that ``settings.detector`` names.
+
+    Raises ``ModelError``, ``EngineError`` or ``SettingsError``, each in one line that says what to do.
+    """
+    module, factory = DETECTORS[settings.detector].split(":")
+    detector: Detector = getattr(import_module(f"{__name__}.{module}"), factory)(settings)
+    return detector

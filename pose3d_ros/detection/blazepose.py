@@ -1,0 +1,114 @@
+"""The embedded detector: BlazePose, for several people, with a region of interest that follows each of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pose3d_ros import inference
+from pose3d_ros.detection import blazepose_landmarks, blazepose_person, regions
+from pose3d_ros.detection.blazepose_landmarks import LEVELS, Landmarks
+from pose3d_ros.model_store import locate
+from pose3d_ros.people import People2D
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import BLAZEPOSE33
+
+MIN_PRESENCE = 0.5
+MIN_HEAT = 0.45
+"""Below this mean heat the pose is a guess: a head alone in the picture, a table's foot. People have 0.6 to 0.9."""
+COVERED = 0.15
+"""A person whose mid-hip is within this share of a followed person's region is that person."""
+SAME_POSE = 0.06
+"""Two poses whose keypoints differ by less than this share of the region are of one person."""
+
+
+class BlazePose:
+    """MediaPipe's two networks: one finds people, the other reads 33 keypoints from a crop that follows each person.
+
+    The person detector sweeps the image's views, one a frame, all the time while nobody is followed and otherwise every
+    ``detect_interval_s`` if there may be newcomers; where somebody was just lost it looks at once. With ``features``,
+    people carry the encoder's maps: 48, 48, 48 and 144 channels with sides 64, 32, 16 and 8.
+    """
+
+    skeleton = BLAZEPOSE33
+
+    def __init__(self, settings: PipelineSettings, features: bool = False) -> None:
+        self._max_people = settings.max_people
+        self._interval_ns = int(settings.detect_interval_s * 1e9)
+        outputs = ["landmarks", "presence", "heatmap", *(LEVELS if features else ())]
+        self._person = inference.load(locate("blazepose-detector"), settings.engine, settings.threads)
+        self._landmark = inference.load(locate("blazepose-full"), settings.engine, settings.threads, outputs)
+        self.engine_name = self._landmark.name
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget where people were."""
+        self._regions = np.zeros((0, 4))
+        self._views = np.zeros((0, 4))  # of the sweep that goes on
+        self._sweep_ns: int | None = None
+
+    def close(self) -> None:
+        """Free the engines."""
+        self._person.close()
+        self._landmark.close()
+
+    def __call__(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
+        """People in the image (H, W, 3) uint8, at most ``max_people``, without ids."""
+        size = (image_bgr.shape[1], image_bgr.shape[0])
+        followed = self._regions
+        where, found = self._read(image_bgr, self._with_newcomers(image_bgr, followed, self._looks(size, stamp_ns)))
+        lost = np.array([region for region in followed if not (where == region).all(1).any()]).reshape(-1, 4)
+        if len(lost):
+            looks = lost * [1, 1, 2, 0]
+            where, found = self._read(image_bgr, self._with_newcomers(image_bgr, where, looks))
+        if found is None:
+            self._regions = where
+            return People2D.empty(self.skeleton, stamp_ns, size)
+        self._regions = regions.from_alignment(found.auxiliary_px[:, 0], found.auxiliary_px[:, 1],
+                                               blazepose_person.REGION_SCALE)
+        return People2D(self.skeleton, found.keypoints_px, found.confidence, stamp_ns, size, features=found.features,
+                        crop_from_image=regions.region_from_image(where) if found.features else None)
+
+    def _looks(self, size: tuple[int, int], stamp_ns: int) -> np.ndarray:
+        """Regions (V, 4) in which to look for newcomers in this frame."""
+        if len(self._regions) >= self._max_people:
+            return self._views[:0]
+        first = self._sweep_ns is None
+        if not len(self._views) and (first or not len(self._regions)
+                                     or stamp_ns - (self._sweep_ns or 0) >= self._interval_ns):
+            self._views, self._sweep_ns = blazepose_person.views(*size), stamp_ns
+        now = len(self._views) if first else 1
+        looks, self._views = self._views[:now], self._views[now:]
+        return looks
+
+    def _with_newcomers(self, image_bgr: np.ndarray, followed: np.ndarray, looks: np.ndarray) -> np.ndarray:
+        """The followed regions (P, 4), and after them those of people whom none of them covers."""
+        if not len(looks):
+            return followed
+        found = blazepose_person.find(self._person, image_bgr, looks)
+        distance = np.linalg.norm(found[:, None, :2] - followed[None, :, :2], axis=-1)
+        covered = (distance < COVERED * followed[None, :, 2]).any(1)
+        return np.concatenate([followed, found[~covered]])[:self._max_people]
+
+    def _read(self, image_bgr: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, Landmarks | None]:
+        """The regions (P, 4) that show a person, each a different one, and what is seen in them."""
+        if not len(where):
+            return where, None
+        found = blazepose_landmarks.read(self._landmark, image_bgr, where)
+        kept = different(found, where[:, 2])
+        if not len(kept):
+            return where[:0], None
+        return where[kept], found[kept]
+
+
+def different(found: Landmarks, sides_px: np.ndarray) -> np.ndarray:
+    """Indices of the crops that show a person; of two with the same pose the one seen more sharply."""
+    kept: list[int] = []
+    certain = (found.presence >= MIN_PRESENCE) & (found.heat >= MIN_HEAT)
+    for row in np.argsort(-found.heat, kind="stable"):
+        if not certain[row]:
+            continue
+        apart = np.linalg.norm(found.keypoints_px[kept] - found.keypoints_px[row], axis=-1)
+        weight = found.confidence[kept] * found.confidence[row] + 1e-6
+        if ((weight * apart).sum(1) / weight.sum(1) >= SAME_POSE * sides_px[row]).all():
+            kept.append(int(row))
+    return np.sort(np.array(kept, int))

@@ -1,0 +1,104 @@
+"""One-stage detectors: RTMO and YOLO-pose give everybody's keypoints in one pass over the image.
+
+RTMO is decoded as rtmlib does it (Apache-2.0), YOLO-pose (v8 and v11 exports) by the layout that its export documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from pose3d_ros.detection.boxes import Network, boxes_from_centres, channels_first, letterbox, suppress
+from pose3d_ros.people import People2D
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import COCO17
+
+
+class Found(NamedTuple):
+    """Candidates in the network's pixels: boxes (N, 4), scores (N,), keypoints (N, 17, 2) and confidence (N, 17)."""
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    keypoints: np.ndarray
+    confidence: np.ndarray
+
+
+class Convention(NamedTuple):
+    """How a family takes pictures and gives people."""
+
+    outputs: str
+    rgb: bool
+    divisor: float
+    centred: bool
+    min_score: float
+    most_overlap: float
+    decode: Callable[[list[np.ndarray]], Found | None]
+
+
+def decode_rtmo(outputs: list[np.ndarray]) -> Found | None:
+    """From [1, N, 5] boxes with scores and [1, N, 17, 3] keypoints with visibility; None for another form."""
+    if len(outputs) < 2 or outputs[0].ndim != 3 or outputs[1].shape != (*outputs[0].shape[:2], len(COCO17), 3) or (
+            outputs[0].shape[2] != 5):
+        return None
+    boxes, poses = outputs[0][0], outputs[1][0]
+    return Found(boxes[:, :4], boxes[:, 4], poses[..., :2], poses[..., 2])
+
+
+def decode_yolo_pose(outputs: list[np.ndarray]) -> Found | None:
+    """From [1, 56, N]: centre x y, width, height, score, then x y confidence of 17 keypoints; None for another form."""
+    if outputs[0].ndim != 3 or outputs[0].shape[:2] != (1, 5 + 3 * len(COCO17)):
+        return None
+    rows = outputs[0][0].T
+    poses = rows[:, 5:].reshape(-1, len(COCO17), 3)
+    return Found(boxes_from_centres(rows[:, :4]), rows[:, 4], poses[..., :2], poses[..., 2])
+
+
+# Thresholds are those of rtmlib and of Ultralytics' predictor.
+RTMO = Convention("RTMO's boxes [1, N, 5] and keypoints [1, N, 17, 3]", False, 1.0, False, 0.7, 0.45, decode_rtmo)
+YOLO_POSE = Convention("YOLO-pose's [1, 56, N] (export without NMS)", True, 255.0, True, 0.25, 0.7, decode_yolo_pose)
+
+
+class OneStage:
+    """A ``Detector``; the model looks at every image, so nothing is kept between them."""
+
+    skeleton = COCO17
+
+    def __init__(self, settings: PipelineSettings, convention: Convention) -> None:
+        self._max_people = settings.max_people
+        self._convention = convention
+        self._network = Network(settings.detector_model, "detector_model", settings)
+        self.engine_name = self._network.engine.name
+        outputs = self._network.try_out()
+        if convention.decode(outputs) is None:
+            self.close()
+            raise self._network.unexpected(convention.outputs, [output.shape for output in outputs])
+
+    def __call__(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
+        """People in an image (H, W, 3) uint8."""
+        how = self._convention
+        fitted = letterbox(image_bgr, self._network.size, how.centred)
+        found = how.decode(self._network(channels_first(fitted.picture[None], how.rgb, (0.0,), (how.divisor,))))
+        assert found is not None  # its form was seen when the model was loaded
+        good = np.flatnonzero(found.scores > how.min_score)
+        kept = good[suppress(found.boxes[good], found.scores[good], how.most_overlap)][:self._max_people]
+        return People2D(COCO17, fitted.to_image(found.keypoints[kept]), found.confidence[kept].clip(0, 1), stamp_ns,
+                        (image_bgr.shape[1], image_bgr.shape[0]))
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._network.close()
+
+
+def rtmo(settings: PipelineSettings) -> OneStage:
+    """RTMO: boxes and keypoints, suppressed once more as in rtmlib."""
+    return OneStage(settings, RTMO)
+
+
+def yolo_pose(settings: PipelineSettings) -> OneStage:
+    """YOLO-pose, exported without its non-maximum suppression."""
+    return OneStage(settings, YOLO_POSE)

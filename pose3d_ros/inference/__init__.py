@@ -1,0 +1,58 @@
+"""One interface over the engines that run networks.
+
+>>> engine = load("model.onnx", engine="auto")
+>>> engine({"image": images})["landmarks"]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from pose3d_ros.inference import onnxruntime_engine
+from pose3d_ros.inference.errors import EngineError
+
+__all__ = ["ENGINES", "Engine", "EngineError", "load"]
+
+
+class Engine(Protocol):
+    """A network ready to run."""
+
+    name: str
+    """Key in ``ENGINES``."""
+    inputs: dict[str, tuple[int | None, ...]]
+    """Name -> shape; None stands for an axis of any length."""
+    outputs: dict[str, tuple[int | None, ...]]
+
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once: input name -> array to output name -> array. Raises ``EngineError`` on a wrong shape or type."""
+
+    def close(self) -> None:
+        """Free the engine's memory; it cannot be called any more."""
+
+
+ENGINES: dict[str, Callable[[Path, int, Sequence[str] | None], Engine]] = {
+    "cpu": onnxruntime_engine.cpu,
+    "cuda": onnxruntime_engine.cuda,
+    "tensorrt": onnxruntime_engine.tensorrt,
+}
+
+
+def load(path: str | Path, engine: str = "auto", threads: int = 0, outputs: Sequence[str] | None = None) -> Engine:
+    """The network in the ONNX file ``path`` on an engine.
+
+    ``engine``: a key of ``ENGINES``, or ``auto``: CUDA where it is installed and works, otherwise the CPU (TensorRT
+    only when asked for, because it builds for minutes at first use). ``threads`` on the CPU, 0 for all cores.
+    ``outputs`` restricts what is computed. Raises ``EngineError``.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise EngineError(f"expected a model at {path}, found no file")
+    if engine == "auto":
+        engine = "cuda" if onnxruntime_engine.cuda_works() else "cpu"
+    if engine not in ENGINES:
+        raise EngineError(f"engine: expected auto, {', '.join(ENGINES)}; got '{engine}'")
+    return ENGINES[engine](path, threads, outputs)

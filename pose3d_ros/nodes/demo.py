@@ -1,0 +1,195 @@
+"""Play a video through the real nodes, each in a process of its own, watch their topics, and make a film of both."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from pose3d_ros.drawing import draw_people, render_view, viewpoint
+from pose3d_ros.nodes import images, transport
+from pose3d_ros.nodes.messages import JOINTS, KEYPOINTS
+from pose3d_ros.people import People2D
+from pose3d_ros.resources import share
+from pose3d_ros.skeleton import H36M17
+
+NAMESPACE = "pose3d_demo"
+START_S = 60.0  # loading models on a slow machine
+PANE = (640, 360)
+ASSUMED_FOV_DEG = 60.0
+
+
+class Watcher(Node):
+    """Subscribes to what the two nodes publish and keeps it by acquisition time."""
+
+    def __init__(self) -> None:
+        super().__init__("demo", namespace=NAMESPACE)
+        self.sent = 0
+        self.images: dict[int, np.ndarray] = {}
+        self.joints: dict[int, np.ndarray] = {}
+        self.keypoints: dict[int, np.ndarray] = {}
+        self.latencies_s: list[float] = []
+        self.scale = 1.0
+        self.create_subscription(CameraInfo, "camera_info", self._info, QoSProfile(depth=100))
+        self.create_subscription(Image, "image", self._image, QoSProfile(depth=5))
+        self.create_subscription(PointCloud2, "joints", self._joints, QoSProfile(depth=5))
+        self.create_subscription(PointCloud2, "keypoints", self._keypoints, QoSProfile(depth=5))
+
+    def _info(self, _: CameraInfo) -> None:
+        self.sent += 1
+
+    def _image(self, message: Image) -> None:
+        image = images.to_bgr(message)
+        self.scale = PANE[1] / image.shape[0]
+        small = cv2.resize(image, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
+        self.images[_stamp(message)] = cv2.imencode(".jpg", small)[1]  # a long film has to fit into memory
+
+    def _joints(self, message: PointCloud2) -> None:
+        self.latencies_s.append(self.get_clock().now().nanoseconds * 1e-9 - _stamp(message) * 1e-9)
+        self.joints[_stamp(message)] = np.frombuffer(message.data, JOINTS).reshape(message.height, message.width)
+
+    def _keypoints(self, message: PointCloud2) -> None:
+        self.keypoints[_stamp(message)] = np.frombuffer(message.data, KEYPOINTS).reshape(message.height, message.width)
+
+
+def _stamp(message: Any) -> int:
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("source", nargs="?", help="video file, folder of images, camera or rosbag2; by default a clip "
+                        "of two people that comes with the package")
+    parser.add_argument("--calibration", metavar="YAML", help="the camera's calibration; without one, "
+                        f"{ASSUMED_FOV_DEG:g} degrees of horizontal view are assumed")
+    parser.add_argument("--seconds", type=float, default=30.0, help="stop after so much of it (default 30)")
+    parser.add_argument("--output", type=Path, default=Path("output"), help="folder of the results (default output)")
+
+
+def command(options: argparse.Namespace) -> int:
+    """Play, watch, report."""
+    source, calibration = options.source, options.calibration
+    if source is None:
+        source, calibration = share("demo", "cam0.mp4"), share("demo", "cam0.yaml")
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    transport.tune()
+    with _watching() as watcher, _node("monocular") as monocular:
+        _wait(lambda: watcher.count_publishers("joints"), START_S, monocular)
+        print(f"playing {source}; Ctrl-C stops")
+        lens = f"calibration:={calibration}" if calibration else f"assumed_fov_deg:={ASSUMED_FOV_DEG}"
+        with _node("video", f"source:={source}", lens, "wait_for_subscribers:=2") as video:
+            with suppress(KeyboardInterrupt):  # a live camera ends so; what came until then is the result
+                _wait(lambda: video.poll() is not None or _played_s(watcher) >= options.seconds,
+                      START_S + options.seconds, monocular)
+            if video.poll():
+                raise ChildProcessError("the video node gave up; its last line above says why")
+        time.sleep(0.5)  # joints of the last image
+    if not watcher.joints:
+        raise ChildProcessError("no joints were published; the lines above say why")
+    _report(watcher)
+    _film(watcher, options.output)
+    return 0
+
+
+@contextmanager
+def _watching() -> Iterator[Watcher]:
+    """The watcher, listening in the background."""
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    watcher, executor = Watcher(), SingleThreadedExecutor()
+    executor.add_node(watcher)
+    listening = Thread(target=executor.spin, daemon=True)
+    listening.start()
+    try:
+        yield watcher
+    finally:
+        executor.shutdown()
+        listening.join()
+        watcher.destroy_node()
+        rclpy.shutdown()
+
+
+@contextmanager
+def _node(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A node in a process of its own."""
+    process = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", *words, f"namespace:={NAMESPACE}"])
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait(done: Callable[[], Any], timeout_s: float, node: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + timeout_s
+    while not done():
+        if node.poll() is not None:
+            raise ChildProcessError("the monocular node gave up; its last line above says why")
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {timeout_s:g} s for the nodes in vain")
+        time.sleep(0.05)
+
+
+def _played_s(watcher: Watcher) -> float:
+    stamps = list(watcher.joints)
+    return (stamps[-1] - stamps[0]) * 1e-9 if stamps else 0.0
+
+
+def _report(watcher: Watcher) -> None:
+    counts = np.array([len(people) for people in watcher.joints.values()])
+    ids = sorted({int(person) for people in watcher.joints.values() for person in people["person"].ravel()})
+    p50, p95 = 1000 * np.percentile(watcher.latencies_s, [50, 95])
+    print(f"images   {max(watcher.sent, len(counts))} sent, {len(counts)} processed, others dropped for newer ones\n"
+          f"rate     {(len(counts) - 1) / max(_played_s(watcher), 1e-9):.1f} Hz\n"
+          f"latency  {p50:.0f} ms p50, {p95:.0f} ms p95, from sending an image to receiving its joints\n"
+          f"people   {counts.mean():.1f} on average, {counts.max()} at once at most; track ids {ids}")
+
+
+def _film(watcher: Watcher, folder: Path) -> None:
+    """``demo.mp4`` and, its richest moment, ``demo.png``: the picture with 2D poses, and the 3D poses from the side."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stamps = sorted(set(watcher.images) & set(watcher.joints) & set(watcher.keypoints))
+    if not stamps:
+        raise ChildProcessError("no image arrived together with its joints, so there is nothing to show")
+    joints = {stamp: np.stack([watcher.joints[stamp][axis] for axis in "xyz"], -1) for stamp in stamps}
+    everybody = np.concatenate([joints[stamp].reshape(-1, len(H36M17), 3) for stamp in stamps])
+    focus, reach, floor = np.array([0.0, 0.0, 4.0]), 1.0, 1.0
+    if len(everybody):
+        focus = np.nanmedian(everybody[:, 0], 0)
+        reach = float(np.nanpercentile(np.linalg.norm(everybody[:, 0] - focus, axis=1), 95))
+        floor = float(np.nanpercentile(np.nanmax(everybody[..., 1], 1), 75)) + 0.08  # the ankle is above the floor
+    view = viewpoint(focus, 3.5 + 1.5 * reach, PANE)
+    best = max(stamps, key=lambda stamp: np.nansum(watcher.joints[stamp]["confidence"]))
+    film = None
+    for stamp in stamps:
+        image = np.asarray(cv2.imdecode(watcher.images[stamp], cv2.IMREAD_COLOR))
+        cloud = watcher.keypoints[stamp]
+        pixels = np.stack([cloud["x"], cloud["y"]], -1) * watcher.scale
+        seen = People2D(H36M17, pixels, cloud["confidence"], stamp, (image.shape[1], image.shape[0]),
+                        cloud["person"][:, 0])
+        ids = watcher.joints[stamp]["person"][:, 0]
+        both = np.hstack([draw_people(image, seen), render_view(joints[stamp], ids, H36M17, view, floor)])
+        if film is None:
+            rate = max(1.0, len(stamps) / max((stamps[-1] - stamps[0]) * 1e-9, 0.1))
+            film = cv2.VideoWriter(str(folder / "demo.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), rate, both.shape[1::-1])
+        film.write(both)
+        if stamp == best:
+            cv2.imwrite(str(folder / "demo.png"), both)
+    assert film is not None
+    film.release()
+    print(f"look at  {folder / 'demo.mp4'} and {folder / 'demo.png'}")

@@ -1,0 +1,128 @@
+"""Subscriptions that take the publisher's QoS and explain their own silence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from threading import Condition
+from typing import Any, Generic, TypeVar
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from pose3d_ros.nodes.managed import ManagedNode
+
+T = TypeVar("T")
+DEPTH = 5  # the executor empties the queue faster than cameras fill it; what is too old is dropped and counted later
+SILENCE_S = 2.0  # of a publisher
+PATIENCE_S = 5.0  # for one to appear: nodes of a launch file start in any order
+
+
+def qos_of(publishers: Sequence[Any]) -> QoSProfile:
+    """QoS that is compatible with all the publishers (``TopicEndpointInfo``) and as good as they allow."""
+    profiles = [publisher.qos_profile for publisher in publishers]
+    reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in profiles)
+    latched = all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in profiles)
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST, depth=DEPTH,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+
+
+def say_qos(qos: QoSProfile) -> str:
+    """The two policies that decide who hears whom."""
+    return f"{qos.reliability.name.lower().replace('_', ' ')}, {qos.durability.name.lower().replace('_', ' ')}"
+
+
+class Input:
+    """One topic that a node hears: subscribes when a publisher appears, with its QoS, and again when that changes.
+
+    ``remedy``: what to do when nobody publishes. An ``optional`` input keeps quiet about that.
+    """
+
+    def __init__(self, node: ManagedNode[Any], topic: str, message_type: type, callback: Callable[[Any], None],
+                 remedy: str = "", optional: bool = False) -> None:
+        self.node, self.message_type, self.callback = node, message_type, callback
+        self.topic = node.resolve_topic_name(topic)
+        self.remedy, self.optional = remedy, optional
+        self.type_name = f"{message_type.__module__.split('.')[0]}/msg/{message_type.__name__}"
+        self.heard_at = time.monotonic()
+        self.subscription: Any = None
+        self.qos: QoSProfile | None = None
+        self.timer = node.every(0.2, self.watch)
+        self.watch()
+
+    def _heard(self, message: Any) -> None:
+        self.heard_at = time.monotonic()
+        self.node.solved(self.topic)
+        self.callback(message)
+
+    def watch(self) -> None:
+        """Follow the publishers of the topic, and say why nothing is heard."""
+        publishers = self.node.get_publishers_info_by_topic(self.topic)
+        matching = [publisher for publisher in publishers if publisher.topic_type == self.type_name]
+        if matching and (qos := qos_of(matching)) != self.qos:
+            self._unsubscribe()
+            self.subscription = self.node.create_subscription(self.message_type, self.topic, self._heard, qos)
+            self.qos, self.heard_at = qos, time.monotonic()
+        patience = SILENCE_S if publishers else PATIENCE_S
+        if time.monotonic() - self.heard_at < patience or self.optional and not publishers:
+            return
+        if not publishers:
+            self.node.problem(self.topic, f"nobody publishes {self.topic} ({self.type_name}): {self.remedy}"
+                                          f"{self._alternatives()}")
+        elif not matching:
+            types = ", ".join(sorted({publisher.topic_type for publisher in publishers}))
+            self.node.problem(self.topic, f"expected {self.type_name} on {self.topic}, got {types}: {self.remedy}")
+        else:
+            assert self.qos is not None
+            self.node.problem(
+                self.topic, f"no message on {self.topic} for {SILENCE_S:g} s, although {matching[0].node_name} offers "
+                f"it ({say_qos(self.qos)}): see whether it still sends; large best-effort messages also get lost where "
+                f"the publisher lacks shared memory (config/fastdds.xml) or the network drops fragments")
+
+    def _alternatives(self) -> str:
+        node = self.node
+        topics = [name for name, types in node.get_topic_names_and_types() if self.type_name in types and any(
+            publisher.node_name != node.get_name() for publisher in node.get_publishers_info_by_topic(name))]
+        return f"; topics of this type: {', '.join(topics[:4])}" if topics else ""
+
+    def _unsubscribe(self) -> None:
+        if self.subscription is not None:
+            self.node.destroy_subscription(self.subscription)
+            self.subscription = None
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.node.destroy_timer(self.timer)
+        self._unsubscribe()
+        self.node.solved(self.topic)
+
+
+class Newest(Generic[T]):
+    """A place for one item between two threads: what is not taken in time is dropped and counted."""
+
+    def __init__(self) -> None:
+        self._changed = Condition()
+        self._item: T | None = None
+        self._open = True
+        self.dropped = 0
+
+    def put(self, item: T) -> None:
+        """Put the newest item in, and drop the one that nobody took."""
+        with self._changed:
+            self.dropped += self._item is not None
+            self._item = item
+            self._changed.notify()
+
+    def take(self) -> T | None:
+        """Wait for an item; None after ``close``."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._item is not None or not self._open)
+            item, self._item = self._item, None
+            return item if self._open else None
+
+    def close(self) -> None:
+        """Wake the taker for good."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()

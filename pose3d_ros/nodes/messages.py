@@ -1,0 +1,159 @@
+"""People and cameras to and from standard messages. The layout of the clouds is the package's contract."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import Point
+from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
+from std_msgs.msg import ColorRGBA, Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.drawing import colour, limb_colours
+from pose3d_ros.people import People2D, People3D, TrackState
+
+JOINTS = np.dtype([(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
+                  + [("person", "<i4"), ("joint", "<i4")])
+KEYPOINTS = np.dtype([(name, "<f4") for name in ("x", "y", "confidence")] + [("person", "<i4"), ("joint", "<i4")])
+_FIELD_TYPE = {"<f4": PointField.FLOAT32, "<i4": PointField.INT32}
+MARKER_LIFETIME_S = 1
+
+
+def _cloud(points: np.ndarray, header: Header) -> PointCloud2:
+    """Organised cloud of a structured (people, joints) array."""
+    dtype = points.dtype
+    assert dtype.fields is not None
+    data = array("B")
+    data.frombytes(points.tobytes())
+    return PointCloud2(
+        header=header, height=points.shape[0], width=points.shape[1], is_bigendian=False, is_dense=False,
+        fields=[PointField(name=name, offset=offset, datatype=_FIELD_TYPE[kind.str], count=1)
+                for name, (kind, offset, *_) in dtype.fields.items()],
+        point_step=dtype.itemsize, row_step=dtype.itemsize * points.shape[1], data=data)
+
+
+def joints_cloud(people: People3D, header: Header) -> PointCloud2:
+    """``joints``: height people, width joints of the skeleton, NaN where unknown (fields of ``JOINTS``)."""
+    points = np.empty(people.confidence.shape, JOINTS)
+    for axis, (position, velocity) in enumerate((("x", "vx"), ("y", "vy"), ("z", "vz"))):
+        points[position] = people.joints_m[..., axis]
+        points[velocity] = people.velocity_mps[..., axis]
+    points["confidence"], points["sigma"] = people.confidence, people.sigma_m
+    points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
+    return _cloud(points, header)
+
+
+def keypoints_cloud(people: People2D, header: Header) -> PointCloud2:
+    """``keypoints``: the same layout in pixels (fields of ``KEYPOINTS``)."""
+    points = np.empty(people.confidence.shape, KEYPOINTS)
+    points["x"], points["y"] = people.keypoints_px[..., 0], people.keypoints_px[..., 1]
+    points["confidence"] = people.confidence
+    points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
+    return _cloud(points, header)
+
+
+def _points(positions: np.ndarray) -> list[Point]:
+    return [Point(x=x, y=y, z=z) for x, y, z in positions.tolist()]
+
+
+def markers(people: People3D, header: Header, gone: Iterable[int] = ()) -> MarkerArray:
+    """RViz skeletons: namespaces ``limbs``, ``joints`` and ``id``, each with the track id as marker id.
+
+    Limbs have the person's colour, the left ones bright, the right ones dark; people who are predicted are translucent.
+    ``gone``: ids of people whose markers are to be deleted.
+    """
+    array_ = MarkerArray()
+    for person in gone:
+        array_.markers += [Marker(header=header, ns=ns, id=person, action=Marker.DELETE)
+                           for ns in ("limbs", "joints", "id")]
+    for person, state, joints in zip(people.ids.tolist(), people.states, people.joints_m.astype(float), strict=True):
+        known = np.isfinite(joints).all(-1)
+        if not known.any():
+            continue
+        alpha = 0.4 if state == TrackState.OCCLUDED else 1.0
+
+        def marker(ns: str, kind: int, size: float, person: int = person, alpha: float = alpha) -> Marker:
+            made = Marker(header=header, ns=ns, id=person, type=kind, action=Marker.ADD,
+                          lifetime=Duration(sec=MARKER_LIFETIME_S))
+            made.pose.orientation.w = 1.0
+            made.scale.x = made.scale.y = made.scale.z = size
+            made.color = _colour(colour(person), alpha)
+            return made
+
+        limbs = people.skeleton.limb_indices
+        drawn = known[limbs].all(1)
+        lines = marker("limbs", Marker.LINE_LIST, 0.03)
+        lines.points = _points(joints[limbs[drawn]].reshape(-1, 3))
+        lines.colors = [_colour(rgb, alpha) for rgb in limb_colours(people.skeleton, person)[drawn].repeat(2, 0)]
+        spheres = marker("joints", Marker.SPHERE_LIST, 0.05)
+        spheres.points = _points(joints[known])
+        text = marker("id", Marker.TEXT_VIEW_FACING, 0.2)
+        text.text = str(person)
+        x, y, z = joints[known][joints[known][:, 1].argmin()]  # the highest joint: y points down in an optical frame
+        text.pose.position = Point(x=x, y=y - 0.2, z=z)
+        array_.markers += [lines, spheres, text]
+    return array_
+
+
+def _colour(rgb: Iterable[float], alpha: float) -> ColorRGBA:
+    r, g, b = (float(c) for c in rgb)
+    return ColorRGBA(r=r, g=g, b=b, a=alpha)
+
+
+def camera_info(camera: Camera, header: Header) -> CameraInfo:
+    """CameraInfo of an unrectified image."""
+    k = camera.matrix
+    distortion = camera.distortion if len(camera.distortion) else np.zeros(5)
+    return CameraInfo(
+        header=header, width=camera.size[0], height=camera.size[1], distortion_model=camera.distortion_model,
+        d=distortion.tolist(), k=k.ravel().tolist(), r=np.eye(3).ravel().tolist(),
+        p=np.hstack([k, np.zeros((3, 1))]).ravel().tolist())
+
+
+def camera_from_info(info: CameraInfo) -> Camera:
+    """Camera of the image that a CameraInfo describes: its region of interest of the sensor, where it has one.
+
+    Binning needs no care: ``Camera.at_resolution`` sees it in the image's size. Raises ``CameraError``.
+    """
+    k, roi = np.array(info.k), info.roi
+    k[2] -= roi.x_offset
+    k[5] -= roi.y_offset
+    return Camera.from_camera_info(roi.width or info.width, roi.height or info.height, k.tolist(), list(info.d),
+                                   info.distortion_model, info.header.frame_id)
+
+
+def diagnostics(name: str, stamp: Time, problems: Iterable[str], values: Mapping[str, object]) -> DiagnosticArray:
+    """/diagnostics of one node: its problems as the message, at level WARN when there are any."""
+    message = "; ".join(problems)
+    status = DiagnosticStatus(
+        level=DiagnosticStatus.WARN if message else DiagnosticStatus.OK, name=name, message=message or "OK",
+        values=[KeyValue(key=key, value=f"{value:.4g}" if isinstance(value, float) else str(value))
+                for key, value in values.items()])
+    return DiagnosticArray(header=Header(stamp=stamp), status=[status])
+
+
+def tf_message(people: People3D, header: Header, per_joint: bool) -> object:
+    """tf2_msgs/TFMessage with a frame ``person_ID`` at each pelvis, or ``person_ID/JOINT`` at each known joint.
+
+    Frames are parallel to the camera's. Raises ``ImportError`` where tf2_msgs is not installed.
+    """
+    from geometry_msgs.msg import TransformStamped
+    from tf2_msgs.msg import TFMessage
+
+    message = TFMessage()
+    joints = enumerate(people.skeleton.joints) if per_joint else [(people.skeleton.index("pelvis"), "")]
+    for index, joint in joints:
+        for person, position in zip(people.ids.tolist(), people.joints_m[:, index].tolist(), strict=True):
+            if np.isfinite(position).all():
+                child = f"person_{person}/{joint}" if joint else f"person_{person}"
+                transform = TransformStamped(header=header, child_frame_id=child)
+                translation = transform.transform.translation
+                translation.x, translation.y, translation.z = position
+                transform.transform.rotation.w = 1.0
+                message.transforms.append(transform)
+    return message

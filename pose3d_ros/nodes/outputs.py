@@ -1,0 +1,78 @@
+"""The topics that nodes publish people on, each made only while somebody listens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from rclpy.qos import QoSProfile, qos_policy_name_from_kind
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from pose3d_ros.drawing import draw_people
+from pose3d_ros.nodes import images, messages
+from pose3d_ros.nodes.managed import ManagedNode
+from pose3d_ros.people import People3D
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks
+
+
+class Outputs:
+    """Publishers of ``joints``, ``keypoints``, ``markers``, ``overlay`` and, if asked for, ``/tf``."""
+
+    def __init__(self, node: ManagedNode[Any]) -> None:
+        self.node = node
+        self.joints = self._publisher(PointCloud2, "joints")
+        self.keypoints = self._publisher(PointCloud2, "keypoints")
+        self.markers = self._publisher(MarkerArray, "markers")
+        self.overlay = self._publisher(Image, "overlay", depth=1)
+        self._tf: Any = None
+        self._marked: set[int] = set()
+
+    def _publisher(self, message_type: type, topic: str, depth: int = 5) -> Any:
+        name = self.node.resolve_topic_name(topic)
+
+        def incompatible(event: Any) -> None:
+            policy = qos_policy_name_from_kind(event.last_policy_kind)
+            self.node.problem(f"{topic} qos", f"a subscriber of {name} gets nothing: it requests another {policy} than "
+                              f"the reliable, volatile that is offered; subscribe with volatile durability")
+
+        return self.node.create_lifecycle_publisher(
+            message_type, topic, QoSProfile(depth=depth), event_callbacks=PublisherEventCallbacks(
+                incompatible_qos=incompatible))
+
+    def publish(self, people: People3D, header: Header, image_bgr: np.ndarray, tf: str) -> None:
+        """Publish what was found in an image; ``tf`` as the parameter ``publish_tf``."""
+        self.joints.publish(messages.joints_cloud(people, header))
+        if people.people_2d is not None and self.keypoints.get_subscription_count():
+            self.keypoints.publish(messages.keypoints_cloud(people.people_2d, header))
+        ids = set(people.ids.tolist())
+        if self.markers.get_subscription_count():
+            self.markers.publish(messages.markers(people, header, sorted(self._marked - ids)))
+            self._marked = ids
+        if people.people_2d is not None and self.overlay.get_subscription_count():
+            self.overlay.publish(images.to_message(draw_people(image_bgr, people.people_2d), header))
+        if tf != "off" and len(people):
+            self._publish_tf(people, header, tf == "joints")
+
+    def _publish_tf(self, people: People3D, header: Header, per_joint: bool) -> None:
+        try:
+            message = messages.tf_message(people, header, per_joint)
+        except ImportError:
+            self.node.problem("tf", "publish_tf needs tf2_msgs, which is not installed; use a ROS distribution that "
+                                    "has it, or set publish_tf to off")
+            return
+        if self._tf is None:
+            self._tf = self.node.create_lifecycle_publisher(type(message), "/tf", QoSProfile(depth=100))
+            self._tf.on_activate(None)  # made while the node is active
+        self._tf.publish(message)
+
+    def close(self) -> None:
+        """Remove the publishers."""
+        for publisher in (self.joints, self.keypoints, self.markers, self.overlay, self._tf):
+            if publisher is not None:
+                self.node.destroy_lifecycle_publisher(publisher)

@@ -1,0 +1,64 @@
+"""``pose3d up``: nodes in one process, with the arguments and configuration files of the launch files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rclpy.parameter import Parameter
+
+from pose3d_ros.arguments import NODES, TOPICS, arguments, parameters
+from pose3d_ros.nodes.managed import ManagedNode, run
+
+CLASSES = {"monocular": "pose3d_ros.nodes.monocular:MonocularNode", "video": "pose3d_ros.nodes.video:VideoNode"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("what", nargs="+", metavar="NODE|NAME:=VALUE",
+                        help=f"nodes ({', '.join(NODES)}) and arguments; video:=SOURCE also starts the video node")
+    parser.epilog = "arguments:\n" + "\n".join(
+        f"  {name}:=  {argument.description}" for name, argument in arguments(NODES).items())
+
+
+def command(options: argparse.Namespace) -> int:
+    """Run the nodes until Ctrl-C or the end of the video."""
+    return run(*plan(options.what))
+
+
+def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[str]]:
+    """Node factories and ROS arguments of the process. Raises ``ValueError`` in one line."""
+    given = dict(word.split(":=", 1) for word in words if ":=" in word)
+    nodes = [word for word in words if ":=" not in word]
+    if given.get("video") and "video" not in nodes:
+        nodes.append("video")
+    if unknown := [node for node in nodes if node not in NODES]:
+        raise ValueError(f"expected nodes among {', '.join(NODES)}, got '{unknown[0]}'")
+    if not nodes:
+        raise ValueError(f"expected at least one node ({', '.join(NODES)}), got none")
+    known = arguments(nodes)
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"unknown argument {unknown[0]}; expected one of {', '.join(known)}")
+    values = {name: given.get(name) or argument.default for name, argument in known.items()}
+    for name, argument in known.items():
+        if argument.choices and values[name] not in argument.choices:
+            raise ValueError(f"{name}: expected one of {', '.join(c for c in argument.choices if c)}; "
+                             f"got '{values[name]}'")
+    if not Path(values["config"]).is_file():
+        raise ValueError(f"config: expected a YAML file, got {values['config']}, which does not exist")
+    ros_arguments = ["--ros-args", "--params-file", values["config"], "-r", f"__ns:=/{values['namespace'].strip('/')}"]
+    for topic in TOPICS:
+        if values[topic] != topic:
+            ros_arguments += ["-r", f"{topic}:={values[topic]}"]
+    factories: list[Callable[[], ManagedNode[Any]]] = []
+    for node in nodes:
+        module, name = CLASSES[node].split(":")
+        overrides = {**parameters(node, values), "use_sim_time": values["use_sim_time"] == "true"}
+        factories.append(partial(getattr(import_module(module), name), parameter_overrides=[
+            Parameter(key, value=value) for key, value in overrides.items()]))
+    return factories, [*ros_arguments, "--log-level", values["log_level"]]

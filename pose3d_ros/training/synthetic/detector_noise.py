@@ -1,0 +1,142 @@
+"""How the embedded detector errs: its keypoints on labelled renders, to train lifters and to calibrate confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.detection import Detector, create
+from pose3d_ros.people import People2D
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import H36M17
+from pose3d_ros.training.mocap import facing_angle, rms_size
+from pose3d_ros.training.synthetic.body import Assets
+from pose3d_ros.training.synthetic.render import Renderer
+from pose3d_ros.training.synthetic.scene import Motions, as_sensed, random_scene
+
+_FRAME_NS = 33_333_333
+RIGHT = 0.2  # a keypoint within this share of the person's size is right
+_LIMB_RADIUS_M = 0.15  # a joint lies at most this far under the skin in front of it
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rendered picture of one person with its labels in the camera's frame."""
+
+    image_bgr: np.ndarray
+    camera: Camera
+    joints_m: np.ndarray    # (17, 3)
+    joints_px: np.ndarray   # (17, 2)
+    visible: np.ndarray     # (17,) bool: in the picture, and nothing but the joint's own limb before it
+
+
+def random_clips(makehuman: Path, cmu_mocap: Path, clips: int, frames: int, seed: int,
+                 size: tuple[int, int] = (640, 480)) -> Iterator[list[Frame]]:
+    """Rendered clips, each of one random person before one random camera, motions of the train split."""
+    assets, motions = Assets(makehuman), Motions.load(cmu_mocap, "train")
+    renderer = Renderer(size)
+    for clip in range(clips):
+        rng = np.random.default_rng((seed, clip))
+        scene, camera = random_scene(rng, assets, motions, frames, size)
+        renderer.load(scene)
+        blur_px, noise = rng.uniform(0, 1.0), rng.uniform(0, 5)
+        rotation, translation = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
+        rendered = []
+        for number in range(frames):
+            joints_m = scene.actors[0].posed.joints_m[number] @ rotation.T + translation
+            joints_px = camera.project(joints_m, "camera")
+            visible = visible_joints(joints_px, joints_m[:, 2], *renderer.labels(camera, number))
+            image = as_sensed(rng, renderer.picture(camera, number), blur_px, noise)
+            rendered.append(Frame(image, camera, joints_m, joints_px, visible))
+        yield rendered
+    renderer.close()
+
+
+def visible_joints(joints_px: np.ndarray, depth_m: np.ndarray, person: np.ndarray, surface_m: np.ndarray,
+                   number: int = 0) -> np.ndarray:
+    """(J,) which joints of person ``number`` are seen, by the renderer's labels (H, W) of who and how far."""
+    height, width = person.shape
+    column, row = np.rint(np.nan_to_num(joints_px, nan=-1)).astype(int).T
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    column, row = np.where(inside, column, 0), np.where(inside, row, 0)
+    return inside & (person[row, column] == number) & (surface_m[row, column] > depth_m - _LIMB_RADIUS_M)
+
+
+def own_detection(people: People2D, joints_px: np.ndarray) -> int | None:
+    """Which of the people is the labelled one (17, 2): the nearest in the mean, or None if off by half its size."""
+    if not len(people):
+        return None
+    distance = np.nanmean(np.linalg.norm(people.keypoints_px - joints_px, axis=-1), 1)
+    best = int(distance.argmin())
+    return best if distance[best] < 1.0 * rms_size(joints_px) else None
+
+
+def measure(clips: Iterator[list[Frame]], detector: Detector, progress: Callable[[int], None] = lambda clip: None
+            ) -> dict[str, np.ndarray]:
+    """Run the detector over clips and keep the N frames in which the person is at least half in the picture.
+
+    ``keypoints_px`` (N, 17, 2) float32, NaN where the person was not found; ``confidence`` (N, 17) as the detector
+    says; ``joints_px`` (N, 17, 2) and ``joints_m`` (N, 17, 3) true, in the camera's frame; ``visible`` (N, 17);
+    ``matrix`` (N, 3, 3); ``clip``, ``frame``, ``found`` (N,); and for ``training.mocap.Detector`` ``residual``
+    (N, 17, 2) in units of the person's size in the picture, and ``facing`` (N,).
+    """
+    rows: dict[str, list[Any]] = {}
+    for clip, frames in enumerate(clips):
+        detector.reset()
+        for number, frame in enumerate(frames):
+            people = detector(frame.image_bgr, number * _FRAME_NS).to(H36M17)
+            width, height = frame.camera.size
+            inside = ((frame.joints_px >= 0) & (frame.joints_px < (width, height))).all(-1).mean()
+            if inside < 0.5:
+                continue
+            own = own_detection(people, frame.joints_px)
+            values = {
+                "keypoints_px": np.full((17, 2), np.nan) if own is None else people.keypoints_px[own],
+                "confidence": np.zeros(17) if own is None else people.confidence[own],
+                "joints_px": frame.joints_px, "joints_m": frame.joints_m, "visible": frame.visible,
+                "matrix": frame.camera.matrix, "clip": clip, "frame": number, "found": own is not None,
+                "others": len(people) - (own is not None)}
+            for name, value in values.items():
+                rows.setdefault(name, []).append(value)
+        progress(clip)
+    data = {name: np.array(value) for name, value in rows.items()}
+    data = {name: value.astype(np.float32) if value.dtype == float else value for name, value in data.items()}
+    size = rms_size(data["joints_px"])[:, None, None]
+    data["residual"] = (data["keypoints_px"] - data["joints_px"]) / size
+    data["facing"] = facing_angle(data["joints_m"])
+    return data
+
+
+def record(makehuman: Path, cmu_mocap: Path, out: Path, clips: int = 60, frames: int = 60, seed: int = 1,
+           progress: Callable[[int], None] = lambda clip: None) -> dict[str, float]:
+    """Measure the embedded detector on random renders, write ``out`` (npz) and return the ``summary``."""
+    detector = create(PipelineSettings())
+    data = measure(random_clips(makehuman, cmu_mocap, clips, frames, seed), detector, progress)
+    detector.close()
+    np.savez_compressed(out, **data)  # type: ignore[arg-type]
+    return summary(data)
+
+
+def summary(data: dict[str, np.ndarray]) -> dict[str, float]:
+    """How good the detector is, and how true its confidence, over the limb joints of what ``measure`` returned.
+
+    ``right`` is the share of joints within a fifth of the person's size (about 9 cm of a grown-up), ``calibration_error``
+    the mean difference between that share and the confidence, over ten bins of confidence.
+    """
+    found = data["found"]
+    limbs = [i for i, name in enumerate(H36M17.joints) if name[:2] in ("l_", "r_")]
+    error = np.linalg.norm(data["residual"][found][:, limbs], axis=-1)
+    confidence = data["confidence"][found][:, limbs]
+    visible = data["visible"][found][:, limbs]
+    right = error < RIGHT
+    number = np.minimum((confidence * 10).astype(int), 9)
+    apart = [abs(confidence[number == k].mean() - right[number == k].mean()) * (number == k).mean()
+             for k in np.unique(number)]
+    return {"frames": len(found), "found": float(found.mean()), "right": float(right.mean()),
+            "right_visible": float(right[visible].mean()), "median_error": float(np.median(error)),
+            "calibration_error": float(np.sum(apart))}

@@ -1,0 +1,111 @@
+"""Real nodes over real DDS: each test run on a domain of its own, never beyond this machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+
+import pytest
+
+os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100 + 1)  # above 101 the ports meet those of other programs
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+DISCOVERY_S = 10.0
+
+
+def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = DISCOVERY_S) -> Any:
+    """The condition's value once it is true; fails with ``what`` when that takes too long."""
+    end = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited {timeout_s:g} s in vain for {what}"
+        time.sleep(0.01)
+    return value
+
+
+class Ros:
+    """Nodes of a test, spun in the background, and what they log."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        from rclpy.executors import SingleThreadedExecutor
+
+        self._capture = capture
+        self._log = ""
+        self._executor = SingleThreadedExecutor()
+        self._nodes: list[Any] = []
+        self._thread = Thread(target=self._spin, daemon=True)
+        self._thread.start()
+        self.node = self.add(__import__("rclpy").create_node("tester"))
+
+    def _spin(self) -> None:
+        from rclpy.executors import ExternalShutdownException
+
+        with suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def add(self, node: Any) -> Any:
+        """Spin the node until the end of the test."""
+        self._nodes.append(node)
+        self._executor.add_node(node)
+        return node
+
+    def remove(self, node: Any) -> None:
+        """Destroy a node before the end of the test."""
+        self._nodes.remove(node)
+        self._executor.remove_node(node)
+        node.destroy_node()
+
+    def collect(self, message_type: type, topic: str, qos: Any = 10) -> list[Any]:
+        """Subscribe; the list fills with messages."""
+        received: list[Any] = []
+        self.node.create_subscription(message_type, topic, received.append, qos)
+        return received
+
+    def publisher(self, message_type: type, topic: str, qos: Any = 10, matched: bool = True) -> Any:
+        """A publisher, with its subscriber matched."""
+        publisher = self.node.create_publisher(message_type, topic, qos)
+        if matched:
+            wait_for(lambda: publisher.get_subscription_count(), f"a subscriber of {topic}")
+        return publisher
+
+    @property
+    def log(self) -> str:
+        """What was logged so far."""
+        out, err = self._capture.readouterr()
+        self._log += out + err
+        return self._log
+
+    def line(self, *words: str) -> str:
+        """Wait for a log line with all the words."""
+        def found() -> str | None:
+            return next((line for line in self.log.splitlines() if all(word in line for word in words)), None)
+
+        try:
+            line: str = wait_for(found, "a log line")
+        except AssertionError:
+            pytest.fail(f"no log line with {words} in:\n{self.log}")
+        assert "Traceback" not in self.log
+        return line
+
+    def close(self) -> None:
+        """Destroy the nodes."""
+        for node in reversed(self._nodes):
+            self._executor.remove_node(node)
+            node.destroy_node()
+
+
+@pytest.fixture
+def ros(capfd: pytest.CaptureFixture[str]) -> Iterator[Ros]:
+    """ROS 2 for one test."""
+    rclpy = pytest.importorskip("rclpy", reason="needs rclpy: source a ROS distribution or install its wheels")
+    rclpy.init()
+    helper = Ros(capfd)
+    try:
+        yield helper
+    finally:
+        helper.close()
+        if rclpy.ok():
+            rclpy.shutdown()

@@ -1,0 +1,52 @@
+"""The launch file; needs a ROS distribution, whose launch packages are not on package indices."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import pytest
+
+pytest.importorskip("launch_ros", reason="comes with a ROS distribution only")
+from launch.actions import DeclareLaunchArgument
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
+from pose3d_ros.arguments import NODES, arguments
+from pose3d_ros.resources import share
+
+
+def description() -> LaunchDescription:
+    spec = importlib.util.spec_from_file_location("monocular_launch", share("launch", "monocular.launch.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.generate_launch_description()
+
+
+def started(**given: str) -> list[Any]:
+    """The nodes that the launch file starts with these arguments."""
+    context = LaunchContext()
+    context.launch_configurations.update(given)
+    actions: list[Any] = []
+    for entity in description().entities:
+        actions += entity.visit(context) or []
+    return [action for action in actions if isinstance(action, Node)]
+
+
+def test_arguments_are_those_of_pose3d_up_and_rviz() -> None:
+    declared = [entity for entity in description().entities if isinstance(entity, DeclareLaunchArgument)]
+    assert {argument.name for argument in declared} == {*arguments(NODES), "rviz"}
+    assert all(argument.description for argument in declared)
+
+
+def test_what_is_started() -> None:
+    assert [node.node_executable for node in started()] == ["monocular"]
+    assert [node.node_executable for node in started(video="clip.mp4", rviz="true")] == ["monocular", "video", "rviz2"]
+
+
+def test_wrong_values_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="magic"):
+        started(detector="magic")
+    with pytest.raises(ValueError, match="smoothing: expected 0 to 10, got 99"):
+        started(smoothing="99")
