@@ -1,8 +1,8 @@
 """The monocular pipeline on four real videos with reference poses: 2D distance, 3D errors, before and after smoothing.
 
-Needs the Pose2Sim demo data (a folder with calibration.toml, video_balancing_cam0*.mp4, keypoints_balancing_associated.npz
-and reference_refined.npz). Scores are those that the data's README defines: 12 limb joints, frames whose reference
-reprojects within 20 px.
+Needs the Pose2Sim demo data: a folder with calibration.toml, video_balancing_cam0*.mp4,
+keypoints_balancing_associated.npz and reference_refined.npz. Scores are those that the data's README defines: 12 limb
+joints, frames whose reference reprojects within 20 px.
 
     python benchmarks/pose2sim_single.py FOLDER [--json FILE]
 """
@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import tomllib
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.evaluate import LIMB_JOINTS, Truth, errors, frames, jitter, table

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import yaml
 
-# ROS' distortion models (sensor_msgs/distortion_models.hpp) with the numbers of coefficients that OpenCV takes for them.
+# ROS' distortion models (sensor_msgs/distortion_models.hpp) with the numbers of coefficients that OpenCV takes.
 DISTORTION_MODELS = {
     "plumb_bob": (4, 5),
     "rational_polynomial": (8, 12, 14),
@@ -47,7 +47,8 @@ class Camera:
             object.__setattr__(self, name, value)
         fx, fy = self.matrix[0, 0], self.matrix[1, 1]
         if fx <= 0 or fy <= 0:
-            raise CameraError(f"expected positive focal lengths, got fx={fx:g}, fy={fy:g}: the camera is not calibrated")
+            raise CameraError(f"expected positive focal lengths, got fx={fx:g}, fy={fy:g}: the camera is not "
+                              f"calibrated")
         if min(self.size) <= 0:
             raise CameraError(f"expected a positive image size, got {self.size[0]}x{self.size[1]}")
         distortion = np.asarray(self.distortion, float).reshape(-1)

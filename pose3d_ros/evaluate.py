@@ -22,7 +22,8 @@ from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17, SKELETONS
 from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
 
-LIMB_JOINTS = tuple(f"{side}_{name}" for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for side in "lr")
+LIMB_JOINTS = tuple(f"{side}_{name}" for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+                    for side in "lr")
 ASSUMED_FOV_RAD = math.radians(60)
 
 
@@ -34,8 +35,10 @@ class Truth:
 
     @classmethod
     def load(cls, path: Path, camera: int) -> Truth:
-        """From an npz with ``joints_m`` (T, P, J, 3) in the world, ``camera_from_world`` (C, 4, 4) and, unless it is
-        h36m17, the name of the ``skeleton``."""
+        """From an npz with ``joints_m`` (T, P, J, 3) in the world and ``camera_from_world`` (C, 4, 4).
+
+        The entry ``skeleton`` names the joint set; without it, it is h36m17.
+        """
         try:
             with np.load(path) as data:
                 skeleton = SKELETONS[str(data["skeleton"])] if "skeleton" in data else H36M17
@@ -157,9 +160,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=["monocular"], help="what to evaluate")
     parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files")
     parser.add_argument("--calibration", action="append", type=Path, default=[], metavar="YAML",
-                        help="camera_calibration YAML, once for each video; without, a field of view of 60 degrees is assumed")
-    parser.add_argument("--truth", type=Path, metavar="NPZ", help="reference poses: joints_m (T, P, J, 3) in the world, "
-                        "camera_from_world (C, 4, 4), a camera for each video, and optionally the skeleton's name")
+                        help="camera_calibration YAML, once for each video; without, 60 degrees of view are assumed")
+    parser.add_argument("--truth", type=Path, metavar="NPZ", help="reference poses: joints_m "
+                        "(T, P, J, 3) in the world, camera_from_world (C, 4, 4) of the videos, and optionally skeleton")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports here as well")
     add_options(parser, PipelineSettings)
 

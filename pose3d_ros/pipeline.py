@@ -41,7 +41,7 @@ class MonocularPipeline:
 
     def reconfigure(self, settings: PipelineSettings) -> None:
         """Take over the live settings (those marked so in ``settings``) from the next image on."""
-        self.settings = settings
+        self.settings = self._detector.settings = settings
 
     @property
     def engine_name(self) -> str:
@@ -124,8 +124,9 @@ class MonocularPipeline:
         self._lifter.forget(known)
         joints, velocities, sigma, confidence = self._filter.joints()
         tracked = self._filter.people
-        return People3D(H36M17, joints, confidence, sigma, velocities, np.fromiter(tracked, np.int32, len(tracked)),
-                        np.array([p.state for p in tracked.values()], np.int8), people.stamp_ns, camera.frame_id, people)
+        ids, states = np.array(list(tracked), np.int32), np.array([p.state for p in tracked.values()], np.int8)
+        return People3D(H36M17, joints, confidence, sigma, velocities, ids, states, people.stamp_ns, camera.frame_id,
+                        people)
 
 
 def _nobody(people: People2D, stamp_ns: int, frame_id: str) -> People3D:

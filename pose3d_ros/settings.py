@@ -33,7 +33,7 @@ def setting(
 
 def check(spec: Field[Any], value: Any) -> str | None:
     """Why ``value`` is not valid for the setting, or None when it is."""
-    expected = type(spec.default)
+    expected: type = type(spec.default)
     meta = spec.metadata
     if expected is float and type(value) is int:
         value = float(value)
@@ -41,7 +41,7 @@ def check(spec: Field[Any], value: Any) -> str | None:
         return f"{spec.name}: expected {expected.__name__}, got {type(value).__name__} {value!r}"
     if meta["choices"] and value not in meta["choices"]:
         return f"{spec.name}: expected one of {', '.join(meta['choices'])}; got '{value}'"
-    if expected is float and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return f"{spec.name}: expected a finite number, got {value}"
     if meta["low"] is not None and value < meta["low"] or meta["high"] is not None and value > meta["high"]:
         return f"{spec.name}: expected {meta['low']:g} to {meta['high']:g}, got {value:g}"

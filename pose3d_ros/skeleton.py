@@ -120,8 +120,8 @@ BLAZEPOSE33 = Skeleton(
      ("l_shoulder", "r_shoulder"), ("l_hip", "r_hip")),
 )
 
-# The joints of the CMU motion capture data. Its root lies 10 cm above the hips and its neck's base below the shoulders,
-# so neither is the pelvis or the thorax of the other skeletons.
+# The joints of the CMU motion capture data. Its root lies 10 cm above the hips and its neck's base below the
+# shoulders, so neither is the pelvis or the thorax of the other skeletons.
 CMU22 = Skeleton(
     "cmu22",
     ("root", "l_hip", "l_knee", "l_ankle", "l_foot", "r_hip", "r_knee", "r_ankle", "r_foot", "spine_low", "chest",
@@ -136,7 +136,7 @@ CMU22 = Skeleton(
 SKELETONS = {s.name: s for s in (H36M17, COCO17, HALPE26, BODY25, BODY25B, BLAZEPOSE33, CMU22)}
 
 # What a skeleton that lacks a joint puts in its place: the first rule whose joints all exist, as {joint: weight}.
-# A weight below zero extrapolates; the weights of a rule sum to one. On the line from the middle of the shoulders through
+# A weight below zero extrapolates; the weights of a rule sum to one. On the line from the middle of the shoulders to
 # the middle of the ears (18 cm), Human3.6M's neck (the head's base) lies at 13 cm and its head at 22 cm: not the crown.
 _SUBSTITUTES: dict[str, tuple[dict[str, float], ...]] = {
     "pelvis": ({"l_hip": 0.5, "r_hip": 0.5},),

@@ -36,7 +36,7 @@ def test_points_behind_the_camera_and_nan_have_no_pixel():
 
 
 def test_pose_of_the_camera():
-    """A camera two metres up that looks along world +x sees a point three metres ahead, one metre left and at its height."""
+    """A camera two metres up that looks along world +x sees a point three metres ahead and one metre to the left."""
     camera_from_world = np.eye(4)
     camera_from_world[:3, :3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
     camera_from_world[:3, 3] = [0, 2, 0]

@@ -43,7 +43,7 @@ def test_conversion_moves_with_the_body():
     points = np.random.default_rng(1).normal(size=(33, 2)).astype(np.float32)
     ones = np.ones(33, np.float32)
     here, _ = convert(points, ones, BLAZEPOSE33, H36M17)
-    there, _ = convert(points + np.float32([5, -3]), ones, BLAZEPOSE33, H36M17)
+    there, _ = convert(points + np.array([5, -3], np.float32), ones, BLAZEPOSE33, H36M17)
     np.testing.assert_allclose(there - here, np.broadcast_to([5, -3], here.shape), atol=1e-5)
 
 

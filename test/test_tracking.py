@@ -94,7 +94,8 @@ def test_turning_round_is_no_exchange():
     tracker = IdentityTracker()
     for i, stamp in enumerate(_stamps(2)):
         angle = np.pi * i / RATE
-        turned = STANDING_M @ np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
+        cos, sin = np.cos(angle), np.sin(angle)
+        turned = STANDING_M @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
         people = seen([[0, 0, 4.0]], stamp)
         people.keypoints_px[0] = CAMERA.project(turned + [0, 0, 4.0], "camera")
         said = people.keypoints_px.copy()

@@ -3,6 +3,7 @@
 import json
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,9 +108,9 @@ def test_training_resumes_bit_exact_and_exports(mocap_folder, tmp_path, lifter):
     import torch
 
     from pose3d_ros import inference
-    from pose3d_ros.training.lifter import TrainSettings, build, train
+    from pose3d_ros.training.lifter import FlipTest, TrainSettings, build, train
 
-    settings = dict(data=str(mocap_folder), steps=4, batch=8, channels=16, lifter=lifter, threads=1)
+    settings: dict[str, Any] = {"data": str(mocap_folder), "steps": 4, "batch": 8, "channels": 16, "lifter": lifter}
     whole = train(TrainSettings(**settings, output=str(tmp_path / "whole")))
     part = TrainSettings(**settings, output=str(tmp_path / "part"))
     train(part, stop_after=2)
@@ -118,11 +119,12 @@ def test_training_resumes_bit_exact_and_exports(mocap_folder, tmp_path, lifter):
     for name, value in states[0].items():
         assert torch.equal(value, states[1][name]), name
 
-    network = build(part).eval()
+    network = build(part)
     network.load_state_dict(states[0])
+    network.eval()
     keypoints = np.random.default_rng(0).normal(size=(3, network.receptive_field, 18, 3)).astype(np.float32)
     with torch.no_grad():
-        expected = network(torch.from_numpy(keypoints))[:, -1].numpy()
+        expected = FlipTest(network)(torch.from_numpy(keypoints)).numpy()
     engine = inference.load(whole, "cpu", 1)
     np.testing.assert_allclose(engine({"keypoints": keypoints})["joints"], expected, atol=1e-4)
     engine.close()

@@ -19,6 +19,8 @@ class Detector(Protocol):
     """Joints of the people it returns."""
     engine_name: str
     """Name of the engine that runs it, for diagnostics."""
+    settings: PipelineSettings
+    """May be replaced at any time; the live settings (``settings.py``) take effect with the next image."""
 
     def __call__(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
         """People in the image (H, W, 3) uint8, without ids. ``stamp_ns`` rises from call to call."""

@@ -32,8 +32,7 @@ class BlazePose:
     skeleton = BLAZEPOSE33
 
     def __init__(self, settings: PipelineSettings, features: bool = False) -> None:
-        self._max_people = settings.max_people
-        self._interval_ns = int(settings.detect_interval_s * 1e9)
+        self.settings = settings
         outputs = ["landmarks", "presence", "heatmap", *(LEVELS if features else ())]
         self._person = inference.load(locate("blazepose-detector"), settings.engine, settings.threads)
         self._landmark = inference.load(locate("blazepose-full"), settings.engine, settings.threads, outputs)
@@ -70,11 +69,11 @@ class BlazePose:
 
     def _looks(self, size: tuple[int, int], stamp_ns: int) -> np.ndarray:
         """Regions (V, 4) in which to look for newcomers in this frame."""
-        if len(self._regions) >= self._max_people:
+        if len(self._regions) >= self.settings.max_people:
             return self._views[:0]
         first = self._sweep_ns is None
-        if not len(self._views) and (first or not len(self._regions)
-                                     or stamp_ns - (self._sweep_ns or 0) >= self._interval_ns):
+        if not len(self._views) and (self._sweep_ns is None or not len(self._regions)
+                                     or stamp_ns - self._sweep_ns >= self.settings.detect_interval_s * 1e9):
             self._views, self._sweep_ns = blazepose_person.views(*size), stamp_ns
         now = len(self._views) if first else 1
         looks, self._views = self._views[:now], self._views[now:]
@@ -87,7 +86,7 @@ class BlazePose:
         found = blazepose_person.find(self._person, image_bgr, looks)
         distance = np.linalg.norm(found[:, None, :2] - followed[None, :, :2], axis=-1)
         covered = (distance < COVERED * followed[None, :, 2]).any(1)
-        return np.concatenate([followed, found[~covered]])[:self._max_people]
+        return np.concatenate([followed, found[~covered]])[:self.settings.max_people]
 
     def _read(self, image_bgr: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, Landmarks | None]:
         """The regions (P, 4) that show a person, each a different one, and what is seen in them."""

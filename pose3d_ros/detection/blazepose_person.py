@@ -69,18 +69,21 @@ def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def views(width: int, height: int) -> np.ndarray:
-    """Regions (V, 4) to look into: the whole image, then squares of its short side, each half over the next.
+    """Regions (V, 4) to look into: the whole image, then squares along its long side, each half over the next.
 
-    The network sees 224 pixels: a person far away in a wide image is too small in the whole of it.
+    The network sees 224 pixels: a person far away in a wide image is too small in the whole of it. The squares have the
+    short side of the image, but at least a third of the long one.
     """
     short, long = sorted((width, height))
-    squares = np.zeros((0, 2))
-    if long > 1.2 * short:
-        along = np.linspace((short - 1) / 2, long - 1 - (short - 1) / 2, int(np.ceil(2 * (long / short - 1))) + 1)
-        across = np.full(len(along), (short - 1) / 2)
-        squares = np.column_stack([along, across] if width > height else [across, along])
-    whole = [(width - 1) / 2, (height - 1) / 2, long, 0]
-    return np.concatenate([[whole], np.column_stack([squares, np.full(len(squares), short), np.zeros(len(squares))])])
+    whole = np.array([[(width - 1) / 2, (height - 1) / 2, long, 0]])
+    if long <= 1.2 * short:
+        return whole
+    side = max(short, long / 3)
+    along = np.linspace((side - 1) / 2, long - 1 - (side - 1) / 2, int(np.ceil(2 * (long / side - 1))) + 1)
+    squares = np.repeat(whole, len(along), axis=0)
+    squares[:, 0 if width > height else 1] = along
+    squares[:, 2] = side
+    return np.concatenate([whole, squares])
 
 
 def find(engine: Engine, image_bgr: np.ndarray, looks: np.ndarray) -> np.ndarray:

@@ -66,7 +66,7 @@ class OneStage:
     skeleton = COCO17
 
     def __init__(self, settings: PipelineSettings, convention: Convention) -> None:
-        self._max_people = settings.max_people
+        self.settings = settings
         self._convention = convention
         self._network = Network(settings.detector_model, "detector_model", settings)
         self.engine_name = self._network.engine.name
@@ -82,7 +82,7 @@ class OneStage:
         found = how.decode(self._network(channels_first(fitted.picture[None], how.rgb, (0.0,), (how.divisor,))))
         assert found is not None  # its form was seen when the model was loaded
         good = np.flatnonzero(found.scores > how.min_score)
-        kept = good[suppress(found.boxes[good], found.scores[good], how.most_overlap)][:self._max_people]
+        kept = good[suppress(found.boxes[good], found.scores[good], how.most_overlap)][:self.settings.max_people]
         return People2D(COCO17, fitted.to_image(found.keypoints[kept]), found.confidence[kept].clip(0, 1), stamp_ns,
                         (image_bgr.shape[1], image_bgr.shape[0]))
 

@@ -16,7 +16,7 @@ _CENTRE_WEIGHT[H36M17.indices("l_hip", "r_hip", "l_shoulder", "r_shoulder")] = 1
 
 
 def look_at(directions: np.ndarray) -> np.ndarray:
-    """Rotations (..., 3, 3) from the camera to virtual cameras whose z axis is ``directions`` (..., 3), without roll."""
+    """Rotations (..., 3, 3) from the camera to virtual ones whose z axis is ``directions`` (..., 3), without roll."""
     z = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
     x = np.stack([z[..., 2], np.zeros_like(z[..., 0]), -z[..., 0]], -1)
     x /= np.linalg.norm(x, axis=-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Where in space a lifted pose stands: the pelvis in the camera frame, from rays, a known stature, and perhaps depth."""
+"""Where a lifted pose stands: the pelvis in the camera frame, from rays, a known stature, and perhaps depth."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def refine_with_depth(
     confidence: np.ndarray,
     depth_m: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Root (P, 3) and covariance (P, 3, 3) corrected by a depth image (H, W) in metres registered to the camera image.
+    """Root (P, 3) and covariance (P, 3, 3) corrected by a depth image (H, W) in metres, registered to the image.
 
-    Each seen joint says where the pelvis is: its depth there plus the flesh before it minus its own offset. Their median
-    enters as one measurement of z (Kalman update), which moves the person along the ray. 0, NaN and inf in the depth
-    image mean unknown (REP-118); people with fewer than three measured joints stay as they are.
+    Each seen joint says where the pelvis is: its depth there plus the flesh before it minus its own offset. Their
+    median enters as one measurement of z (Kalman update), which moves the person along the ray. 0, NaN and inf in the
+    depth image mean unknown (REP-118); people with fewer than three measured joints stay as they are.
     """
     root_m, covariance = root_m.copy(), covariance.copy()
     height, width = depth_m.shape

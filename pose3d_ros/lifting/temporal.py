@@ -40,8 +40,8 @@ def resample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The last ``frames`` at exactly 30 Hz, linearly interpolated, from (N,) rising stamps, (N, 17, 2), (N, 17).
 
-    Whatever the camera's rate and however many frames were missed, the lifter sees the rate it was trained on. Before the
-    first sight stands its copy. A joint unknown at one end of an interval is taken from the other.
+    Whatever the camera's rate and however many frames were missed, the lifter sees the rate it was trained on. Before
+    the first sight stands its copy. A joint unknown at one end of an interval is taken from the other.
     """
     wanted = stamps_ns[-1] - FRAME_INTERVAL_NS * np.arange(frames - 1, -1, -1)
     later = np.clip(np.searchsorted(stamps_ns, wanted), 0, len(stamps_ns) - 1)
@@ -68,7 +68,7 @@ class TemporalLifter:
 
     def __init__(self, model: Path, settings: PipelineSettings) -> None:
         self._engine = inference.load(model, settings.engine, settings.threads)
-        self.window = int(self._engine.inputs["keypoints"][1])
+        self.window = self._engine.inputs["keypoints"][1] or 0
         self._histories: dict[int, _History] = {}
 
     def __call__(self, people: People2D, camera: Camera, settings: PipelineSettings) -> LiftedPoses:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -57,10 +58,11 @@ class VideoPose3D(nn.Module):
         return math.prod(self.filter_widths)
 
     def forward(self, keypoints: Tensor) -> Tensor:
+        """One output for each input frame that a whole receptive field belongs to."""
         batch, frames = keypoints.shape[:2]
         strided = frames == self.receptive_field
 
-        def temporal(x: Tensor, convolution: nn.Module, width: int, dilation: int) -> Tensor:
+        def temporal(x: Tensor, convolution: nn.Conv1d, width: int, dilation: int) -> Tensor:
             return functional.conv1d(x, convolution.weight, stride=width if strided else 1,
                                      dilation=1 if strided else dilation)
 
@@ -75,7 +77,7 @@ class VideoPose3D(nn.Module):
                 residual = x[:, :, tap::width]
             else:
                 residual = x[:, :, tap * dilation : x.shape[2] - (width - 1 - tap) * dilation]
-            x = temporal(x, self.layers_conv[2 * block], width, dilation)
+            x = temporal(x, cast(nn.Conv1d, self.layers_conv[2 * block]), width, dilation)
             x = self.dropout(torch.relu(self.layers_bn[2 * block](x)))
             x = self.layers_conv[2 * block + 1](x)
             x = residual + self.dropout(torch.relu(self.layers_bn[2 * block + 1](x)))

@@ -40,8 +40,11 @@ class _Person:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One person's pose in one frame: ``root_m`` (3,), its covariance (3, 3) without and the variance with the unknown
-    stature, ``joints_m`` (17, 3) relative to the root with ``sigma_m`` (17,)."""
+    """One person's pose in one frame.
+
+    ``root_m`` (3,) with its covariance (3, 3), without (``root_covariance``) and with (``total_covariance``) what the
+    unknown stature adds; ``joints_m`` (17, 3) relative to the root with ``sigma_m`` (17,); ``confidence`` (17,).
+    """
 
     root_m: np.ndarray
     root_covariance: np.ndarray
@@ -118,8 +121,10 @@ class PoseFilter:
         self.people = {i: p for i, p in self.people.items() if i in known and p.seen_ns >= oldest}
 
     def joints(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Joints (P, 17, 3), velocities (P, 17, 3), sigma (P, 17) and confidence (P, 17) of everybody, in ``people``'s
-        order. Sigma is per axis and grows while a person is not seen; confidence fades."""
+        """Joints (P, 17, 3), velocities (P, 17, 3), sigma (P, 17) and confidence (P, 17), in the order of ``people``.
+
+        Sigma is per axis and grows while a person is not seen; confidence fades.
+        """
         people = list(self.people.values())
         if not people:
             return (np.zeros((0, JOINTS, 3)), np.zeros((0, JOINTS, 3)), np.zeros((0, JOINTS)), np.zeros((0, JOINTS)))

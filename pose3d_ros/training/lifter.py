@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from pose3d_ros.arguments import add_options, from_options
-from pose3d_ros.networks import create
+from pose3d_ros.networks.videopose3d import VideoPose3D
 from pose3d_ros.settings import Settings, setting
+from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
 from pose3d_ros.training.mocap import Batch, Detector, Mocap, sample
 
@@ -27,21 +28,24 @@ FRAME_RATE_HZ = 30.0
 class TrainSettings(Settings):
     """What ``pose3d train`` does."""
 
-    lifter: str = setting("videopose3d", "Lifter to train: 27 causal frames, or one", choices=("videopose3d", "martinez"))
+    lifter: str = setting("videopose3d", "Lifter to train: 27 causal frames, or one",
+                          choices=("videopose3d", "martinez"))
     data: str = setting("", "Folder with train.npz, val.npz and index.json of joint positions at 30 Hz")
-    noise: str = setting("", "npz of a detector's errors on labelled pictures (pose3d render --noise); empty trains on exact keypoints")
+    noise: str = setting("", "npz of a detector's errors on labelled pictures (pose3d render noise); empty trains on "
+                         "exact keypoints")
     output: str = setting("output/train", "Folder for the checkpoint, the curve and the exported model")
     steps: int = setting(20000, "Optimiser steps", low=1, high=10_000_000)
     batch: int = setting(512, "Windows per step", low=2, high=65536)
     channels: int = setting(384, "Width of the network", low=8, high=4096)
     dropout: float = setting(0.1, "Dropout rate", low=0.0, high=0.9)
-    learning_rate: float = setting(1e-3, "Peak learning rate of AdamW; falls to zero along a cosine", low=1e-7, high=1.0)
+    learning_rate: float = setting(1e-3, "Peak learning rate of AdamW; falls to zero along a cosine", low=1e-7,
+                                   high=1.0)
     seed: int = setting(0, "Seed of weights and samples", low=0, high=2**31 - 1)
     threads: int = setting(1, "CPU threads of the optimiser; one more core makes the samples", low=1, high=256)
     resume: bool = setting(False, "Go on from the checkpoint in the output folder")
 
 
-class _Samples(Dataset):  # type: ignore[type-arg]
+class _Samples(Dataset[tuple[np.ndarray, np.ndarray]]):
     """Batch number i is made from the seed and i alone, so that a resumed run sees what an unbroken one would."""
 
     def __init__(self, mocap: Mocap, detector: Detector | None, settings: TrainSettings, first: int) -> None:
@@ -67,18 +71,19 @@ def loss(output: Tensor, target_m: Tensor) -> Tensor:
     return error.mean() + 0.01 * likelihood.mean()
 
 
-def build(settings: TrainSettings) -> nn.Module:
+def build(settings: TrainSettings) -> VideoPose3D:
     """The network for a lifter's name."""
     widths = (3, 3, 3) if settings.lifter == "videopose3d" else (1, 1, 1)
-    return create("videopose3d", joints_in=18, features_in=3, joints_out=17, features_out=4, filter_widths=widths,
-                  causal=True, dropout=settings.dropout, channels=settings.channels)
+    return VideoPose3D(joints_in=18, features_in=3, joints_out=17, features_out=4, filter_widths=widths, causal=True,
+                       dropout=settings.dropout, channels=settings.channels)
 
 
 def evaluate(network: nn.Module, batches: list[Batch]) -> dict[str, float]:
     """Errors in millimetres on fixed validation batches, and how well sigma tells them."""
     network.eval()
     with torch.no_grad():
-        output = torch.cat([network(torch.from_numpy(b.features))[:, -1] for b in batches]).numpy()
+        flip_test = FlipTest(network)
+        output = torch.cat([flip_test(torch.from_numpy(b.features)) for b in batches]).numpy()
     truth = np.concatenate([b.target_m for b in batches])
     predicted = output[..., :3] - output[:, :1, :3]
     square = ((predicted - truth) ** 2).mean(-1)[:, 1:]
@@ -88,7 +93,7 @@ def evaluate(network: nn.Module, batches: list[Batch]) -> dict[str, float]:
 
 
 def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
-    """Run or resume a training, at most to step ``stop_after``; returns the ONNX file, or the checkpoint if not done."""
+    """Run or resume a training, at most to step ``stop_after``; returns the ONNX file, or the checkpoint before it."""
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     folder = Path(settings.output)
@@ -142,19 +147,38 @@ def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
     return export(network, path) if last == settings.steps else checkpoint
 
 
-def export(network: nn.Module, path: Path) -> Path:
-    """Write the network as ONNX: ``keypoints`` (people, T, 18, 3) -> ``joints`` (people, 17, 4)."""
+class FlipTest(nn.Module):
+    """The last frame's joints [P x 17 x 4], averaged over the keypoints [P x T x 18 x 3] and their mirror image."""
 
-    class LastFrame(nn.Module):
-        def forward(self, keypoints: Tensor) -> Tensor:
-            joints: Tensor = network(keypoints)[:, -1]
-            return joints
+    order_in: Tensor
+    order_out: Tensor
+    signs_in: Tensor
+    signs_out: Tensor
 
-    network.eval()
-    people = torch.export.Dim("people")
-    example = torch.zeros(2, network.receptive_field, 18, 3)
-    torch.onnx.export(LastFrame().eval(), (example,), str(path), input_names=["keypoints"], output_names=["joints"],
-                      dynamic_shapes=({0: people},), dynamo=True, external_data=False)
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("order_in", torch.tensor([*H36M17.flip, len(H36M17)]))
+        self.register_buffer("order_out", torch.tensor(H36M17.flip.tolist()))
+        signs = torch.ones(len(H36M17) + 1, 3)
+        signs[:-1, 0] = -1
+        self.register_buffer("signs_in", signs)
+        self.register_buffer("signs_out", torch.tensor([-1.0, 1.0, 1.0, 1.0]))
+
+    def forward(self, keypoints: Tensor) -> Tensor:
+        """Run the network twice."""
+        mirrored = keypoints[:, :, self.order_in] * self.signs_in
+        straight, turned = self.network(keypoints)[:, -1], self.network(mirrored)[:, -1]
+        joints: Tensor = (straight + turned[:, self.order_out] * self.signs_out) / 2
+        return joints
+
+
+def export(network: VideoPose3D, path: Path) -> Path:
+    """Write the network with its flip test as ONNX: ``keypoints`` (people, T, 18, 3) -> ``joints`` (people, 17, 4)."""
+    model = FlipTest(network).eval()
+    example = torch.zeros(2, network.receptive_field, len(H36M17) + 1, 3)
+    torch.onnx.export(model, (example,), str(path), input_names=["keypoints"], output_names=["joints"],
+                      dynamic_shapes=({0: torch.export.Dim("people")},), dynamo=True, external_data=False)
     return path
 
 

@@ -50,7 +50,8 @@ def stature(joints_m: np.ndarray) -> np.ndarray:
 
 def change_body(joints_m: np.ndarray, variation: np.ndarray) -> np.ndarray:
     """Poses (B, T, 17, 3) with limbs of average length and all bones multiplied by ``variation`` (B, kinds of bone), at
-    the canonical stature."""
+    the canonical stature.
+    """
     bones = joints_m[:, :, _CHILDREN] - joints_m[:, :, _PARENTS]
     lengths = np.linalg.norm(bones, axis=-1).mean(1)
     factors = variation[:, _KIND]
@@ -80,7 +81,7 @@ def turn(joints_m: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 
 def recombine(lower_m: np.ndarray, upper_m: np.ndarray) -> np.ndarray:
-    """The legs of one motion (..., 17, 3) under the trunk and arms of another, which turns with the hips of the first."""
+    """The legs of one motion (..., 17, 3) under the trunk and arms of another, which turns with the first's hips."""
     upper = turn(upper_m - upper_m[..., :1, :], heading(lower_m) - heading(upper_m)) + lower_m[..., :1, :]
     return np.where(_UPPER[:, None], upper, lower_m)
 
@@ -98,7 +99,7 @@ def lean(rng: np.random.Generator, joints_m: np.ndarray, sigma_rad: float, falle
 
 
 def move_limbs(rng: np.random.Generator, joints_m: np.ndarray, sigma_rad: float) -> np.ndarray:
-    """Windows (B, T, 17, 3) in which each thigh, shank, upper arm and forearm is turned a little, the same way throughout."""
+    """Windows (B, T, 17, 3) in which each thigh, shank, upper arm and forearm is turned a little, alike throughout."""
     moved = joints_m.copy()
     for chain in _LIMB_CHAINS:
         for pivot in (0, 1):
@@ -154,7 +155,8 @@ class Mocap:
 @dataclass(frozen=True)
 class Batch:
     """``features`` (B, T, 18, 3) of ``normalise`` and the last frame's ``target_m`` (B, 17, 3), relative to the pelvis
-    in the axes of the virtual camera, at the canonical height."""
+    in the axes of the virtual camera, at the canonical height.
+    """
 
     features: np.ndarray
     target_m: np.ndarray
@@ -191,7 +193,7 @@ class Detector:
 
     ``residual`` (N, 17, 2): detected minus true keypoints divided by the person's size (root mean square distance of
     the joints from their mean) in the picture; ``confidence`` (N, 17); ``facing`` (N,) the angle of the body about the
-    vertical in the camera's frame; rows in clips of consecutive frames that start at ``starts`` with at least a window left.
+    vertical in the camera's frame; ``starts``: rows at which a window of consecutive frames begins.
     """
 
     def __init__(self, residual: np.ndarray, confidence: np.ndarray, facing: np.ndarray, starts: np.ndarray) -> None:
@@ -230,8 +232,8 @@ class Detector:
 def rig_offsets(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """The constant part (N, 17, 2) of residuals (N, 17, 2): where the rendered rig's joints are not the detector's.
 
-    Every rig has its own idea of where a shoulder is. One offset per joint in the body's own axes (up, across, forward),
-    the same for left and right, is fitted by least squares to poses (N, 17, 3) in the camera's frame and their residuals.
+    Every rig has its own idea of where a shoulder is. One offset per joint in the body's own axes (up, across,
+    forward), the same for left and right, is fitted by least squares to poses (N, 17, 3) in the camera's frame.
     """
     trunk = joints_m[:, H36M17.index("thorax")] - joints_m[:, 0]
     left, right = H36M17.indices("l_hip", "l_shoulder"), H36M17.indices("r_hip", "r_shoulder")
@@ -244,8 +246,7 @@ def rig_offsets(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarr
     slopes = (axes[:, None, :, :2] - rays[:, :, None] * axes[:, None, :, 2:]) / joints_m[:, :, 2, None, None]
     slopes = np.swapaxes(slopes, -1, -2) / rms_size(rays)[:, None, None, None]
     mirrored = np.ones((17, 3))
-    for left_joint, right_joint in H36M17.symmetric_pairs:
-        mirrored[right_joint, 1] = -1
+    mirrored[H36M17.symmetric_pairs[:, 1], 1] = -1
     slopes = slopes * mirrored[:, None]
     offsets = np.empty((17, 3))
     for joint in range(17):
@@ -312,7 +313,7 @@ def sample(rng: np.random.Generator, mocap: Mocap, detector: Detector | None, si
     feet = H36M17.indices("r_ankle", "l_ankle")
     for joints, share in ((legs, 0.06), (feet, 0.06)):
         rows = np.flatnonzero(rng.random(size) < share)
-        confidence[np.ix_(rows, range(window), joints)] = 0
+        confidence[rows[:, None], :, joints] = 0
     hidden = rng.random((size, 17)) < 0.02
     begin, end = np.sort(rng.integers(0, window + 1, (2, size, 17)), axis=0)
     time = np.arange(window)[:, None]

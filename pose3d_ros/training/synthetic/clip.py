@@ -14,7 +14,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.training.synthetic.body import Assets, Material, Shape, Wardrobe
 from pose3d_ros.training.synthetic.render import Actor, Look, Renderer, Room, Scene
 from pose3d_ros.training.synthetic.retarget import retarget
-from pose3d_ros.training.synthetic.scene import Motions, look_at, place
+from pose3d_ros.training.synthetic.scene import Motions, level, look_at, place
 
 FPS = 30
 SIZE = 1280, 720
@@ -61,7 +61,7 @@ def _actors(assets: Assets, motions: Motions, frames: int) -> tuple[Actor, ...]:
          Wardrobe(("male_casualsuit02", "shoes03"), "short02"),
          ((0.86, 0.67, 0.56), (1, 1, 1), (0.22, 0.15, 0.1), (0.75, 0.22, 0.18), (0.16, 0.18, 0.26), (0.85, 0.85, 0.85)),
          (0, 0, 0, 1, 0, 0)),
-        ("seq_train_directing_traffic_4", 220, (-0.6, 0.0), 4.7,
+        ("seq_train_directing_traffic_4", 220, (-0.6, -0.1), 4.7,
          Shape(male=0, muscle=0.5, weight=0.45, ancestry=(0.6, 0.1, 0.3), scale=1.03),
          Wardrobe(("female_casualsuit01", "shoes02"), "ponytail01"),
          ((0.55, 0.38, 0.28), (1, 1, 1), (0.1, 0.07, 0.06), (0.9, 0.82, 0.45), (0.2, 0.32, 0.5), (0.25, 0.25, 0.28)),
@@ -70,7 +70,7 @@ def _actors(assets: Assets, motions: Motions, frames: int) -> tuple[Actor, ...]:
     actors = []
     for name, start, position, turn, shape, wardrobe, colours, pattern in people:
         body = assets.build(shape, wardrobe)
-        joints_m = place(motions.clips[name][start : start + frames], position, turn)
+        joints_m = place(level(motions.clips[name][start : start + frames]), position, turn)
         look = Look(colours, (*Look().second[: Material.TOP], (0.85, 0.85, 0.85), (0.3, 0.3, 0.3), (0.95, 0.95, 0.95)),
                     pattern)
         actors.append(Actor(body, retarget(joints_m, body), look))

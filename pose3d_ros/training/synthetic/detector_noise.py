@@ -125,8 +125,8 @@ def record(makehuman: Path, cmu_mocap: Path, out: Path, clips: int = 60, frames:
 def summary(data: dict[str, np.ndarray]) -> dict[str, float]:
     """How good the detector is, and how true its confidence, over the limb joints of what ``measure`` returned.
 
-    ``right`` is the share of joints within a fifth of the person's size (about 9 cm of a grown-up), ``calibration_error``
-    the mean difference between that share and the confidence, over ten bins of confidence.
+    ``right`` is the share of joints within a fifth of the person's size (about 9 cm of a grown-up), and
+    ``calibration_error`` the mean difference between that share and the confidence, over ten bins of confidence.
     """
     found = data["found"]
     limbs = [i for i, name in enumerate(H36M17.joints) if name[:2] in ("l_", "r_")]

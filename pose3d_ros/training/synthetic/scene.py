@@ -10,8 +10,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.skeleton import CMU22
 from pose3d_ros.training.synthetic.body import Assets, Material, Shape, Wardrobe
 from pose3d_ros.training.synthetic.render import Actor, Colour, Look, Room, Scene
 from pose3d_ros.training.synthetic.retarget import retarget
@@ -23,6 +26,7 @@ _MALE_HAIR = ("short02", "short02", "short03", "short04", "afro01", "")
 _FEMALE_HAIR = ("bob01", "bob02", "long01", "ponytail01", "short02")
 _SHOES = ("shoes01", "shoes02", "shoes03", "shoes04", "shoes05", "shoes06")
 _DARKEST_SKIN, _LIGHTEST_SKIN = (0.30, 0.19, 0.13), (0.93, 0.76, 0.66)
+_LEAN_FRAMES = 15.0  # leaning for longer than this, at 30 Hz, is not walking
 _GLITCH_M = 0.5  # no joint moves this far in a thirtieth of a second
 _HAIR_COLOURS = ((0.08, 0.06, 0.05), (0.20, 0.13, 0.09), (0.36, 0.24, 0.15), (0.65, 0.50, 0.30), (0.55, 0.54, 0.52))
 
@@ -61,6 +65,19 @@ def place(joints_m: np.ndarray, position_m: tuple[float, float], turn_rad: float
     path = turned[:, 0, :2]
     turned[..., :2] += np.array(position_m) - (path.min(0) + path.max(0)) / 2
     return turned
+
+
+def level(joints_m: np.ndarray) -> np.ndarray:
+    """The motion (T, 22, 3) of somebody upright with its slow lean taken out; some captures tilt as they turn."""
+    left, right = CMU22.indices("l_hip", "l_shoulder"), CMU22.indices("r_hip", "r_shoulder")
+    hips, shoulders = ((joints_m[:, a] + joints_m[:, b]) / 2 for a, b in zip(left, right, strict=True))
+    trunk = gaussian_filter1d((shoulders - hips).astype(float), _LEAN_FRAMES, axis=0, mode="nearest")
+    trunk /= np.linalg.norm(trunk, axis=1, keepdims=True)
+    axis = np.cross(trunk, [0, 0, 1])
+    sine = np.linalg.norm(axis, axis=1, keepdims=True)
+    turn = Rotation.from_rotvec(axis / np.maximum(sine, 1e-9) * np.arcsin(sine.clip(0, 1))).as_matrix()
+    root = joints_m[:, :1]
+    return np.einsum("tij,tkj->tki", turn, joints_m - root) + root
 
 
 def look_at(camera: Camera, position_m: np.ndarray, target_m: np.ndarray, roll_rad: float = 0.0) -> Camera:
