@@ -12,6 +12,7 @@ COMMANDS = {
     "demo": ("pose3d_ros.nodes.demo", "play a video through the nodes and make a film of the result"),
     "models": ("pose3d_ros.models_command", "list, fetch, verify and locate models"),
     "evaluate": ("pose3d_ros.evaluate", "measure the pipeline on videos"),
+    "render": ("pose3d_ros.training.synthetic.command", "render labelled people: a clip, or a detector's errors"),
     "train": ("pose3d_ros.training.lifter", "train a lifter on motion capture"),
 }
 REMEDIES = {

@@ -39,11 +39,10 @@ class Landmarks:
                          self.heat[rows], tuple(level[rows] for level in self.features))
 
 
-# Logistic regression of "right" (within about 10 cm: a fifth of the torso's length or of the body's root mean square
-# size) on 4,685 joints of 400 frames of real video against OpenPose (pose2sim; left and right exchanged where the whole
-# body was) and 10,044 joints of 837 rendered frames against the truth, a quarter of them hidden. Expected calibration
-# error 0.02 on both. MediaPipe's visibility tells the line of sight; taken as this probability its error is 0.11.
-BIAS, VISIBILITY_WEIGHT, HEAT_WEIGHT = 0.565, 0.122, 2.125
+# Logistic regression of "right" (within a fifth of the body's root mean square size, about 9 cm) on 10,044 joints of
+# 837 rendered frames, a quarter of them hidden: expected calibration error 0.014 there, and 0.02 on 4,685 joints of
+# real video against OpenPose that it was not fitted to. MediaPipe's visibility, taken as this probability, errs by 0.11.
+BIAS, VISIBILITY_WEIGHT, HEAT_WEIGHT = 0.514, 0.110, 1.977
 
 
 def confidence_from_logits(visibility: np.ndarray, heat: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from pose3d_ros.skeleton import H36M17
 # bias, which no filter can remove and sigma keeps.
 ROOT_ACCELERATION = 1.0
 LIMB_ACCELERATION = 3.0
-FRESH_SHARE = 0.5
+FRESH_SHARE = 0.3
 DEPTH_JITTER = 0.02     # of the distance: lifted poses shrink and grow a little
 OUTLIER_SQUARED = 9.0   # innovations beyond three sigma count less,
 MOST_DOUBT = 25.0       # but never so little that the filter loses a person who really jumped

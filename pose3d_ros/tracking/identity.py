@@ -91,13 +91,15 @@ class IdentityTracker:
         if not self._tracks or not len(keypoints):
             return {}
         cost = np.empty((len(keypoints), len(self._tracks)))
+        sizes = np.array([_body_size(k, m) for k, m in zip(keypoints, known, strict=True)])
         for column, track in enumerate(self._tracks):
             predicted = track.predicted(stamp_ns)
             weight = np.where(known & np.isfinite(predicted).all(-1), confidence, 0)
-            distance = np.nan_to_num(np.linalg.norm(keypoints - predicted, axis=-1)) / track.size_px
+            # Somebody who crouched or tumbled is larger when they stand again: the larger size counts.
+            unit = np.maximum(sizes, track.size_px)[:, None]
+            distance = np.nan_to_num(np.linalg.norm(keypoints - predicted, axis=-1)) / unit
             # A capped distance compares the pose: a leg that is elsewhere does not make another person.
             mean = (weight * np.minimum(distance, 3)).sum(1) / np.maximum(weight.sum(1), 1e-6)
-            sizes = np.array([_body_size(k, m) for k, m in zip(keypoints, known, strict=True)])
             unlike = np.abs(np.log(sizes / track.size_px))
             gate = GATE_SIZES + GATE_GROWTH * (stamp_ns - track.seen_ns) * 1e-9
             cost[:, column] = np.where((weight.sum(1) > 0) & (mean < gate) & (unlike < 1.0), mean + 0.3 * unlike, 1e3)

@@ -115,8 +115,8 @@ def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
     data = Path(settings.data)
     detector = Detector.load(Path(settings.noise), window) if settings.noise else None
     validation_set = Mocap.load(data, "val", window)
-    validation = [sample(np.random.default_rng([settings.seed, 2**32 + i]), validation_set, detector, 1024)
-                  for i in range(4)]
+    validation = [sample(np.random.default_rng([settings.seed, 2**32 + i]), validation_set, detector, 1024,
+                         varied=False) for i in range(4)]
     loader = DataLoader(_Samples(Mocap.load(data, "train", window), detector, settings, first), batch_size=None,
                         num_workers=1, prefetch_factor=4, generator=torch.Generator())
     every = max(settings.steps // 40, 1)

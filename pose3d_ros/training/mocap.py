@@ -23,6 +23,7 @@ _PARENTS = [H36M17.index(parent) for _, parent in _TREE]
 # Bones of equal length on both sides share a factor.
 _KINDS, _KIND = np.unique([child.removeprefix("l_").removeprefix("r_") for child, _ in _TREE], return_inverse=True)
 _STATURE = H36M17.indices("r_ankle", "r_knee", "r_hip", "spine", "thorax", "neck", "head")
+_LARGEST_STEP_M = 0.5  # in 1/30 s: 15 m/s
 _LIMB_CHAINS = tuple(H36M17.indices(*(f"{side}_{name}" for name in chain)) for side in "lr" for chain in
                      (("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")))
 _THORAX, _NECK, _HEAD = H36M17.indices("thorax", "neck", "head")
@@ -144,6 +145,8 @@ class Mocap:
         for clip, start in zip(index, starts, strict=True):
             for frame in clip.get("glitch_frames", ()):
                 usable[max(start, start + frame - 1) : start + frame + 2] = False
+        # Jumps that nobody listed, some of over a metre in one frame.
+        usable[1:] &= np.linalg.norm(np.diff(joints_m, axis=0), axis=-1).max(-1) < _LARGEST_STEP_M
         windows = []
         for start, length in zip(starts, lengths, strict=True):
             candidates = np.arange(start, start + length - window + 1)
@@ -272,15 +275,22 @@ def rms_size(points: np.ndarray) -> np.ndarray:
     return np.sqrt(((points - points.mean(-2, keepdims=True)) ** 2).sum(-1).mean(-1))
 
 
-def sample(rng: np.random.Generator, mocap: Mocap, detector: Detector | None, size: int) -> Batch:
-    """A batch of windows: random body, camera, detector noise, frame rate, dropouts, truncation and short histories."""
+def sample(
+    rng: np.random.Generator, mocap: Mocap, detector: Detector | None, size: int, varied: bool = True
+) -> Batch:
+    """A batch of windows: random body, camera, detector noise, frame rate, dropouts, truncation and short histories.
+
+    ``varied`` also makes new motions of the captured ones, which are few: legs and trunks of different people, limbs
+    moved, bodies leaning.
+    """
     window = mocap.window
     frames = rng.choice(mocap.starts, size)[:, None] + np.arange(window)
     poses = mocap.joints_m[frames].astype(np.float32)
-    mixed = np.flatnonzero(rng.random(size) < 0.5)
-    others = mocap.joints_m[rng.choice(mocap.starts, len(mixed))[:, None] + np.arange(window)]
-    poses[mixed] = recombine(poses[mixed], others)
-    poses = lean(rng, move_limbs(rng, poses, 0.2), 0.15, 0.05)
+    if varied:
+        mixed = np.flatnonzero(rng.random(size) < 0.5)
+        others = mocap.joints_m[rng.choice(mocap.starts, len(mixed))[:, None] + np.arange(window)]
+        poses[mixed] = recombine(poses[mixed], others)
+        poses = lean(rng, move_limbs(rng, poses, 0.3), 0.15, 0.05)
     flip = rng.random(size) < 0.5
     poses[flip] = mirror(poses[flip])
     poses = change_body(poses, rng.normal(1, 0.06, (size, len(_KINDS))).astype(np.float32))
@@ -290,7 +300,7 @@ def sample(rng: np.random.Generator, mocap: Mocap, detector: Detector | None, si
 
     if detector is not None:
         residual, confidence = detector(rng, facing_angle(camera[:, -1]), window)
-        residual = residual * rng.uniform(0.6, 1.4, (size, 1, 1, 1)).astype(np.float32)
+        residual = residual * rng.uniform(0.2, 1.0, (size, 1, 1, 1)).astype(np.float32)
         # Other detectors and other people: each places a joint a little elsewhere, always the same way.
         residual += rng.normal(0, 0.03, (size, 1, 17, 2)).astype(np.float32)
         rays = rays + residual * rms_size(rays).mean(1)[:, None, None, None]
