@@ -13,6 +13,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -68,11 +69,11 @@ def subject(result: People3D, truth_px: np.ndarray) -> int | None:
     return int(distance.argmin()) if distance.min() < 150 else None
 
 
-def evaluate_view(folder: Path, view: int, settings: PipelineSettings) -> dict[str, object]:
+def evaluate_view(folder: Path, view: int, settings: PipelineSettings) -> dict[str, Any]:
     """One camera, with and without smoothing."""
     camera = load_camera(folder, view)
     truth = load_truth(folder, camera)
-    report: dict[str, object] = {"view": view + 1}
+    report: dict[str, Any] = {"view": view + 1}
     for name, smoothing in (("", settings.smoothing), ("_unsmoothed", 0.0)):
         pipeline = MonocularPipeline(replace(settings, smoothing=smoothing))
         results = [pipeline(image, camera, stamp_ns) for image, stamp_ns in
@@ -89,7 +90,7 @@ def evaluate_view(folder: Path, view: int, settings: PipelineSettings) -> dict[s
 
 def _two_d(
     folder: Path, view: int, results: list[People3D], truth: Truth, camera: Camera
-) -> dict[str, object]:
+) -> dict[str, Any]:
     openpose = load_openpose(folder, view, len(results))
     distances, found = [], 0
     for number, result in enumerate(results):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,7 +73,7 @@ def frames(path: Path) -> Iterator[tuple[np.ndarray, int]]:
 
 def evaluate_video(
     path: Path, camera: Camera | None, truth: Truth | None, settings: PipelineSettings
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Run a fresh pipeline over a video; without a camera a field of view of 60 degrees is assumed."""
     pipeline = MonocularPipeline(settings)
     results: list[People3D] = []
@@ -87,7 +88,7 @@ def evaluate_video(
     if not results:
         raise ValueError(f"video {path}: no frame could be read")
     seen = [person for result in results if result.people_2d is not None for person in result.people_2d.ids]
-    report: dict[str, object] = {
+    report: dict[str, Any] = {
         "video": path.name,
         "frames": len(results),
         "found": float(np.mean([result.people_2d is not None and len(result.people_2d) > 0 for result in results])),
@@ -102,7 +103,7 @@ def evaluate_video(
     return report
 
 
-def errors(results: list[People3D], truth: Truth) -> dict[str, object]:
+def errors(results: list[People3D], truth: Truth) -> dict[str, Any]:
     """Errors on the 12 limb joints in millimetres, relative to the middle of the hips; people matched per frame."""
     limbs = H36M17.indices(*LIMB_JOINTS)
     hips = [LIMB_JOINTS.index("l_hip"), LIMB_JOINTS.index("r_hip")]
@@ -143,7 +144,7 @@ def jitter(results: list[People3D]) -> float | None:
     return float(np.mean(lengths) * 1e3) if lengths else None
 
 
-def table(reports: list[dict[str, object]]) -> str:
+def table(reports: list[dict[str, Any]]) -> str:
     """The reports' numbers side by side, a column per video."""
     rows = [key for key in reports[0] if not isinstance(reports[0][key], dict)]
     def cell(value: object) -> str:

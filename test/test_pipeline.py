@@ -7,8 +7,8 @@ import pytest
 
 from pose3d_ros import cli
 from pose3d_ros.camera import Camera, CameraError
-from pose3d_ros.evaluate import Truth, errors, frames
-from pose3d_ros.people import TrackState
+from pose3d_ros.evaluate import LIMB_JOINTS, Truth, errors, frames
+from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.resources import share
 from pose3d_ros.settings import PipelineSettings, SettingsError
@@ -34,7 +34,7 @@ def pipeline():
 def test_people_of_the_clip_are_where_they_are(clip, pipeline):
     results = [pipeline(image, CAMERA, stamp_ns) for image, stamp_ns in clip]
     scores = errors(results, Truth.load(share("demo", "truth.npz"), 0))
-    # The error of monocular depth is mostly the unknown stature: 6 % of 4 m. A mirrored or swapped body has over 200 mm.
+    # The error of monocular depth is mostly the unknown stature: 6 % of 4 m. A mirrored body has over 200 mm.
     assert scores["recall"] > 0.7 and scores["pa_mpjpe_mm"] < 80 and scores["root_mm"] < 500
     last = results[-1]
     assert last.frame_id == CAMERA.frame_id and last.stamp_ns == clip[-1][1]
@@ -50,7 +50,7 @@ def test_assumed_stature_scales_everything(clip):
     places = []
     for height in (1.5, 1.8):
         pipeline = MonocularPipeline(person_height_m=height, smoothing=0.0)
-        places.append(pipeline(*clip[0][:1], CAMERA, clip[0][1]).joints_m[0])
+        places.append(pipeline(clip[0][0], CAMERA, clip[0][1]).joints_m[0])
         pipeline.close()
     np.testing.assert_allclose(places[1] / places[0], 1.2, rtol=0.05)
 
@@ -115,23 +115,16 @@ def test_evaluate_command(tmp_path, capsys):
 
 def test_errors_by_hand():
     """One person 0.1 m off everywhere is perfect relative to the hips; a second who is not found lowers recall."""
-    from pose3d_ros.people import People3D
-
     rng = np.random.default_rng(0)
     truth = rng.normal(0, 0.5, (4, 2, 12, 3)) + [0, 0, 4]
     truth[:, 1] += [2, 0, 0]
     results = []
     for frame in range(4):
         joints = np.zeros((1, 17, 3))
-        joints[0, H36M17.indices(*_limbs())] = truth[frame, 0] + [0.1, 0, 0]
+        joints[0, H36M17.indices(*LIMB_JOINTS)] = truth[frame, 0] + [0.1, 0, 0]
         zeros = np.zeros((1, 17))
-        results.append(People3D(H36M17, joints, zeros, zeros, joints, np.array([frame // 2]), np.array([1]), frame, "c"))
+        ids, states = np.array([frame // 2]), np.array([TrackState.CONFIRMED])
+        results.append(People3D(H36M17, joints, zeros, zeros, joints, ids, states, frame, "camera"))
     scores = errors(results, Truth(truth))
     assert scores["mpjpe_mm"] == pytest.approx(0, abs=1e-3) and scores["root_mm"] == pytest.approx(100, abs=1e-3)
     assert scores["recall"] == 0.5 and scores["id_switches"] == 1
-
-
-def _limbs():
-    from pose3d_ros.evaluate import LIMB_JOINTS
-
-    return LIMB_JOINTS

@@ -41,7 +41,7 @@ class Landmarks:
 
 # Logistic regression of "right" (within a fifth of the body's root mean square size, about 9 cm) on 10,044 joints of
 # 837 rendered frames, a quarter of them hidden: expected calibration error 0.014 there, and 0.02 on 4,685 joints of
-# real video against OpenPose that it was not fitted to. MediaPipe's visibility, taken as this probability, errs by 0.11.
+# real video against OpenPose that it was not fitted to. MediaPipe's visibility taken as this probability errs by 0.11.
 BIAS, VISIBILITY_WEIGHT, HEAT_WEIGHT = 0.514, 0.110, 1.977
 
 

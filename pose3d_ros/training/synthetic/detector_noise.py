@@ -76,7 +76,7 @@ def own_detection(people: People2D, joints_px: np.ndarray) -> int | None:
     return best if distance[best] < 1.0 * rms_size(joints_px) else None
 
 
-def measure(clips: Iterator[list[Frame]], detector: Detector, progress: Callable[[int], None] = lambda clip: None
+def measure(clips: Iterator[list[Frame]], detector: Detector, progress: Callable[[int], object] = lambda clip: None
             ) -> dict[str, np.ndarray]:
     """Run the detector over clips and keep the N frames in which the person is at least half in the picture.
 
@@ -113,7 +113,7 @@ def measure(clips: Iterator[list[Frame]], detector: Detector, progress: Callable
 
 
 def record(makehuman: Path, cmu_mocap: Path, out: Path, clips: int = 60, frames: int = 60, seed: int = 1,
-           progress: Callable[[int], None] = lambda clip: None) -> dict[str, float]:
+           progress: Callable[[int], object] = lambda clip: None) -> dict[str, float]:
     """Measure the embedded detector on random renders, write ``out`` (npz) and return the ``summary``."""
     detector = create(PipelineSettings())
     data = measure(random_clips(makehuman, cmu_mocap, clips, frames, seed), detector, progress)
