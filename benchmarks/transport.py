@@ -37,6 +37,12 @@ def up(*words: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", *words, "namespace:=benchmark"])
 
 
+def resident_mb(process: int) -> float:
+    """The most memory that a process has held so far (Linux)."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return float(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -78,6 +84,7 @@ def main() -> None:
         end = time.monotonic() + options.seconds
         while time.monotonic() < end:
             executor.spin_once(timeout_sec=0.1)
+        memory_mb = resident_mb(processes[0].pid)
     finally:
         for process in processes:
             process.terminate()
@@ -95,6 +102,7 @@ def main() -> None:
     for stage, milliseconds in median.items():
         print(f"  {stage:10} {milliseconds:7.2f} ms  {milliseconds / p50:6.1%}")
     overhead = sum(milliseconds for stage, milliseconds in median.items() if stage != "detect")
+    print(f"  resident memory of the monocular node: at most {memory_mb:.0f} MB")
     print(f"  all but detection: {overhead / p50:.1%} of the time of a frame")
 
 
