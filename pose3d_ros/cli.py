@@ -13,6 +13,7 @@ COMMANDS = {
     "models": ("pose3d_ros.models_command", "list, fetch, verify and locate models"),
     "evaluate": ("pose3d_ros.evaluate", "measure the pipeline on videos"),
     "render": ("pose3d_ros.training.synthetic.command", "render labelled people: a clip, or a detector's errors"),
+    "networks": ("pose3d_ros.networks.command", "what the networks cost: parameters and multiply-adds"),
     "train": ("pose3d_ros.training.lifter", "train a lifter on motion capture"),
 }
 REMEDIES = {

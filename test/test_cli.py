@@ -29,7 +29,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    if needed := {"up": "rclpy", "demo": "rclpy", "train": "torch"}.get(command):
+    if needed := {"up": "rclpy", "demo": "rclpy", "train": "torch", "networks": "torch"}.get(command):
         pytest.importorskip(needed, reason=f"needs {needed}")
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

@@ -1,8 +1,6 @@
 """Training samples, metrics, networks, and that a training resumes where it stopped."""
 
 import json
-import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +23,6 @@ from pose3d_ros.training.mocap import (
     turn,
 )
 
-FIXTURES = Path(__file__).resolve().parents[2] / "shared" / "fixtures"
 Z_UP = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)
 UPRIGHT_M = STANDING_M @ Z_UP  # x to the body's left, z up, facing -y
 
@@ -128,36 +125,3 @@ def test_training_resumes_bit_exact_and_exports(mocap_folder, tmp_path, lifter):
     engine = inference.load(whole, "cpu", 1)
     np.testing.assert_allclose(engine({"keypoints": keypoints})["joints"], expected, atol=1e-4)
     engine.close()
-
-
-@pytest.mark.skipif(not FIXTURES.exists(), reason="the published networks' outputs are not here")
-@pytest.mark.parametrize(("name", "causal"), [("videopose3d_27", False), ("videopose3d_27_causal", True)])
-def test_videopose3d_is_the_published_network(name, causal):
-    import torch
-
-    from pose3d_ros.networks import create
-
-    network = create("videopose3d", channels=256, causal=causal).eval()
-    listed = json.loads((FIXTURES / f"{name}_state_dict.json").read_text())
-    assert {key: list(value.shape) for key, value in network.state_dict().items()} == dict(listed)
-    network.load_state_dict({key: torch.as_tensor(fixture_weight(key, shape)) for key, shape in listed})
-    with np.load(FIXTURES / f"{name}.npz") as data:
-        with torch.no_grad():
-            output = network(torch.from_numpy(data["keypoints"])).numpy()
-            strided = network(torch.from_numpy(data["keypoints"][:, 5:32])).numpy()
-        np.testing.assert_allclose(output, data["output"], rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(strided[:, 0], output[:, 5], rtol=1e-4, atol=1e-5)
-
-
-def fixture_weight(name, shape):
-    """The weights that the fixtures were made with follow from the parameters' names."""
-    if not shape:
-        return np.int64(0)
-    r = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape).astype(np.float32)
-    if name.endswith("running_var"):
-        return 1 + 0.1 * np.abs(r)
-    if name.endswith("running_mean"):
-        return 0.05 * r
-    if len(shape) == 1:
-        return 1 + 0.05 * r if name.endswith(".weight") else 0.05 * r
-    return r / np.float32(np.sqrt(np.prod(shape[1:])))

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import nn
 
+from pose3d_ros.networks.context import BLAZEPOSE, CPN, HRNET32, HRNET48, ContextPoseFormer
+from pose3d_ros.networks.hrnet import HRNet
+from pose3d_ros.networks.poseformer import PoseFormer
+from pose3d_ros.networks.rpsm import RPSM, RPSMFeatures, RPSMKeypoints
 from pose3d_ros.networks.videopose3d import VideoPose3D
 
-NETWORKS: dict[str, Any] = {
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "rpsm": RPSM,
+    "rpsm-keypoints": RPSMKeypoints,
+    "rpsm-features": RPSMFeatures,
+    "context-hrnet32": partial(ContextPoseFormer, pyramid=HRNET32),
+    "context-hrnet48": partial(ContextPoseFormer, pyramid=HRNET48),
+    "context-cpn": partial(ContextPoseFormer, pyramid=CPN),
+    "context-blazepose": partial(ContextPoseFormer, pyramid=BLAZEPOSE),
+    "hrnet-w32": partial(HRNet, width=32),
+    "hrnet-w48": partial(HRNet, width=48),
     "videopose3d": VideoPose3D,
+    "poseformer": PoseFormer,
+    "martinez": partial(VideoPose3D, filter_widths=(1, 1, 1)),
 }
 
 
 def create(name: str, **options: Any) -> nn.Module:
-    """Build a network by name; ``KeyError`` names the networks that exist."""
+    """Build a network by name; ``ValueError`` names the networks that exist."""
     if name not in NETWORKS:
-        raise KeyError(f"no network '{name}'; expected one of {', '.join(NETWORKS)}")
-    network: nn.Module = NETWORKS[name](**options)
-    return network
+        raise ValueError(f"no network '{name}'; expected one of {', '.join(NETWORKS)}")
+    return NETWORKS[name](**options)

@@ -39,6 +39,7 @@ class VideoPose3D(nn.Module):
             raise ValueError(f"filter_widths: expected odd numbers, got {list(filter_widths)}")
         self.filter_widths = tuple(filter_widths)
         self.causal = causal
+        self.inputs = joints_in, features_in
         self.joints_out, self.features_out = joints_out, features_out
         self.dropout = nn.Dropout(dropout)
         self.expand_conv = nn.Conv1d(joints_in * features_in, channels, filter_widths[0], bias=False)
@@ -56,6 +57,10 @@ class VideoPose3D(nn.Module):
     def receptive_field(self) -> int:
         """Frames that one output depends on."""
         return math.prod(self.filter_widths)
+
+    def example(self, batch: int = 1) -> dict[str, Tensor]:
+        """Inputs of the right names and shapes, for one output."""
+        return {"keypoints": torch.zeros(batch, self.receptive_field, *self.inputs)}
 
     def forward(self, keypoints: Tensor) -> Tensor:
         """One output for each input frame that a whole receptive field belongs to."""

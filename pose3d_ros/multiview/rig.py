@@ -1,0 +1,89 @@
+"""Several calibrated cameras as arrays, in undistorted pixels: viewing rays times the focal length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pose3d_ros.camera import Camera
+
+NEAR_M = 0.05  # points closer to a camera's plane than this, or behind it, are not seen
+
+
+@dataclass(frozen=True)
+class Rig:
+    """C cameras. Undistorted pixels have the principal point at (0, 0) and no lens distortion."""
+
+    cameras: tuple[Camera, ...]
+
+    def __post_init__(self) -> None:
+        if not self.cameras:
+            raise ValueError("expected at least one camera, got none")
+
+    @classmethod
+    def of(cls, cameras: Sequence[Camera]) -> Rig:
+        """From any sequence of cameras."""
+        return cls(tuple(cameras))
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    @cached_property
+    def rotation(self) -> np.ndarray:
+        """(C, 3, 3) from the world to the optical frame."""
+        return np.stack([camera.camera_from_world[:3, :3] for camera in self.cameras])
+
+    @cached_property
+    def translation(self) -> np.ndarray:
+        """(C, 3) in metres."""
+        return np.stack([camera.camera_from_world[:3, 3] for camera in self.cameras])
+
+    @cached_property
+    def position_m(self) -> np.ndarray:
+        """(C, 3) the cameras' centres in the world."""
+        return np.stack([camera.position_m for camera in self.cameras])
+
+    @cached_property
+    def focal_px(self) -> np.ndarray:
+        """(C,) geometric mean of both focal lengths."""
+        return np.array([np.sqrt(camera.matrix[0, 0] * camera.matrix[1, 1]) for camera in self.cameras])
+
+    @cached_property
+    def _affine(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Scale (C, 2) and origin (C, 2) where undistorting every camera is no more than that."""
+        if any(len(camera.distortion) or camera.matrix[0, 1] for camera in self.cameras):
+            return None
+        diagonal = np.stack([np.diag(camera.matrix)[:2] for camera in self.cameras])
+        return self.focal_px[:, None] / diagonal, np.stack([camera.matrix[:2, 2] for camera in self.cameras])
+
+    def undistort(self, points_px: np.ndarray, view: np.ndarray) -> np.ndarray:
+        """Undistorted pixels (N, ..., 2) of image pixels (N, ..., 2) that camera ``view`` (N,) has seen."""
+        if self._affine is not None:
+            scale, origin = (a[view].reshape(len(view), *(1,) * (points_px.ndim - 2), 2) for a in self._affine)
+            return (points_px - origin) * scale
+        flat = np.empty(points_px.shape)
+        for c in np.unique(view):
+            flat[view == c] = self.cameras[c].rays(points_px[view == c]) * self.focal_px[c]
+        return flat
+
+    def project(self, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Undistorted pixels (C, ..., 2) and depth (C, ...) of points (..., 3); NaN in, NaN out.
+
+        Points that a camera has behind it have a depth below ``NEAR_M`` and pixels without meaning.
+        """
+        shape = points_m.shape[:-1]
+        seen = points_m.reshape(-1, 3) @ self.rotation.transpose(0, 2, 1) + self.translation[:, None]
+        depth = seen[..., 2]
+        pixels = seen[..., :2] * (self.focal_px[:, None] / np.maximum(depth, NEAR_M))[..., None]
+        return pixels.reshape(len(self), *shape, 2), depth.reshape(len(self), *shape)
+
+    def directions(self, points: np.ndarray, view: np.ndarray) -> np.ndarray:
+        """Unit vectors (N, ..., 3) in the world along the rays of undistorted pixels (N, ..., 2)."""
+        rays = np.concatenate([points / self.focal_px[view].reshape(len(view), *(1,) * (points.ndim - 1)),
+                               np.ones((*points.shape[:-1], 1))], -1)
+        rotated = rays.reshape(len(view), -1, 3) @ self.rotation[view]
+        rotated /= np.sqrt((rotated * rotated).sum(-1, keepdims=True))
+        return rotated.reshape(*points.shape[:-1], 3)

@@ -1,0 +1,196 @@
+"""Points in space from several views: linear, robust against wrong views, with their uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.multiview.rig import NEAR_M, Rig
+
+OUTLIER_SIGMAS = 3.5    # a view that disagrees with the others by more is wrong
+HUBER_SIGMAS = 2.0      # beyond this a residual counts linearly
+MIN_PARALLAX = 0.02     # radians between two rays, below which they say nothing about depth
+LARGEST_SIGMA_M = 10.0  # a point known worse than this is not known
+_WEAK = 1e-4            # information in 1/m^2 of knowing nothing, which keeps the normal equations regular
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known before looking: ``mean_m`` (M, 3) and ``information`` (M, 3, 3) in 1/m^2, zero where nothing is."""
+
+    mean_m: np.ndarray
+    information: np.ndarray
+
+
+@dataclass(frozen=True)
+class Points:
+    """M points: ``mean_m`` (M, 3), ``covariance`` (M, 3, 3) in m^2, which views agree (M, C), whether the prior does
+    (M,), and the residuals (M, C, 2) in undistorted pixels.
+    """
+
+    mean_m: np.ndarray
+    covariance: np.ndarray
+    inliers: np.ndarray
+    prior_holds: np.ndarray
+    residual_px: np.ndarray
+
+
+def inverse(matrices: np.ndarray) -> np.ndarray:
+    """Inverses of symmetric matrices (..., 3, 3) in closed form: many times faster than LAPACK on small ones."""
+    a, b, c = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 0, 2]
+    d, e, f = matrices[..., 1, 1], matrices[..., 1, 2], matrices[..., 2, 2]
+    adjugate = np.empty(matrices.shape)
+    adjugate[..., 0, 0] = d * f - e * e
+    adjugate[..., 0, 1] = adjugate[..., 1, 0] = c * e - b * f
+    adjugate[..., 0, 2] = adjugate[..., 2, 0] = b * e - c * d
+    adjugate[..., 1, 1] = a * f - c * c
+    adjugate[..., 1, 2] = adjugate[..., 2, 1] = b * c - a * e
+    adjugate[..., 2, 2] = a * d - b * b
+    determinant = a * adjugate[..., 0, 0] + b * adjugate[..., 0, 1] + c * adjugate[..., 0, 2]
+    adjugate /= determinant[..., None, None]
+    return adjugate
+
+
+def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    return (matrices @ vectors[..., None])[..., 0]
+
+
+def linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Weighted direct linear transform (M, 3) of undistorted pixels (M, C, 2) with ``precision`` (M, C) in 1/px^2.
+
+    The equations of a view are divided by the point's depth there, so that the second solution weights by pixels.
+    """
+    rows = rig.focal_px[:, None, None] * rig.rotation[:, :2] - points[..., None] * rig.rotation[:, None, 2]
+    right = points * rig.translation[:, 2:] - rig.focal_px[:, None] * rig.translation[:, :2]
+    rows, right = rows.reshape(-1, 2 * len(rig), 3), right.reshape(-1, 2 * len(rig))
+    weights = precision / (rig.focal_px / 4.0) ** 2
+    for _ in range(2):
+        weighted = rows * np.repeat(weights, 2, 1)[..., None]
+        normal = weighted.transpose(0, 2, 1) @ rows + 1e-9 * np.eye(3)
+        solved = _times(inverse(normal), (weighted * right[..., None]).sum(1))
+        weights = precision / np.maximum(rig.project(solved)[1].T, NEAR_M) ** 2
+    return solved
+
+
+def _gauss_newton(
+    rig: Rig, points: np.ndarray, precision: np.ndarray, start: np.ndarray, prior: Prior, steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean (M, 3), covariance (M, 3, 3) and residuals (M, C, 2) that minimise Huber's loss of reprojection."""
+    mean = start
+    count = len(points)
+    for step in range(steps + 1):
+        pixels, depth = rig.project(mean)
+        pixels, depth = pixels.transpose(1, 0, 2), np.maximum(depth.T, NEAR_M)
+        residual = points - pixels
+        if step == steps:
+            break
+        jacobian = (rig.focal_px[:, None, None] * rig.rotation[:, :2] - pixels[..., None] * rig.rotation[:, None, 2]
+                    ) / depth[..., None, None]
+        sigmas = np.sqrt((residual * residual).sum(-1) * precision)
+        weights = precision * (HUBER_SIGMAS / np.maximum(sigmas, HUBER_SIGMAS))
+        jacobian = jacobian.reshape(count, 2 * len(rig), 3)
+        weighted = (jacobian * np.repeat(weights, 2, 1)[..., None]).transpose(0, 2, 1)
+        covariance = inverse(weighted @ jacobian + prior.information)
+        gradient = (weighted @ residual.reshape(count, 2 * len(rig), 1) + prior.information @ (prior.mean_m - mean)[..., None])
+        mean = mean + (covariance @ gradient)[..., 0]
+    return mean, covariance, residual
+
+
+def _consensus(
+    rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The hypothesis (M, 3) that most views agree with, the views (M, C) that do, and whether the prior does (M,).
+
+    Hypotheses are the crossing of every two rays and the prior's mean; the smallest truncated squared error wins. This
+    is RANSAC without chance: all the samples there are.
+    """
+    first, second = (np.array(side) for side in zip(*combinations(range(len(rig)), 2), strict=True))
+    rays = rig.directions(points.transpose(1, 0, 2), np.arange(len(rig))).transpose(1, 0, 2)
+    a, b = rays[:, first], rays[:, second]
+    gap = rig.position_m[second] - rig.position_m[first]
+    cosine = (a * b).sum(-1)
+    along_a, along_b = (a * gap).sum(-1), (b * gap).sum(-1)
+    slant = np.maximum(1 - cosine**2, MIN_PARALLAX**2)
+    on_a, on_b = (along_a - cosine * along_b) / slant, (cosine * along_a - along_b) / slant
+    crossing = 0.5 * (rig.position_m[first] + on_a[..., None] * a + rig.position_m[second] + on_b[..., None] * b)
+    possible = ((precision[:, first] > 0) & (precision[:, second] > 0) & (on_a > NEAR_M) & (on_b > NEAR_M)
+                & (1 - cosine**2 > MIN_PARALLAX**2))
+    hypotheses = np.concatenate([crossing, prior.mean_m[:, None]], 1)
+    pixels, depth = rig.project(hypotheses)
+    squared = ((pixels - points.transpose(1, 0, 2)[:, :, None]) ** 2).sum(-1) * precision.T[..., None]
+    squared = np.where(depth > NEAR_M, squared, np.inf)
+    limit = OUTLIER_SIGMAS**2
+    away = hypotheses - prior.mean_m[:, None]
+    unlikely = ((away @ prior.information) * away).sum(-1)
+    cost = np.minimum(squared, limit).sum(0, where=precision.T[..., None] > 0) + np.minimum(unlikely, limit)
+    cost[:, :-1][~possible] = np.inf
+    best = cost.argmin(1)
+    rows = np.arange(len(points))
+    agree = squared[:, rows, best].T < limit
+    return hypotheses[rows, best], agree & (precision > 0), unlikely[rows, best] < limit
+
+
+def solve(rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | None = None) -> Points:
+    """Robust points from undistorted pixels (M, C, 2) with ``precision`` (M, C) in 1/px^2, 0 where not seen.
+
+    All views at once where they agree; where one is off, or the prior is, by over ``OUTLIER_SIGMAS``, the largest
+    consensus, refined. Points must be finite where the precision is 0, too. With a prior, one view is enough.
+    """
+    count = len(points)
+    weak = _WEAK * np.eye(3)
+    if prior is None or not count:
+        start = linear(rig, points, precision)
+        prior = Prior(start, np.zeros((count, 3, 3)) + weak)
+    else:
+        start = prior.mean_m
+        prior = replace(prior, information=prior.information + weak)
+    mean, covariance, residual = _gauss_newton(rig, points, precision, start, prior, 2)
+    inliers, holds = precision > 0, np.ones(count, bool)
+    away = mean - prior.mean_m
+    surprise = np.maximum(((residual * residual).sum(-1) * precision).max(1),
+                          (_times(prior.information, away) * away).sum(-1))
+    doubtful = np.flatnonzero(~(surprise < OUTLIER_SIGMAS**2))
+    if len(doubtful) and len(rig) > 1:
+        some = Prior(prior.mean_m[doubtful], prior.information[doubtful])
+        start, inliers[doubtful], holds[doubtful] = _consensus(rig, points[doubtful], precision[doubtful], some)
+        some = Prior(some.mean_m, np.where(holds[doubtful, None, None], some.information, weak))
+        mean[doubtful], covariance[doubtful], residual[doubtful] = _gauss_newton(
+            rig, points[doubtful], precision[doubtful] * inliers[doubtful], start, some, 3)
+    return Points(mean, covariance, inliers, holds, residual)
+
+
+def triangulate(
+    points_px: np.ndarray, cameras: Sequence[Camera], weights: np.ndarray, noise_px: float = 2.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points in the world from their pixels in C views.
+
+    ``points_px`` (C, ..., 2), NaN where not seen; ``weights`` (C, ...), confidence in 0..1, 0 where not to be used.
+    ``noise_px``: standard deviation per axis of a keypoint with weight 1; the variance is inverse to the weight.
+    Returns ``points_m`` (..., 3), ``sigma_m`` (...), one standard deviation per axis (root mean square over the three
+    axes), and ``residual_px`` (C, ...), the distance in pixels (undistorted) of every view from the point's projection,
+    also of those rejected as wrong. NaN where fewer than two agreeing views see the point.
+
+    Linear solution and refinement: Hartley and Zisserman, Multiple View Geometry, 12.2 and A6.
+    """
+    rig = Rig.of(cameras)
+    points_px, weights = np.asarray(points_px, float), np.asarray(weights, float)
+    if points_px.shape != (*weights.shape, 2) or len(points_px) != len(rig):
+        raise ValueError(f"expected points_px ({len(rig)}, ..., 2) and weights ({len(rig)}, ...), "
+                         f"got {points_px.shape} and {weights.shape}")
+    shape = weights.shape[1:]
+    flat = rig.undistort(points_px.reshape(len(rig), -1, 2), np.arange(len(rig))).transpose(1, 0, 2)
+    weight = weights.reshape(len(rig), -1).T
+    seen = np.isfinite(flat).all(-1) & (weight > 0)
+    precision = np.where(seen, weight, 0) / noise_px**2
+    found = solve(rig, np.where(seen[..., None], flat, 0), precision)
+    sigma = np.sqrt(np.trace(found.covariance, axis1=1, axis2=2) / 3)
+    in_front = np.where(found.inliers, rig.project(found.mean_m)[1].T > NEAR_M, True).all(1)
+    good = (found.inliers.sum(1) >= 2) & in_front & (sigma < LARGEST_SIGMA_M)
+    points_m = np.where(good[:, None], found.mean_m, np.nan)
+    residual = np.where(seen & good[:, None], np.linalg.norm(found.residual_px, axis=-1), np.nan)
+    return (points_m.reshape(*shape, 3), np.where(good, sigma, np.nan).reshape(shape),
+            residual.T.reshape(len(rig), *shape))

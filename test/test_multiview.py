@@ -1,0 +1,202 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rigs import detected, ring, standing
+
+from pose3d_ros.multiview import MultiViewTracker
+from pose3d_ros.people import People2D, TrackState
+from pose3d_ros.skeleton import COCO17, H36M17
+
+STEP_NS = 40_000_000
+
+
+def walking(start, velocity):
+    """Paths of people: seconds -> joints (P, 17, 3)."""
+    start, velocity = np.array(start, float), np.array(velocity, float)
+    heading = np.arctan2(velocity[:, 1], velocity[:, 0]) - np.pi / 2
+    return lambda t: standing(start + t * velocity, heading, 6 * t)
+
+
+def run(cameras, paths, frames, seed=0, silent=lambda frame, camera: False, **noise):
+    """Follow ``paths``; yields frame, result and truth."""
+    rng = np.random.default_rng(seed)
+    tracker = MultiViewTracker(cameras, H36M17)
+    for frame in range(frames):
+        truth = paths(frame * STEP_NS * 1e-9)
+        seen = [None if silent(frame, c) else detected(camera, truth, frame * STEP_NS, rng, **noise)
+                for c, camera in enumerate(cameras)]
+        yield frame, tracker.update(seen, frame * STEP_NS), truth
+
+
+def believed(result):
+    return result.states != TrackState.TENTATIVE
+
+
+def owners(result, truth):
+    """Id of the person nearest to each of the truth's people, with the distance of their joints."""
+    joints, ids = result.joints_m[believed(result)], result.ids[believed(result)]
+    distance = np.nanmean(np.linalg.norm(joints[None] - truth[:, None], axis=-1), -1)
+    return ids[distance.argmin(1)], distance.min(1)
+
+
+def one_id_each(steps, start=5, within_m=0.1):
+    """The ids of the people, after having checked that they stay theirs and nobody else is there."""
+    ids = None
+    for frame, result, truth in steps:
+        if frame < start:
+            continue
+        assert believed(result).sum() == len(truth), f"frame {frame}"
+        now, distance = owners(result, truth)
+        assert distance.max() < within_m, f"frame {frame}"
+        ids = now if ids is None else ids
+        np.testing.assert_array_equal(now, ids)
+        assert len(set(ids)) == len(truth)
+    return ids
+
+
+TRIO = walking([(-1, 0), (1, 0.5), (0, -1)], [(0.8, 0), (-0.6, 0.3), (0.3, 0.9)])
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_follows_people(count):
+    errors, sigmas = [], []
+    for frame, result, truth in run(ring(count), TRIO, 40):
+        if frame >= 10:
+            ids, _ = owners(result, truth)
+            rows = [int(np.flatnonzero(result.ids == i)[0]) for i in ids]
+            errors.append(np.linalg.norm(result.joints_m[rows] - truth, axis=-1))
+            sigmas.append(result.sigma_m[rows])
+            assert result.confidence[rows].min() > 0.4
+            np.testing.assert_allclose(result.velocity_mps[rows, 0, :2], [(0.8, 0), (-0.6, 0.3), (0.3, 0.9)], atol=0.5)
+    # Sigma counts the detector's disagreement between views, which these synthetic joints do not have.
+    assert np.median(errors) < 0.025
+    assert np.mean(np.array(errors) < 3 * np.array(sigmas)) > 0.97
+    one_id_each(run(ring(count), TRIO, 40))
+
+
+def test_missing_joints_and_false_people():
+    one_id_each(run(ring(4), TRIO, 60, missed=0.2, false_people=0.3), within_m=0.15)
+
+
+def test_a_crowd_is_neither_merged_nor_split():
+    places = [(x, y) for x in (-0.6, 0, 0.6) for y in (-0.3, 0.3)]
+    one_id_each(run(ring(5), walking(places, [(0, 0.1)] * 6), 30))
+
+
+def test_people_who_cross_keep_their_ids():
+    one_id_each(run(ring(4), walking([(-1.5, 0.2), (1.5, -0.2)], [(1.5, 0), (-1.5, 0)]), 50))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_silent_camera_stops_nobody(seed):
+    order = np.random.default_rng(seed).permutation(4)
+    one_id_each(run(ring(4), TRIO, 60, seed, silent=lambda frame, c: c == order[frame // 15]))
+
+
+def test_short_occlusion_and_one_camera():
+    def silent(frame, c):
+        return 20 <= frame < 30 or 40 <= frame < 55 and c != 1
+
+    person = walking([(-0.5, 0)], [(0.5, 0)])
+    ids = set()
+    for frame, result, truth in run(ring(3), person, 70, silent=silent):
+        if frame < 5:
+            continue
+        assert len(result) == 1
+        ids |= set(result.ids.tolist())
+        occluded = 20 <= frame < 30
+        assert result.states[0] == (TrackState.OCCLUDED if occluded else TrackState.CONFIRMED)
+        error = np.linalg.norm(result.joints_m - truth, axis=-1)
+        assert error.mean() < 0.25
+        if occluded or 45 <= frame < 55:  # less is known, and sigma says so
+            assert result.sigma_m.mean() > 0.02
+    assert len(ids) == 1
+
+
+def test_the_lost_are_dropped_and_ids_not_used_again():
+    def silent(frame, c):
+        return 10 <= frame < 50
+
+    lengths, ids = [], []
+    for _, result, _ in run(ring(3), walking([(0, 0)], [(0.1, 0)]), 60, silent=silent):
+        lengths.append(len(result))
+        ids.append(set(result.ids.tolist()))
+    assert lengths[9] == 1 and lengths[45] == 0 and lengths[59] == 1
+    assert ids[9] == {0} and ids[59] == {1}
+
+
+def test_somebody_seen_by_one_camera_is_nobody_yet():
+    for _, result, _ in run(ring(4), TRIO, 10, silent=lambda frame, c: c != 2):
+        assert len(result) == 0
+    for _, result, _ in run(ring(1), TRIO, 5):
+        assert len(result) == 0
+
+
+def test_false_people_alone_are_not_believed():
+    nobody = walking(np.zeros((0, 2)), np.zeros((0, 2)))
+    for _, result, _ in run(ring(5), nobody, 100, false_people=0.8):
+        assert not believed(result).any()
+
+
+def test_stamps_of_their_own():
+    # Cameras that are not synchronised, people at 2 m/s: without making up for it the views are 8 cm apart.
+    cameras, rng = ring(4), np.random.default_rng(0)
+    offset_ns = np.array([0, -40, -20, -10]) * 1_000_000
+    person = walking([(-1.5, 0)], [(2.0, 0)])
+    tracker = MultiViewTracker(cameras, H36M17)
+    for frame in range(1, 36):
+        stamp_ns = frame * STEP_NS
+        result = tracker.update(
+            [detected(camera, person((stamp_ns + o) * 1e-9), int(stamp_ns + o), rng, noise_px=1)
+             for camera, o in zip(cameras, offset_ns, strict=True)], stamp_ns)
+        if frame > 15:
+            error = result.joints_m[0] - person(stamp_ns * 1e-9)[0]
+            assert np.linalg.norm(error.mean(0)) < 0.02
+    assert len(result) == 1 and result.ids[0] == 0
+
+
+def test_old_repeated_and_impossible_input():
+    cameras, rng = ring(3), np.random.default_rng(0)
+    person = walking([(0, 0)], [(0.5, 0)])(0)
+    tracker = MultiViewTracker(cameras, H36M17)
+    seen = [detected(camera, person, STEP_NS, rng) for camera in cameras]
+    first = tracker.update(seen, STEP_NS)
+    assert len(first) == 1
+    # The same 2D poses again add nothing: no second person, no confidence in the first.
+    again = tracker.update(seen, 2 * STEP_NS)
+    assert again.states[0] == TrackState.TENTATIVE and again.sigma_m.mean() > first.sigma_m.mean()
+    assert len(tracker.update(seen, 10 * STEP_NS)) == 0
+    unknown = People2D(H36M17, np.full((2, 17, 2), np.nan), np.ones((2, 17)), 11 * STEP_NS, (1280, 960))
+    assert len(tracker.update([unknown] * 3, 11 * STEP_NS)) == 0
+    assert len(tracker.update([None] * 3, 12 * STEP_NS)) == 0
+    half = [replace(p, keypoints_px=np.where(rng.random((1, 17, 1)) < 0.3, np.nan, p.keypoints_px),
+                    stamp_ns=13 * STEP_NS) for p in seen]
+    assert len(tracker.update(half, 13 * STEP_NS)) == 1
+    # Time that jumps back, as when a bag starts again, makes a new start.
+    assert len(tracker.update([replace(p, stamp_ns=0) for p in seen], 13 * STEP_NS - 3_000_000_000)) <= 1
+    with pytest.raises(ValueError, match="each of 3 cameras, got 2"):
+        tracker.update(seen[:2], 14 * STEP_NS)
+    with pytest.raises(ValueError, match="camera 1: expected joints of h36m17, got coco17"):
+        tracker.update([None, seen[1].to(COCO17), None], 14 * STEP_NS)
+
+
+def test_forty_people():
+    places = [(x, y) for x in np.linspace(-4, 4, 8) for y in np.linspace(-3, 3, 5)]
+    cameras = ring(4, radius=12, height=5)
+    one_id_each(run(cameras, walking(places, [(0.2, 0)] * 40), 8, missed=0.1), start=4)
+
+
+def test_a_view_that_exchanges_wrists_is_outvoted():
+    cameras, rng = ring(4), np.random.default_rng(3)
+    person = walking([(0, 0)], [(0.3, 0)])
+    wrists = H36M17.indices("l_wrist", "r_wrist")
+    tracker = MultiViewTracker(cameras, H36M17)
+    for frame in range(30):
+        truth = person(frame * STEP_NS * 1e-9)
+        seen = [detected(camera, truth, frame * STEP_NS, rng) for camera in cameras]
+        if frame > 10:
+            seen[2].keypoints_px[:, wrists] = seen[2].keypoints_px[:, wrists[::-1]]
+        result = tracker.update(seen, frame * STEP_NS)
+        if frame > 5:
+            assert np.linalg.norm(result.joints_m[0, wrists] - truth[0, wrists], axis=-1).max() < 0.06
