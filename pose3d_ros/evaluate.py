@@ -1,4 +1,4 @@
-"""How well the monocular pipeline does on videos."""
+"""How well the monocular pipeline does on videos, and several cameras on recorded 2D poses."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.arguments import add_options, from_options
 from pose3d_ros.camera import Camera
+from pose3d_ros.multiview.evaluation import Recording
+from pose3d_ros.multiview.evaluation import evaluate as evaluate_recording
 from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
@@ -114,7 +116,9 @@ def errors(results: list[People3D], truth: Truth) -> dict[str, Any]:
         known = np.flatnonzero(np.isfinite(people).all((1, 2)))
         expected += len(known)
         predicted = result.joints_m[:, limbs].astype(float)
-        distance = np.linalg.norm(predicted.mean(1)[:, None] - people[known].mean(1), axis=-1)
+        # Compared as the camera sees them: two people in line with it differ less in space than depth is uncertain.
+        rays, true_rays = predicted[..., :2] / predicted[..., 2:], people[known][..., :2] / people[known][..., 2:]
+        distance = np.linalg.norm(rays[:, None] - true_rays, axis=-1).mean(-1)
         for row, column in zip(*linear_sum_assignment(distance), strict=True):
             person = int(known[column])
             p, t = predicted[row], people[person]
@@ -158,18 +162,49 @@ def table(reports: list[dict[str, Any]]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pose3d evaluate``."""
-    parser.add_argument("what", choices=["monocular"], help="what to evaluate")
-    parser.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files")
-    parser.add_argument("--calibration", action="append", type=Path, default=[], metavar="YAML",
-                        help="camera_calibration YAML, once for each video; without, 60 degrees of view are assumed")
-    parser.add_argument("--truth", type=Path, metavar="NPZ", help="reference poses: joints_m "
-                        "(T, P, J, 3) in the world, camera_from_world (C, 4, 4) of the videos, and optionally skeleton")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports here as well")
-    add_options(parser, PipelineSettings)
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="monocular|multiview", help="what to evaluate")
+    one = kinds.add_parser("monocular", help="the monocular pipeline on videos")
+    one.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files")
+    one.add_argument("--calibration", action="append", type=Path, default=[], metavar="YAML",
+                     help="camera_calibration YAML, once for each video; without, 60 degrees of view are assumed")
+    one.add_argument("--truth", type=Path, metavar="NPZ", help="reference poses: joints_m "
+                     "(T, P, J, 3) in the world, camera_from_world (C, 4, 4) of the videos, and optionally skeleton")
+    add_options(one, PipelineSettings)
+    several = kinds.add_parser("multiview", help="several cameras on recorded 2D poses")
+    several.add_argument("folder", type=Path, metavar="DIR", help="calibration.json (K, R, t of each camera), gt.npz "
+                         "(actor, frame, joints3d, eval_frames) and detections_openpose_body25.npz (poses, frame, view)")
+    several.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame; all by default")
+    several.add_argument("--views", type=_numbers, metavar="0,1,2", help="cameras to use; all by default")
+    several.add_argument("--detections", type=Path, metavar="FILE", help="other 2D poses than the folder's")
+    for kind in (one, several):
+        kind.add_argument("--json", type=Path, metavar="FILE", help="write the reports here as well")
+
+
+def _frame_range(text: str) -> range:
+    first, _, last = text.partition("-")
+    if not first.isdigit() or not last.isdigit() or int(last) < int(first):
+        raise argparse.ArgumentTypeError(f"expected FIRST-LAST, such as 300-600, got '{text}'")
+    return range(int(first), int(last) + 1)
+
+
+def _numbers(text: str) -> list[int]:
+    numbers = text.split(",")
+    if not all(number.isdigit() for number in numbers) or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"expected different numbers, such as 0,1,2, got '{text}'")
+    return [int(number) for number in numbers]
 
 
 def command(options: argparse.Namespace) -> int:
-    """Run ``pose3d evaluate``: a table with a column per video."""
+    """Run ``pose3d evaluate``: a table with a column per video, or one for the cameras together."""
+    reports = _monocular(options) if options.what == "monocular" else [_multiview(options)]
+    sys.stdout.write(table(reports) + "\n")
+    if options.json is not None:
+        whole = {"videos": reports} if options.what == "monocular" else reports[0]
+        options.json.write_text(json.dumps(whole, indent=1) + "\n")
+    return 0
+
+
+def _monocular(options: argparse.Namespace) -> list[dict[str, object]]:
     settings = from_options(options, PipelineSettings)
     if options.calibration and len(options.calibration) != len(options.videos):
         raise ValueError(f"expected one calibration for each of {len(options.videos)} videos, "
@@ -179,7 +214,11 @@ def command(options: argparse.Namespace) -> int:
         camera = Camera.from_yaml(options.calibration[number]) if options.calibration else None
         truth = Truth.load(options.truth, number) if options.truth else None
         reports.append(evaluate_video(video, camera, truth, settings))
-    sys.stdout.write(table(reports) + "\n")
-    if options.json is not None:
-        options.json.write_text(json.dumps({"videos": reports}, indent=1) + "\n")
-    return 0
+    return reports
+
+
+def _multiview(options: argparse.Namespace) -> dict[str, object]:
+    recording = Recording.load(options.folder, options.detections)
+    frames = options.frames or range(int(recording.frame.min()), int(recording.frame.max()) + 1)
+    views = options.views if options.views is not None else range(len(recording.cameras))
+    return evaluate_recording(recording, frames, views)

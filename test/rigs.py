@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from bodies import STANDING_M
 
 from pose3d_ros.camera import Camera
@@ -48,7 +47,7 @@ def detected(
     camera: Camera, people_m: np.ndarray, stamp_ns: int, rng: np.random.Generator, noise_px: float = 2.0,
     missed: float = 0.0, false_people: float = 0.0,
 ) -> People2D:
-    """What a detector finds in one image, in random order: joints ``missed`` at random, and people who are not there."""
+    """What a detector finds in one image, in random order: joints ``missed`` at random, and false people."""
     pixels = camera.project(people_m) + rng.normal(0, noise_px, (*people_m.shape[:2], 2))
     inside = ((pixels > 0) & (pixels < camera.size)).all(-1)
     pixels[~inside | (rng.random(inside.shape) < missed)] = np.nan

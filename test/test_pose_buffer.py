@@ -35,7 +35,7 @@ def test_synchronous_cameras_go_together_at_once():
 def test_out_of_phase_cameras_are_near_each_other():
     taken = play(stream(0) + stream(1, phase=13) + stream(2, phase=27))
     assert len(taken) == pytest.approx(40, abs=2)
-    for _, common, stamps in taken[1:]:
+    for _, common, stamps in taken[1:-1]:
         assert None not in stamps and np.abs(np.array(stamps) - common).max() <= 40
 
 
@@ -80,14 +80,17 @@ def test_a_clock_that_is_seconds_off_is_left_out():
     for camera, stamp in enumerate((0, 0, 5000)):
         buffer.add(camera, People2D.empty(H36M17, stamp * MS, (640, 480)), 0)
     assert buffer.out_of_step(0) == [2]
+    # Of two nobody knows who is right: the earlier, so that it is always the same.
+    two = PoseBuffer(2)
+    for camera, stamp in enumerate((5000, 0)):
+        two.add(camera, People2D.empty(H36M17, stamp * MS, (640, 480)), 0)
+    assert two.out_of_step(0) == [0]
 
 
 def test_a_recording_that_starts_again():
-    again = [(now + 5000, c, stamp) for now, c, stamp in stream(0) + stream(1)]
-    taken = play(stream(0) + stream(1) + [(n, c, s + 4000) for n, c, s in []] + again, cameras=2, until_ms=7000)
-    first = [stamp for now, stamp, _ in taken if now < 4000]
-    second = [stamp for now, stamp, _ in taken if now >= 4000]
-    assert first == list(range(0, 1600, 40)) and len(second) >= 1
+    once = stream(0, end=4000) + stream(1, end=4000)
+    taken = play(once + [(now + 4000, c, stamp) for now, c, stamp in once], cameras=2, until_ms=8100)
+    assert [stamps for _, _, stamps in taken if None not in stamps] == 2 * [[s, s] for s in range(0, 4000, 40)]
 
 
 def test_one_camera():

@@ -96,7 +96,8 @@ def _pair_poses(rig: Rig, detections: Detections) -> tuple[np.ndarray, np.ndarra
     count = np.maximum(meet.sum(-1), 1)[:, None]
     centre = (poses * meet[..., None]).sum(1) / count
     size = np.sqrt((((poses - centre[:, None]) ** 2).sum(-1) * meet).sum(-1) / count[:, 0])
-    good = (score > LEAST_QUALITY * shared.sum(-1)) & (meet.sum(-1) >= MIN_JOINTS) & (size > BODY_SIZE_M[0]) & (size < BODY_SIZE_M[1])
+    good = (score > LEAST_QUALITY * shared.sum(-1)) & (meet.sum(-1) >= MIN_JOINTS)
+    good &= (size > BODY_SIZE_M[0]) & (size < BODY_SIZE_M[1])
     order = np.argsort(-np.where(good, score, -np.inf))[:good.sum()]
     taken = np.zeros(len(detections), int)
     kept = []

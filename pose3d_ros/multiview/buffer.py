@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from pose3d_ros.people import People2D
 
 LIVE_S = 0.5         # a camera that has sent nothing for this long is not waited for
@@ -51,9 +49,10 @@ class PoseBuffer:
 
     def out_of_step(self, now_ns: int) -> list[int]:
         """Live cameras whose clock differs by over ``MOST_SKEW_S`` from the others': they are left out."""
-        newest = {c: s.newest_ns for c, s in enumerate(self._streams) if self._live(s, now_ns)}
-        middle = np.median([n for n in newest.values() if n is not None]) if newest else 0
-        return [c for c, n in newest.items() if n is not None and abs(n - middle) > MOST_SKEW_S * 1e9]
+        newest = {c: s.newest_ns for c, s in enumerate(self._streams)
+                  if s.newest_ns is not None and self._live(s, now_ns)}
+        middle = sorted(newest.values())[(len(newest) - 1) // 2] if newest else 0
+        return [c for c, n in newest.items() if abs(n - middle) > MOST_SKEW_S * 1e9]
 
     def take(self, now_ns: int) -> tuple[list[People2D | None], int] | None:
         """2D poses (None of a camera that has nothing new) and their common stamp, or None: it is not time yet.

@@ -13,6 +13,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.multiview.association import GATE_M, NOBODY, Detections, agreement, assign
+from pose3d_ros.multiview.rig import Rig
 from pose3d_ros.multiview.tracker import MultiViewTracker
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.skeleton import BODY25, Skeleton
@@ -29,8 +31,8 @@ FRAME_RATE_HZ = 25.0
 
 @dataclass(frozen=True)
 class Recording:
-    """Cameras, 2D poses (N, J, 3) in px and score with their ``frame`` (N,) and ``view`` (N,), and the truth: ``joints_m``
-    (G, 14, 3) of ``actor`` (G,) in ``truth_frame`` (G,).
+    """Cameras, 2D poses (N, J, 3) in px and score with their ``frame`` (N,) and ``view`` (N,), and the truth:
+    ``joints_m`` (G, 14, 3) of ``actor`` (G,) in ``truth_frame`` (G,).
     """
 
     cameras: tuple[Camera, ...]
@@ -99,6 +101,30 @@ def truth_joints(joints_m: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return np.concatenate([body, bottom[:, None], top[:, None]], 1)
 
 
+def _supported(recording: Recording, frame: int, joints_m: np.ndarray) -> np.ndarray:
+    """In how many of the recording's views (P,) people (P, J, 3) have a 2D pose of their own."""
+    rig = Rig.of(recording.cameras)
+    seen = [recording.people(frame, view, 0) for view in range(len(rig))]
+    view = np.repeat(np.arange(len(rig)), [len(people) for people in seen])
+    pixels = np.concatenate([people.keypoints_px for people in seen]).astype(float)
+    detections = Detections(np.nan_to_num(rig.undistort(pixels, view)),
+                            np.concatenate([people.confidence for people in seen]).astype(float), view)
+    known = np.isfinite(joints_m).all(-1)
+    projected, depth = rig.project(np.nan_to_num(joints_m).astype(float))
+    score = agreement(rig, detections, projected, depth, known, np.full(known.shape, GATE_M))
+    return np.asarray((assign(score, view, len(rig)) != NOBODY).sum(1))
+
+
+def jitter_mm(results: Sequence[People3D]) -> float | None:
+    """Mean length of the second difference of the joints, in millimetres per frame squared."""
+    lengths = []
+    for before, now, after in zip(results, results[1:], results[2:], strict=False):
+        for person in set(before.ids) & set(now.ids) & set(after.ids):
+            a, b, c = (r.joints_m[np.flatnonzero(r.ids == person)[0]] for r in (before, now, after))
+            lengths.append(np.linalg.norm(a - 2 * b + c, axis=-1))
+    return float(np.nanmean(lengths) * 1e3) if lengths else None
+
+
 def right_parts(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Which of the ten parts (10,) are right: the mean error of both ends is at most half the part's length."""
     def ends(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,15 +153,27 @@ def track(
     return results, seconds
 
 
+def evaluate(recording: Recording, frames: Sequence[int], views: Sequence[int]) -> dict[str, object]:
+    """Report of a run over ``frames`` with some ``views``: scores and milliseconds per frame."""
+    absent = sorted(set(views) - set(range(len(recording.cameras))))
+    if absent:
+        raise ValueError(f"expected views among 0 to {len(recording.cameras) - 1}, got {absent}")
+    results, seconds = track(recording, frames, views)
+    return {"views": ",".join(map(str, views)), **scores(recording, frames, results),
+            "ms_per_frame": float(np.median(seconds) * 1e3), "ms_p99": float(np.quantile(seconds, 0.99) * 1e3)}
+
+
 def scores(recording: Recording, frames: Sequence[int], results: Sequence[People3D]) -> dict[str, object]:
     """Scores of confirmed and occluded people in the frames that have a ground truth.
 
-    PCP takes for every actor the nearest person. Everything else matches people one to one within ``PERSON_M``.
+    PCP takes for every actor the nearest person. Everything else matches people one to one within ``PERSON_M``. Not
+    everybody in the pictures is in the truth: an unmatched person is false when fewer than two of all the recording's
+    views, used or not, have a 2D pose for them alone.
     """
     right: dict[int, list[np.ndarray]] = {int(a): [] for a in np.unique(recording.actor)}
     errors: list[float] = []
     owners: dict[int, list[int]] = {}
-    strangers, found, expected, judged = 0, 0, 0, 0
+    unmatched, false, found, expected, judged = 0, 0, 0, 0, 0
     for frame, result in zip(frames, results, strict=True):
         rows = np.flatnonzero(recording.truth_frame == frame)
         if not len(rows):
@@ -151,14 +189,15 @@ def scores(recording: Recording, frames: Sequence[int], results: Sequence[People
             best = people[average[row].argmin()] if len(people) else np.full(truth[row].shape, np.nan)
             right[int(actor)].append(right_parts(best, truth[row]))
         expected += len(rows)
-        taken = 0
+        own = np.zeros(len(people), bool)
         for row, column in zip(*linear_sum_assignment(np.minimum(average, 1e3)), strict=True):
             if average[row, column] < PERSON_M:
-                taken += 1
+                own[column] = True
                 errors.extend(each[row, column][known[row, column]])
                 owners.setdefault(int(recording.actor[rows[row]]), []).append(int(ids[column]))
-        found += taken
-        strangers += len(people) - taken
+        found += int(own.sum())
+        unmatched += int((~own).sum())
+        false += int((~own & (_supported(recording, frame, result.joints_m[shown]) < 2)).sum())
     pcp = {actor: float(np.mean(parts) * 100) for actor, parts in right.items() if parts}
     means = [pcp[actor] for actor in ACTORS if actor in pcp]
     return {
@@ -168,6 +207,8 @@ def scores(recording: Recording, frames: Sequence[int], results: Sequence[People
         "mpjpe_mm": float(np.mean(errors) * 1e3) if errors else None,
         "recall": found / max(expected, 1),
         "id_switches": sum(int((np.diff(ids) != 0).sum()) for ids in owners.values()),
-        "false_people_per_frame": strangers / max(judged, 1),
+        "unmatched_people_per_frame": unmatched / max(judged, 1),
+        "false_people_per_frame": false / max(judged, 1),
+        "jitter_mm": jitter_mm(results),
         "ids": len({int(i) for r in results for i in r.ids[r.states != TrackState.TENTATIVE]}),
     }

@@ -211,12 +211,12 @@ class MultiViewTracker:
         centre = (p.mean * p.known[..., None]).sum(1) / np.maximum(p.known.sum(1), 1)[:, None]
         mean, covariance, expected = p.mean, p.pp, p.known
         if not expected.all():  # a joint that was not seen yet is somewhere around the other end of its bone
-            near = p.known[:, self._parent] & (self._parent != np.arange(joints))
-            guess = ~expected & near
-            mean = np.where(guess[..., None], mean[:, self._parent], np.where(expected[..., None], mean, centre[:, None]))
-            covariance = np.where(guess[..., None, None], covariance[:, self._parent] + UNSEEN_BONE_M**2 / 3 * np.eye(3),
-                                  covariance)
-            expected = expected | guess
+            guess = ~p.known & p.known[:, self._parent]
+            around = p.pp[:, self._parent] + UNSEEN_BONE_M**2 / 3 * np.eye(3)
+            elsewhere = np.where(guess[..., None], p.mean[:, self._parent], centre[:, None])
+            mean = np.where(p.known[..., None], p.mean, elsewhere)
+            covariance = np.where(guess[..., None, None], around, covariance)
+            expected = p.known | guess
         prior = Prior(mean.reshape(-1, 3),
                       (inverse(covariance + 1e-9 * np.eye(3)) * expected[..., None, None]).reshape(-1, 3, 3))
         found = solve(self.rig, points.swapaxes(1, 2).reshape(count * joints, -1, 2),

@@ -95,8 +95,8 @@ def _gauss_newton(
         jacobian = jacobian.reshape(count, 2 * len(rig), 3)
         weighted = (jacobian * np.repeat(weights, 2, 1)[..., None]).transpose(0, 2, 1)
         covariance = inverse(weighted @ jacobian + prior.information)
-        gradient = (weighted @ residual.reshape(count, 2 * len(rig), 1) + prior.information @ (prior.mean_m - mean)[..., None])
-        mean = mean + (covariance @ gradient)[..., 0]
+        gradient = (weighted @ residual.reshape(count, 2 * len(rig), 1))[..., 0]
+        mean = mean + _times(covariance, gradient + _times(prior.information, prior.mean_m - mean))
     return mean, covariance, residual
 
 
@@ -130,8 +130,8 @@ def _consensus(
     cost[:, :-1][~possible] = np.inf
     best = cost.argmin(1)
     rows = np.arange(len(points))
-    agree = squared[:, rows, best].T < limit
-    return hypotheses[rows, best], agree & (precision > 0), unlikely[rows, best] < limit
+    errors = squared[:, rows, best].T
+    return hypotheses[rows, best], (errors < limit) & (precision > 0), unlikely[rows, best] < limit
 
 
 def solve(rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | None = None) -> Points:
@@ -164,12 +164,13 @@ def solve(rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | No
 
 
 def triangulate(
-    points_px: np.ndarray, cameras: Sequence[Camera], weights: np.ndarray, noise_px: float = 2.0
+    points_px: np.ndarray, cameras: Sequence[Camera], weights: np.ndarray, noise_px: float = 4.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points in the world from their pixels in C views.
 
     ``points_px`` (C, ..., 2), NaN where not seen; ``weights`` (C, ...), confidence in 0..1, 0 where not to be used.
-    ``noise_px``: standard deviation per axis of a keypoint with weight 1; the variance is inverse to the weight.
+    ``noise_px``: standard deviation per axis of a keypoint with weight 1, the calibration's error included; the
+    variance is inverse to the weight. Views off by over ``OUTLIER_SIGMAS`` of it are wrong.
     Returns ``points_m`` (..., 3), ``sigma_m`` (...), one standard deviation per axis (root mean square over the three
     axes), and ``residual_px`` (C, ...), the distance in pixels (undistorted) of every view from the point's projection,
     also of those rejected as wrong. NaN where fewer than two agreeing views see the point.

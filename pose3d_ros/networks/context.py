@@ -186,6 +186,8 @@ class ContextPoseFormer(nn.Module):
 class ContextStream(nn.Module):
     """The temporal extension frame by frame, for export: ``forward`` is ``ContextPoseFormer.step``."""
 
+    outputs = ("joints", "next_state")
+
     def __init__(self, network: ContextPoseFormer) -> None:
         super().__init__()
         self.network = network

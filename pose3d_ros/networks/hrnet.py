@@ -107,6 +107,10 @@ class HRNet(nn.Module):
     returns them; the published lifters were trained on what it returned.
     """
 
+    outputs = ("features0", "features1", "features2", "features3")
+    ignored = ("final_layer.",)
+    """Parameters that published checkpoints have beside the backbone's."""
+
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         channels = [width * 2**i for i in range(4)]

@@ -13,8 +13,8 @@ from pose3d_ros.nodes.managed import ManagedNode
 
 T = TypeVar("T")
 DEPTH = 5  # the executor empties the queue faster than cameras fill it; what is too old is dropped and counted later
-SILENCE_S = 2.0  # of a publisher
-PATIENCE_S = 5.0  # for one to appear: nodes of a launch file start in any order
+SILENCE_S = 2.0  # of a publisher that was heard
+PATIENCE_S = 5.0  # for one to appear and to begin: nodes of a launch file start in any order
 
 
 def qos_of(publishers: Sequence[Any]) -> QoSProfile:
@@ -46,13 +46,14 @@ class Input:
         self.remedy, self.optional = remedy, optional
         self.type_name = f"{message_type.__module__.split('.')[0]}/msg/{message_type.__name__}"
         self.heard_at = time.monotonic()
+        self.heard = False  # anything, since the subscription
         self.subscription: Any = None
         self.qos: QoSProfile | None = None
         self.timer = node.every(0.2, self.watch)
         self.watch()
 
     def _heard(self, message: Any) -> None:
-        self.heard_at = time.monotonic()
+        self.heard_at, self.heard = time.monotonic(), True
         self.node.solved(self.topic)
         self.callback(message)
 
@@ -63,8 +64,8 @@ class Input:
         if matching and (qos := qos_of(matching)) != self.qos:
             self._unsubscribe()
             self.subscription = self.node.create_subscription(self.message_type, self.topic, self._heard, qos)
-            self.qos, self.heard_at = qos, time.monotonic()
-        patience = SILENCE_S if publishers else PATIENCE_S
+            self.qos, self.heard_at, self.heard = qos, time.monotonic(), False
+        patience = SILENCE_S if self.heard and publishers else PATIENCE_S
         if time.monotonic() - self.heard_at < patience or self.optional and not publishers:
             return
         if not publishers:
@@ -76,7 +77,7 @@ class Input:
         else:
             assert self.qos is not None
             self.node.problem(
-                self.topic, f"no message on {self.topic} for {SILENCE_S:g} s, although {matching[0].node_name} offers "
+                self.topic, f"no message on {self.topic} for {patience:g} s, although {matching[0].node_name} offers "
                 f"it ({say_qos(self.qos)}): see whether it still sends; large best-effort messages also get lost where "
                 f"the publisher lacks shared memory (config/fastdds.xml) or the network drops fragments")
 
