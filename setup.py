@@ -36,7 +36,7 @@ setup(
     ],
     install_requires=["setuptools"],
     # Not tests_require: with it, colcon test runs no test at all and succeeds.
-    extras_require={"test": ["pytest"], "train": ["av", "moderngl", "onnxscript", "torch", "tqdm"]},
+    extras_require={"test": ["pytest"], "train": ["av", "moderngl", "onnxscript", "safetensors", "torch", "tqdm"]},
     zip_safe=False,
     entry_points={
         "console_scripts": [

@@ -10,7 +10,7 @@ from importlib import import_module
 COMMANDS = {
     "up": ("pose3d_ros.nodes.up", "run nodes in one process, without a launch system"),
     "demo": ("pose3d_ros.nodes.demo", "play a video through the nodes and make a film of the result"),
-    "models": ("pose3d_ros.models_command", "list, fetch, verify and locate models"),
+    "models": ("pose3d_ros.models_command", "list, fetch, verify, locate and import models"),
     "evaluate": ("pose3d_ros.evaluate", "measure the pipeline on videos"),
     "render": ("pose3d_ros.training.synthetic.command", "render labelled people: a clip, or a detector's errors"),
     "networks": ("pose3d_ros.networks.command", "what the networks cost: parameters and multiply-adds"),

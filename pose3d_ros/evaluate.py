@@ -172,7 +172,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(one, PipelineSettings)
     several = kinds.add_parser("multiview", help="several cameras on recorded 2D poses")
     several.add_argument("folder", type=Path, metavar="DIR", help="calibration.json (K, R, t of each camera), gt.npz "
-                         "(actor, frame, joints3d, eval_frames) and detections_openpose_body25.npz (poses, frame, view)")
+                         "(actor, frame, joints3d, eval_frames), detections_openpose_body25.npz (poses, frame, view)")
     several.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame; all by default")
     several.add_argument("--views", type=_numbers, metavar="0,1,2", help="cameras to use; all by default")
     several.add_argument("--detections", type=Path, metavar="FILE", help="other 2D poses than the folder's")

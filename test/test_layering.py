@@ -18,6 +18,7 @@ ROOMS = {"detection", "lifting", "tracking", "multiview"}
 BELOW = {
     **dict.fromkeys(GROUND, GROUND),
     **dict.fromkeys(TOOLS, GROUND | TOOLS),
+    "models_command": GROUND | TOOLS | {"networks"},
     **dict.fromkeys(ROOMS, GROUND | TOOLS),
     "pipeline": GROUND | TOOLS | ROOMS,
     "nodes": GROUND | TOOLS | ROOMS | {"pipeline"},

@@ -126,6 +126,18 @@ def test_the_lost_are_dropped_and_ids_not_used_again():
     assert ids[9] == {0} and ids[59] == {1}
 
 
+def test_who_leaves_is_gone_when_the_cameras_agree():
+    cameras, rng = ring(4), np.random.default_rng(0)
+    person = walking([(0, 0)], [(0.3, 0)])
+    tracker = MultiViewTracker(cameras, H36M17)
+    shown = []
+    for frame in range(30):
+        truth = person(frame * STEP_NS * 1e-9)[: frame < 15]
+        result = tracker.update([detected(camera, truth, frame * STEP_NS, rng) for camera in cameras], frame * STEP_NS)
+        shown.append(int(believed(result).sum()))
+    assert shown[5:15] == [1] * 10 and shown[15] == 1 and shown[-1] == 0
+
+
 def test_somebody_seen_by_one_camera_is_nobody_yet():
     for _, result, _ in run(ring(4), TRIO, 10, silent=lambda frame, c: c != 2):
         assert len(result) == 0
@@ -170,6 +182,7 @@ def test_old_repeated_and_impossible_input():
     unknown = People2D(H36M17, np.full((2, 17, 2), np.nan), np.ones((2, 17)), 11 * STEP_NS, (1280, 960))
     assert len(tracker.update([unknown] * 3, 11 * STEP_NS)) == 0
     assert len(tracker.update([None] * 3, 12 * STEP_NS)) == 0
+    assert len(tracker.update([People2D.empty(H36M17, 12 * STEP_NS, (1280, 960))] * 3, 12 * STEP_NS)) == 0
     half = [replace(p, keypoints_px=np.where(rng.random((1, 17, 1)) < 0.3, np.nan, p.keypoints_px),
                     stamp_ns=13 * STEP_NS) for p in seen]
     assert len(tracker.update(half, 13 * STEP_NS)) == 1

@@ -16,6 +16,7 @@ from pose3d_ros.networks import create  # noqa: E402
 from pose3d_ros.networks.command import cost, parameters  # noqa: E402
 from pose3d_ros.networks.context import ContextStream, at  # noqa: E402
 from pose3d_ros.networks.export import export  # noqa: E402
+from pose3d_ros.networks.transformer import DropPath  # noqa: E402
 
 SMALL_PYRAMID = ((3, 16, 12), (4, 8, 6), (5, 4, 3), (6, 2, 2))
 SMALL: dict[str, dict[str, Any]] = {
@@ -178,6 +179,13 @@ def test_networks_command_prints_a_line_for_each(capsys):
     assert "no network 'resnet'; expected one of rpsm" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_videopose3d_is_the_same_strided_and_dilated(causal):
+    network = small("videopose3d", causal=causal)
+    keypoints = torch.randn(2, 30, 17, 2)
+    torch.testing.assert_close(network(keypoints[:, 1:28])[:, 0], network(keypoints)[:, 1])
+
+
 # RPSM
 
 
@@ -330,6 +338,25 @@ def test_temporal_extension_streams(causal, frame):
 def test_temporal_extension_has_the_windows_of_the_paper(frames):
     network = small("context-hrnet32", frames=frames, pyramid=SMALL_PYRAMID)
     assert network(*features(network)).shape == (2, frames, 5, 3)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_training_reaches_every_parameter(name):
+    network = small(name).train()
+    with torch.enable_grad():
+        output = network(*(noise(value) for value in network.example(8).values()))
+        outputs = [output] if torch.is_tensor(output) else output[:1] if name in MACHINES else output
+        sum(x.square().mean() for x in outputs).backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, key
+
+
+def test_stochastic_depth_keeps_the_expectation():
+    x = torch.ones(10000, 1, 2)
+    dropped = DropPath(0.2).train()(x)
+    assert set(dropped.unique().tolist()) == {0.0, 1.25}
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.02)  # four standard deviations
+    assert torch.equal(DropPath(0.2).eval()(x), x)
 
 
 def test_options_that_cannot_be_are_refused():

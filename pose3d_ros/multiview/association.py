@@ -16,7 +16,8 @@ LEAST_QUALITY = 0.2       # agreement per confidence: 0 for joints at the gate o
 BIRTH_GATE_M = 0.12       # rays of one person's joint pass each other within this, on average
 BODY_SIZE_M = (0.1, 0.9)  # root mean square distance of a person's joints from their mean
 MIN_JOINTS = 4            # joints that two views must share
-HYPOTHESES = 4            # pairs considered per detection
+HYPOTHESES = 3            # pairs considered per detection
+MOST_HYPOTHESES = 120     # at once: of a crowd that appears in one moment, the rest is found in the next frames
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Detections:
 
     def __getitem__(self, rows: np.ndarray) -> Detections:
         return Detections(self.points[rows], self.confidence[rows], self.view[rows])
+
+    def of(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Points (P, C, J, 2) and confidence (P, C, J) of the rows (P, C) that people were given; 0 for ``NOBODY``."""
+        points, confidence = (np.concatenate([a, np.zeros((1, *a.shape[1:]))]) for a in (self.points, self.confidence))
+        return points[chosen], confidence[chosen]  # NOBODY is the last
 
 
 def agreement(
@@ -72,7 +78,7 @@ def assign(score: np.ndarray, view: np.ndarray, cameras: int) -> np.ndarray:
 
 def _pair_poses(rig: Rig, detections: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Poses (H, J, 3) of pairs of detections whose rays meet, which joints (H, J) they have, their rows (H, 2), and
-    their agreement (H,). Only the best ``HYPOTHESES`` pairs of each detection are kept.
+    their agreement (H,). Of each detection only the best ``HYPOTHESES`` pairs are kept, of all ``MOST_HYPOTHESES``.
     """
     first, second = np.triu_indices(len(detections), 1)
     shared = detections.confidence[first] * detections.confidence[second]
@@ -102,6 +108,8 @@ def _pair_poses(rig: Rig, detections: Detections) -> tuple[np.ndarray, np.ndarra
     taken = np.zeros(len(detections), int)
     kept = []
     for pair in order:
+        if len(kept) == MOST_HYPOTHESES:
+            break
         i, j = first[pair], second[pair]
         if taken[i] < HYPOTHESES or taken[j] < HYPOTHESES:
             taken[i] += 1

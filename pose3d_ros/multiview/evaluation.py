@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from pose3d_ros.camera import Camera
 from pose3d_ros.multiview.association import GATE_M, NOBODY, Detections, agreement, assign
 from pose3d_ros.multiview.rig import Rig
-from pose3d_ros.multiview.tracker import MultiViewTracker
+from pose3d_ros.multiview.tracker import VISIBLE_SHARE, MultiViewTracker
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.skeleton import BODY25, Skeleton
 
@@ -102,7 +102,9 @@ def truth_joints(joints_m: np.ndarray, skeleton: Skeleton) -> np.ndarray:
 
 
 def _supported(recording: Recording, frame: int, joints_m: np.ndarray) -> np.ndarray:
-    """In how many of the recording's views (P,) people (P, J, 3) have a 2D pose of their own."""
+    """Which people (P, J, 3) have a 2D pose of their own in two of the recording's views, or in the only one that can
+    see them.
+    """
     rig = Rig.of(recording.cameras)
     seen = [recording.people(frame, view, 0) for view in range(len(rig))]
     view = np.repeat(np.arange(len(rig)), [len(people) for people in seen])
@@ -112,7 +114,9 @@ def _supported(recording: Recording, frame: int, joints_m: np.ndarray) -> np.nda
     known = np.isfinite(joints_m).all(-1)
     projected, depth = rig.project(np.nan_to_num(joints_m).astype(float))
     score = agreement(rig, detections, projected, depth, known, np.full(known.shape, GATE_M))
-    return np.asarray((assign(score, view, len(rig)) != NOBODY).sum(1))
+    views = (assign(score, view, len(rig)) != NOBODY).sum(1)
+    possible = ((rig.inside(projected, depth) & known).sum(-1) > VISIBLE_SHARE * known.sum(-1)).sum(0)
+    return np.asarray(views >= np.clip(possible, 1, 2))
 
 
 def jitter_mm(results: Sequence[People3D]) -> float | None:
@@ -168,7 +172,7 @@ def scores(recording: Recording, frames: Sequence[int], results: Sequence[People
 
     PCP takes for every actor the nearest person. Everything else matches people one to one within ``PERSON_M``. Not
     everybody in the pictures is in the truth: an unmatched person is false when fewer than two of all the recording's
-    views, used or not, have a 2D pose for them alone.
+    views, used or not, have a 2D pose for them alone (fewer than one, when only one can see them).
     """
     right: dict[int, list[np.ndarray]] = {int(a): [] for a in np.unique(recording.actor)}
     errors: list[float] = []
@@ -197,7 +201,7 @@ def scores(recording: Recording, frames: Sequence[int], results: Sequence[People
                 owners.setdefault(int(recording.actor[rows[row]]), []).append(int(ids[column]))
         found += int(own.sum())
         unmatched += int((~own).sum())
-        false += int((~own & (_supported(recording, frame, result.joints_m[shown]) < 2)).sum())
+        false += int((~own & ~_supported(recording, frame, result.joints_m[shown])).sum())
     pcp = {actor: float(np.mean(parts) * 100) for actor, parts in right.items() if parts}
     means = [pcp[actor] for actor in ACTORS if actor in pcp]
     return {

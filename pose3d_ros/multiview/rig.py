@@ -59,6 +59,19 @@ class Rig:
         diagonal = np.stack([np.diag(camera.matrix)[:2] for camera in self.cameras])
         return self.focal_px[:, None] / diagonal, np.stack([camera.matrix[:2, 2] for camera in self.cameras])
 
+    @cached_property
+    def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest undistorted pixel (C, 2) at the middles of the image's sides."""
+        sides = np.array([[[0, h / 2], [w, h / 2], [w / 2, 0], [w / 2, h]] for w, h in
+                          (camera.size for camera in self.cameras)], float)
+        flat = self.undistort(sides, np.arange(len(self)))
+        return flat.min(1), flat.max(1)
+
+    def inside(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Which of projected points, ``pixels`` (C, ..., 2) and ``depth`` (C, ...), lie in the camera's picture."""
+        low, high = (b.reshape(len(self), *(1,) * (pixels.ndim - 2), 2) for b in self._bounds)
+        return ((pixels > low) & (pixels < high)).all(-1) & (depth > NEAR_M)
+
     def undistort(self, points_px: np.ndarray, view: np.ndarray) -> np.ndarray:
         """Undistorted pixels (N, ..., 2) of image pixels (N, ..., 2) that camera ``view`` (N,) has seen."""
         if self._affine is not None:

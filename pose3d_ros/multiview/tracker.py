@@ -19,7 +19,7 @@ from pose3d_ros.multiview.association import (
 )
 from pose3d_ros.multiview.bones import Bones
 from pose3d_ros.multiview.rig import NEAR_M, Rig
-from pose3d_ros.multiview.triangulation import LARGEST_SIGMA_M, Points, Prior, inverse, linear, solve
+from pose3d_ros.multiview.triangulation import Points, Prior, inverse, linear, solve
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.skeleton import Skeleton
 
@@ -32,8 +32,10 @@ UNSEEN_BONE_M = 0.35       # length of a bone whose end was not seen yet
 BODY_MEMORY_S = 0.2        # the velocity of a joint that is not seen turns into the body's
 COAST_S = 0.4              # and the velocity of a person who is not seen fades
 MAX_AGE_S = 0.3            # 2D poses further from the common time than this say nothing
-CONFIRM_EVIDENCE = 3.0     # views beyond the first, summed over frames
-MOST_EVIDENCE = 12.0
+CONFIRM_EVIDENCE = 3.0     # views beyond the first, summed over frames, make a newcomer a person
+MOST_EVIDENCE = 12.0       # which somebody long known loses again
+ABSENCE = 0.5              # by so much for each camera that should see them and does not, when fewer than two do
+VISIBLE_SHARE = 0.8        # of the joints in the picture: the camera should see the person
 TENTATIVE_S = 0.2          # a newcomer whom two views do not see again for this long was none
 ONE_VIEW_S = 2.0           # a person whom only one camera sees is followed for this long
 FILL_S = 1.0               # a joint that is not seen is predicted for this long
@@ -90,7 +92,7 @@ class MultiViewTracker:
     """
 
     def __init__(
-        self, cameras: Sequence[Camera], skeleton: Skeleton, frame_id: str = "world", max_occlusion_s: float = 1.0
+        self, cameras: Sequence[Camera], skeleton: Skeleton, frame_id: str = "world", max_occlusion_s: float = 0.5
     ) -> None:
         self.rig = Rig.of(cameras)
         self.skeleton = skeleton
@@ -121,19 +123,21 @@ class MultiViewTracker:
         if self._stamp_ns is not None and stamp_ns < self._stamp_ns - TIME_JUMP_S * 1e9:
             self.reset()
         stamp_ns = max(stamp_ns, self._stamp_ns or stamp_ns)
-        detections, offset_s = self._collect(people_2d_per_camera, stamp_ns)
+        detections, offset_s, looked = self._collect(people_2d_per_camera, stamp_ns)
         self._predict(stamp_ns)
         free = np.ones(len(detections), bool)
-        if len(self._people) and len(detections):
-            free = self._follow(detections, offset_s, stamp_ns)
+        if len(self._people) and looked.any():
+            free = self._follow(detections, offset_s, looked, stamp_ns)
         if free.any():
             self._meet(detections[free], stamp_ns)
         self._part(stamp_ns)
         return self._result(stamp_ns)
 
-    def _collect(self, people_2d: Sequence[People2D | None], stamp_ns: int) -> tuple[Detections, np.ndarray]:
-        """The usable detections of all cameras, and each camera's time in seconds after ``stamp_ns``."""
-        offset_s = np.zeros(len(self.rig))
+    def _collect(
+        self, people_2d: Sequence[People2D | None], stamp_ns: int
+    ) -> tuple[Detections, np.ndarray, np.ndarray]:
+        """The usable detections, each camera's time (C,) in seconds after ``stamp_ns``, and which cameras looked."""
+        offset_s, looked = np.zeros(len(self.rig)), np.zeros(len(self.rig), bool)
         points, confidence, view = [], [], []
         for c, people in enumerate(people_2d):
             if people is None:
@@ -143,19 +147,19 @@ class MultiViewTracker:
             used, offset = self._used_ns[c], (people.stamp_ns - stamp_ns) * 1e-9
             if abs(offset) > MAX_AGE_S or used is not None and people.stamp_ns <= used:
                 continue
-            self._used_ns[c], offset_s[c] = people.stamp_ns, offset
+            self._used_ns[c], offset_s[c], looked[c] = people.stamp_ns, offset, True
             points.append(people.keypoints_px)
             confidence.append(people.confidence)
             view.append(np.full(len(people), c))
         if not points:
             joints = len(self.skeleton)
-            return Detections(np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0, int)), offset_s
+            return Detections(np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0, int)), offset_s, looked
         views = np.concatenate(view)
         pixels = self.rig.undistort(np.concatenate(points).astype(float), views)
         weights = np.concatenate(confidence).astype(float)
         seen = (weights > 0) & np.isfinite(pixels).all(-1)
         return Detections(np.where(seen[..., None], pixels, 0), np.where(seen, np.minimum(weights, 1), 0),
-                          views), offset_s
+                          views), offset_s, looked
 
     def _predict(self, stamp_ns: int) -> None:
         before_ns, p = self._stamp_ns or stamp_ns, self._people
@@ -173,7 +177,9 @@ class MultiViewTracker:
         p.pv += dt * p.vv + ACCELERATION * dt**2 / 2 * eye
         p.vv += ACCELERATION * dt * eye
 
-    def _follow(self, detections: Detections, offset_s: np.ndarray, stamp_ns: int) -> np.ndarray:
+    def _follow(
+        self, detections: Detections, offset_s: np.ndarray, looked: np.ndarray, stamp_ns: int
+    ) -> np.ndarray:
         """Correct the known people with their detections; returns which detections (N,) nobody took."""
         p, rig = self._people, self.rig
         pixels, depth = rig.project(p.mean)
@@ -184,8 +190,8 @@ class MultiViewTracker:
         spread = np.sqrt(np.trace(p.pp, axis1=-2, axis2=-1) / 3)
         score = agreement(rig, detections, then, depth, p.known, GATE_M + np.minimum(spread, GATE_M))
         chosen = assign(score, detections.view, len(rig))
-        points = detections.points[chosen] + (pixels - then).swapaxes(0, 1)
-        weight = detections.confidence[chosen] * (chosen != NOBODY)[..., None]
+        points, weight = detections.of(chosen)
+        points = points + (pixels - then).swapaxes(0, 1)
         free = np.ones(len(detections), bool)
         free[chosen[chosen != NOBODY]] = False
         precision = weight / self._variance_px(depth.swapaxes(0, 1), offset_s[:, None])
@@ -196,8 +202,11 @@ class MultiViewTracker:
         p.confidence = np.where(measured, seen.max(-1), p.confidence)
         p.seen_ns[views > 0] = stamp_ns
         p.views_seen_ns[views > 1] = stamp_ns
-        p.evidence = np.minimum(p.evidence + np.maximum(views - 1, 0), MOST_EVIDENCE)
-        p.confirmed |= p.evidence >= CONFIRM_EVIDENCE
+        visible = (rig.inside(pixels, depth) & p.known).sum(-1) > VISIBLE_SHARE * p.known.sum(-1)
+        unseen = (visible.T & (chosen == NOBODY) & looked).sum(1)
+        change = np.where(views > 1, views - 1.0, -ABSENCE * unseen)
+        p.evidence = np.clip(p.evidence + change, 0, MOST_EVIDENCE)
+        p.confirmed = (p.evidence >= CONFIRM_EVIDENCE) | p.confirmed & (p.evidence > 0)
         return free
 
     def _variance_px(self, depth: np.ndarray, offset_s: np.ndarray | float) -> np.ndarray:
@@ -222,11 +231,7 @@ class MultiViewTracker:
         found = solve(self.rig, points.swapaxes(1, 2).reshape(count * joints, -1, 2),
                       precision.swapaxes(1, 2).reshape(count * joints, -1), prior)
         views = found.inliers.sum(1)
-        measured = (views >= 2) | (views == 1) & found.prior_holds & expected.reshape(-1)
-        sigma = np.sqrt(np.trace(found.covariance, axis1=1, axis2=2) / 3)
-        measured &= np.isfinite(found.mean_m).all(1) & (sigma < LARGEST_SIGMA_M)
-        in_front = self.rig.project(found.mean_m)[1].T > NEAR_M
-        measured &= (in_front | ~found.inliers).all(1)
+        measured = ((views >= 2) | (views == 1) & found.prior_holds & expected.reshape(-1)) & found.known
         return found, measured.reshape(count, joints)
 
     def _correct(self, found: Points, measured: np.ndarray, stamp_ns: int) -> None:
@@ -275,8 +280,7 @@ class MultiViewTracker:
             np.zeros((count, joints, 3, 3)), np.zeros((count, joints, 3, 3)), np.zeros((count, joints)),
             np.zeros((count, joints), bool), np.zeros((count, joints), np.int64), np.full(count, stamp_ns),
             np.full(count, stamp_ns), np.zeros(count), np.zeros(count, bool), np.zeros(count, np.int32))
-        points = detections.points[groups]
-        weight = detections.confidence[groups] * (groups != NOBODY)[..., None]
+        points, weight = detections.of(groups)
         rough = linear(self.rig, points.swapaxes(1, 2).reshape(count * joints, -1, 2),
                        weight.swapaxes(1, 2).reshape(count * joints, -1))
         depth = self.rig.project(rough)[1].reshape(-1, count, joints).swapaxes(0, 1)

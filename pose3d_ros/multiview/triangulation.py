@@ -29,7 +29,7 @@ class Prior:
 @dataclass(frozen=True)
 class Points:
     """M points: ``mean_m`` (M, 3), ``covariance`` (M, 3, 3) in m^2, which views agree (M, C), whether the prior does
-    (M,), and the residuals (M, C, 2) in undistorted pixels.
+    (M,), the residuals (M, C, 2) in undistorted pixels and the depth (M, C), at least ``NEAR_M``.
     """
 
     mean_m: np.ndarray
@@ -37,6 +37,13 @@ class Points:
     inliers: np.ndarray
     prior_holds: np.ndarray
     residual_px: np.ndarray
+    depth_m: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray:
+        """(M,) points that lie before every camera that agrees, and are known better than ``LARGEST_SIGMA_M``."""
+        before = ((self.depth_m > NEAR_M) | ~self.inliers).all(1)
+        return before & (np.trace(self.covariance, axis1=1, axis2=2) < 3 * LARGEST_SIGMA_M**2)
 
 
 def inverse(matrices: np.ndarray) -> np.ndarray:
@@ -78,8 +85,8 @@ def linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> np.ndarray:
 
 def _gauss_newton(
     rig: Rig, points: np.ndarray, precision: np.ndarray, start: np.ndarray, prior: Prior, steps: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean (M, 3), covariance (M, 3, 3) and residuals (M, C, 2) that minimise Huber's loss of reprojection."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, covariance, residuals and depth, as in ``Points``, that minimise Huber's loss of reprojection."""
     mean = start
     count = len(points)
     for step in range(steps + 1):
@@ -97,7 +104,7 @@ def _gauss_newton(
         covariance = inverse(weighted @ jacobian + prior.information)
         gradient = (weighted @ residual.reshape(count, 2 * len(rig), 1))[..., 0]
         mean = mean + _times(covariance, gradient + _times(prior.information, prior.mean_m - mean))
-    return mean, covariance, residual
+    return mean, covariance, residual, depth
 
 
 def _consensus(
@@ -148,7 +155,7 @@ def solve(rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | No
     else:
         start = prior.mean_m
         prior = replace(prior, information=prior.information + weak)
-    mean, covariance, residual = _gauss_newton(rig, points, precision, start, prior, 2)
+    mean, covariance, residual, depth = _gauss_newton(rig, points, precision, start, prior, 2)
     inliers, holds = precision > 0, np.ones(count, bool)
     away = mean - prior.mean_m
     surprise = np.maximum(((residual * residual).sum(-1) * precision).max(1),
@@ -158,9 +165,9 @@ def solve(rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | No
         some = Prior(prior.mean_m[doubtful], prior.information[doubtful])
         start, inliers[doubtful], holds[doubtful] = _consensus(rig, points[doubtful], precision[doubtful], some)
         some = Prior(some.mean_m, np.where(holds[doubtful, None, None], some.information, weak))
-        mean[doubtful], covariance[doubtful], residual[doubtful] = _gauss_newton(
+        mean[doubtful], covariance[doubtful], residual[doubtful], depth[doubtful] = _gauss_newton(
             rig, points[doubtful], precision[doubtful] * inliers[doubtful], start, some, 3)
-    return Points(mean, covariance, inliers, holds, residual)
+    return Points(mean, covariance, inliers, holds, residual, depth)
 
 
 def triangulate(
@@ -189,8 +196,7 @@ def triangulate(
     precision = np.where(seen, weight, 0) / noise_px**2
     found = solve(rig, np.where(seen[..., None], flat, 0), precision)
     sigma = np.sqrt(np.trace(found.covariance, axis1=1, axis2=2) / 3)
-    in_front = np.where(found.inliers, rig.project(found.mean_m)[1].T > NEAR_M, True).all(1)
-    good = (found.inliers.sum(1) >= 2) & in_front & (sigma < LARGEST_SIGMA_M)
+    good = (found.inliers.sum(1) >= 2) & found.known
     points_m = np.where(good[:, None], found.mean_m, np.nan)
     residual = np.where(seen & good[:, None], np.linalg.norm(found.residual_px, axis=-1), np.nan)
     return (points_m.reshape(*shape, 3), np.where(good, sigma, np.nan).reshape(shape),

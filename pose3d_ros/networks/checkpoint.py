@@ -27,12 +27,15 @@ def convert(checkpoint: Path, output: Path, name: str, **options: Any) -> Path:
 
     ``name`` and ``options`` are ``create``'s. No code in the checkpoint is run. Raises ``ValueError``.
     """
-    network = create(name, **options)
+    if output.suffix not in (".safetensors", ".onnx"):
+        raise ValueError(f"{output}: expected a name that ends with .safetensors or .onnx")
+    try:
+        network: Any = create(name, **options)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from None
     load_into(network, parameters(checkpoint))
     if output.suffix == ".onnx":
-        return export(network, output, network.example(2), network.outputs)  # type: ignore[operator, arg-type]
-    if output.suffix != ".safetensors":
-        raise ValueError(f"{output}: expected a name that ends with .safetensors or .onnx")
+        return export(network, output, network.example(2), network.outputs)
     save_file(network.state_dict(), output, {"network": name, "options": json.dumps(options)})
     return output
 

@@ -89,6 +89,8 @@ class ContextPoseFormer(nn.Module):
     ``fusion``: whether the levels of a joint attend to each other. ``causal``: a frame sees none after it.
     """
 
+    outputs = ("joints",)
+
     def __init__(
         self,
         pyramid: Sequence[Map] = HRNET32,

@@ -18,6 +18,8 @@ class PoseFormer(nn.Module):
     is the training's choice: no layer is causal, and the frames are weighed by one learned mean.
     """
 
+    outputs = ("joints",)
+
     def __init__(
         self,
         frames: int = 9,

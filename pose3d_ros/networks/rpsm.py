@@ -63,6 +63,8 @@ class Machine(nn.Module):
     ``sharing`` uses one stage's parameters for all.
     """
 
+    outputs = ("joints", "next_state")
+
     def __init__(
         self,
         shared: nn.Module,

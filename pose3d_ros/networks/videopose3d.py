@@ -23,6 +23,8 @@ class VideoPose3D(nn.Module):
     field takes strided convolutions: the same numbers in a fraction of the operations.
     """
 
+    outputs = ("joints",)
+
     def __init__(
         self,
         joints_in: int = 17,

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from pose3d_ros.arguments import add_options, from_options
+from pose3d_ros.networks.export import export as export_network
 from pose3d_ros.networks.videopose3d import VideoPose3D
 from pose3d_ros.settings import Settings, setting
 from pose3d_ros.skeleton import H36M17
@@ -175,11 +176,8 @@ class FlipTest(nn.Module):
 
 def export(network: VideoPose3D, path: Path) -> Path:
     """Write the network with its flip test as ONNX: ``keypoints`` (people, T, 18, 3) -> ``joints`` (people, 17, 4)."""
-    model = FlipTest(network).eval()
     example = torch.zeros(2, network.receptive_field, len(H36M17) + 1, 3)
-    torch.onnx.export(model, (example,), str(path), input_names=["keypoints"], output_names=["joints"],
-                      dynamic_shapes=({0: torch.export.Dim("people")},), dynamo=True, external_data=False)
-    return path
+    return export_network(FlipTest(network), path, {"keypoints": example}, ["joints"])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
