@@ -8,7 +8,7 @@ from pose3d_ros.skeleton import H36M17
 
 KEYPOINT_SIGMA_M = 0.03  # a keypoint's error across the ray, at the person
 HUBER_SIGMAS = 2.0
-GAUSS_NEWTON_STEPS = 5
+GAUSS_NEWTON_STEPS = 4
 MIN_JOINTS = 4
 
 # A depth image shows the skin; the joint lies this far behind it (m). Measured on an average adult body.
@@ -34,7 +34,7 @@ def solve_root(
     joints, rays = np.nan_to_num(joints_m).astype(float), np.nan_to_num(rays).astype(float)
     variance_m2 = KEYPOINT_SIGMA_M**2 + sigma_m.astype(float) ** 2
     root = _initial_root(joints, rays, seen)
-    normal = np.zeros((len(joints), 3, 3))
+    covariance = np.zeros((len(joints), 3, 3))
     for _ in range(GAUSS_NEWTON_STEPS):
         point = joints + root[:, None]
         depth = np.maximum(point[..., 2], 0.1)
@@ -45,10 +45,11 @@ def solve_root(
         precision = depth**2 / variance_m2  # of a ray
         far = np.linalg.norm(residual, axis=-1) * np.sqrt(precision)
         w = weight * precision * HUBER_SIGMAS / np.maximum(far, HUBER_SIGMAS)
-        normal = np.einsum("pj,pjka,pjkb->pab", w, jacobian, jacobian) + 1e-9 * np.eye(3)
-        root = root + np.linalg.solve(normal, np.einsum("pj,pjka,pjk->pa", w, jacobian, residual)[..., None])[..., 0]
+        rows = jacobian.reshape(len(joints), 2 * weight.shape[1], 3)
+        weighted = np.swapaxes(rows * np.repeat(w, 2, axis=1)[..., None], 1, 2)
+        covariance = np.linalg.inv(weighted @ rows + 1e-9 * np.eye(3))
+        root = root + (covariance @ (weighted @ residual.reshape(*rows.shape[:2], 1)))[..., 0]
         root[:, 2] = np.maximum(root[:, 2], 0.1)
-    covariance = np.linalg.inv(normal)
     bad |= root[:, 2] <= 0.2
     root[bad], covariance[bad] = np.nan, np.nan
     return root, covariance

@@ -106,7 +106,7 @@ def _pair_poses(rig: Rig, detections: Detections) -> tuple[np.ndarray, np.ndarra
     good &= (size > BODY_SIZE_M[0]) & (size < BODY_SIZE_M[1])
     order = np.argsort(-np.where(good, score, -np.inf))[:good.sum()]
     taken = np.zeros(len(detections), int)
-    kept = []
+    kept: list[int] = []
     for pair in order:
         if len(kept) == MOST_HYPOTHESES:
             break
@@ -114,7 +114,7 @@ def _pair_poses(rig: Rig, detections: Detections) -> tuple[np.ndarray, np.ndarra
         if taken[i] < HYPOTHESES or taken[j] < HYPOTHESES:
             taken[i] += 1
             taken[j] += 1
-            kept.append(pair)
+            kept.append(int(pair))
     return poses[kept], meet[kept], np.stack([first[kept], second[kept]], 1), score[kept]
 
 

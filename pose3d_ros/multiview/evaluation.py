@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -157,7 +158,7 @@ def track(
     return results, seconds
 
 
-def evaluate(recording: Recording, frames: Sequence[int], views: Sequence[int]) -> dict[str, object]:
+def evaluate(recording: Recording, frames: Sequence[int], views: Sequence[int]) -> dict[str, Any]:
     """Report of a run over ``frames`` with some ``views``: scores and milliseconds per frame."""
     absent = sorted(set(views) - set(range(len(recording.cameras))))
     if absent:
@@ -167,7 +168,7 @@ def evaluate(recording: Recording, frames: Sequence[int], views: Sequence[int]) 
             "ms_per_frame": float(np.median(seconds) * 1e3), "ms_p99": float(np.quantile(seconds, 0.99) * 1e3)}
 
 
-def scores(recording: Recording, frames: Sequence[int], results: Sequence[People3D]) -> dict[str, object]:
+def scores(recording: Recording, frames: Sequence[int], results: Sequence[People3D]) -> dict[str, Any]:
     """Scores of confirmed and occluded people in the frames that have a ground truth.
 
     PCP takes for every actor the nearest person. Everything else matches people one to one within ``PERSON_M``. Not

@@ -166,7 +166,7 @@ def solve(rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | No
         start, inliers[doubtful], holds[doubtful] = _consensus(rig, points[doubtful], precision[doubtful], some)
         some = Prior(some.mean_m, np.where(holds[doubtful, None, None], some.information, weak))
         mean[doubtful], covariance[doubtful], residual[doubtful], depth[doubtful] = _gauss_newton(
-            rig, points[doubtful], precision[doubtful] * inliers[doubtful], start, some, 3)
+            rig, points[doubtful], precision[doubtful] * inliers[doubtful], start, some, 2)
     return Points(mean, covariance, inliers, holds, residual, depth)
 
 
