@@ -197,6 +197,54 @@ def test_old_repeated_and_impossible_input():
         tracker.update([None, seen[1].to(COCO17), None], 14 * STEP_NS)
 
 
+def test_bodies_in_two_pieces_are_one_person():
+    # Detectors that put joints together to people often give arms and legs as two people.
+    cameras, rng = ring(4), np.random.default_rng(0)
+    tracker = MultiViewTracker(cameras, H36M17)
+    legs = np.zeros(17, bool)
+    legs[H36M17.indices("r_hip", "r_knee", "r_ankle", "l_hip", "l_knee", "l_ankle")] = True
+    for frame in range(40):
+        truth = TRIO(frame * STEP_NS * 1e-9)
+        seen = []
+        for camera in cameras:
+            people = detected(camera, truth, frame * STEP_NS, rng)
+            if frame >= 10 or camera is cameras[0]:
+                halves = [np.where(part[:, None], people.keypoints_px, np.nan) for part in (legs, ~legs)]
+                people = People2D(H36M17, np.concatenate(halves), np.tile(people.confidence, (2, 1)), people.stamp_ns,
+                                  people.image_size)
+            seen.append(people)
+        result = tracker.update(seen, frame * STEP_NS)
+        if frame >= 5:
+            assert len(result) == 3
+            ids, distance = owners(result, truth)
+            assert sorted(ids) == [0, 1, 2] and distance.max() < 0.06
+            assert (result.confidence > 0.3).all()
+
+
+def test_an_arm_that_one_camera_sees():
+    cameras, rng = ring(3), np.random.default_rng(0)
+    person = walking([(0, 0)], [(0.3, 0)])
+    elbow, wrist, other = H36M17.indices("l_elbow", "l_wrist", "r_wrist")
+    tracker = MultiViewTracker(cameras, H36M17)
+    for frame in range(30):
+        truth = person(frame * STEP_NS * 1e-9)
+        seen = [detected(camera, truth, frame * STEP_NS, rng) for camera in cameras]
+        for people in seen[1:]:
+            people.keypoints_px[:, [elbow, wrist]] = np.nan
+        result = tracker.update(seen, frame * STEP_NS)
+    arm = H36M17.indices("l_shoulder", "l_elbow", "l_wrist")
+    got, true = (np.linalg.norm(np.diff(joints[0, arm], axis=0), axis=-1) for joints in (result.joints_m, truth))
+    # The other arm has taught its length; towards the camera or away from it remains open, and sigma says so.
+    np.testing.assert_allclose(got, true, atol=0.08)
+    error = np.linalg.norm(result.joints_m[0] - truth[0], axis=-1)
+    print(error[[elbow, wrist]], result.sigma_m[0, [elbow, wrist]], got, true)
+    assert (error < 3 * np.sqrt(3) * result.sigma_m[0]).all()
+    assert (result.sigma_m[0, [elbow, wrist]] > 3 * result.sigma_m[0, other]).all()
+    # Right in the picture of the camera that sees it.
+    pixels = cameras[0].project(result.joints_m[0, [elbow, wrist]]) - cameras[0].project(truth[0, [elbow, wrist]])
+    assert np.abs(pixels).max() < 10
+
+
 def test_forty_people():
     places = [(x, y) for x in np.linspace(-4, 4, 8) for y in np.linspace(-3, 3, 5)]
     cameras = ring(4, radius=12, height=5)

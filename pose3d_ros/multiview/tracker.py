@@ -40,6 +40,7 @@ TENTATIVE_S = 0.2          # a newcomer whom two views do not see again for this
 ONE_VIEW_S = 2.0           # a person whom only one camera sees is followed for this long
 FILL_S = 1.0               # a joint that is not seen is predicted for this long
 SAME_PERSON_M = 0.2        # two people's joints are not closer than this on average
+REST_M = 0.6               # and without a joint in common, neither are their middles
 TIME_JUMP_S = 2.0
 
 
@@ -190,10 +191,17 @@ class MultiViewTracker:
         spread = np.sqrt(np.trace(p.pp, axis1=-2, axis2=-1) / 3)
         score = agreement(rig, detections, then, depth, p.known, GATE_M + np.minimum(spread, GATE_M))
         chosen = assign(score, detections.view, len(rig))
-        points, weight = detections.of(chosen)
-        points = points + (pixels - then).swapaxes(0, 1)
         free = np.ones(len(detections), bool)
         free[chosen[chosen != NOBODY]] = False
+        points, weight = detections.of(chosen)
+        for row in np.flatnonzero(free & (score > 0).any(1)):
+            person, camera = score[row].argmax(), detections.view[row]
+            gaps = (weight[person, camera] == 0) & (detections.confidence[row] > 0)
+            if gaps.sum() > 0.5 * (detections.confidence[row] > 0).sum():  # the other half of a body that came in two
+                points[person, camera, gaps] = detections.points[row, gaps]
+                weight[person, camera, gaps] = detections.confidence[row, gaps]
+                free[row] = False
+        points += (pixels - then).swapaxes(0, 1)
         precision = weight / self._variance_px(depth.swapaxes(0, 1), offset_s[:, None])
         found, measured = self._measure(points, precision, p)
         self._correct(found, measured, stamp_ns)
@@ -267,6 +275,10 @@ class MultiViewTracker:
         loose = p.known & ~sure
         if loose.any():
             p.mean = self._bones.stretch(p.mean, p.pp, p.known, loose)
+            # Beside joints that are seen nothing is further than a bone away.
+            bound = np.where(loose & sure.any(1, keepdims=True), 3 * UNSEEN_BONE_M**2, np.inf)
+            share = np.minimum(bound / np.maximum(np.trace(p.pp, axis1=-2, axis2=-1), 1e-12), 1)[..., None, None]
+            p.pp, p.pv = p.pp * share, p.pv * np.sqrt(share)
         p.joint_seen_ns[measured] = stamp_ns
 
     def _meet(self, detections: Detections, stamp_ns: int) -> None:
@@ -307,14 +319,17 @@ class MultiViewTracker:
         self._bones.add(len(newcomers))
 
     def _taken(self, mean: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """Which newcomers (P,) are where somebody known or an earlier newcomer is."""
+        """Which newcomers (P,) are where somebody known or an earlier newcomer is, or the rest of them."""
         p = self._people
         everybody, all_known = np.concatenate([p.mean, mean]), np.concatenate([p.known, known])
         both = known[:, None] & all_known
         apart = np.sqrt(((mean[:, None] - everybody) ** 2).sum(-1))
         average = np.where(both, apart, 0).sum(-1) / np.maximum(both.sum(-1), 1)
+        centre = (everybody * all_known[..., None]).sum(1) / np.maximum(all_known.sum(1), 1)[:, None]
+        rest = np.sqrt(((centre[len(p):, None] - centre) ** 2).sum(-1)) < REST_M
+        same = np.where(both.any(-1), average < SAME_PERSON_M, rest)
         earlier = np.arange(len(everybody)) < len(p) + np.arange(len(mean))[:, None]
-        return ((average < SAME_PERSON_M) & (both.sum(-1) > 0) & earlier).any(1)
+        return (same & earlier).any(1)
 
     def _part(self, stamp_ns: int) -> None:
         """Drop whom no camera has seen for too long, and newcomers whom a second camera does not confirm."""

@@ -35,7 +35,7 @@ class TrainSettings(Settings):
     noise: str = setting("", "npz of a detector's errors on labelled pictures (pose3d render noise); empty trains on "
                          "exact keypoints")
     output: str = setting("output/train", "Folder for the checkpoint, the curve and the exported model")
-    steps: int = setting(20000, "Optimiser steps", low=1, high=10_000_000)
+    steps: int = setting(10000, "Optimiser steps", low=1, high=10_000_000)
     batch: int = setting(512, "Windows per step", low=2, high=65536)
     channels: int = setting(384, "Width of the network", low=8, high=4096)
     dropout: float = setting(0.1, "Dropout rate", low=0.0, high=0.9)
