@@ -237,7 +237,6 @@ def test_an_arm_that_one_camera_sees():
     # The other arm has taught its length; towards the camera or away from it remains open, and sigma says so.
     np.testing.assert_allclose(got, true, atol=0.08)
     error = np.linalg.norm(result.joints_m[0] - truth[0], axis=-1)
-    print(error[[elbow, wrist]], result.sigma_m[0, [elbow, wrist]], got, true)
     assert (error < 3 * np.sqrt(3) * result.sigma_m[0]).all()
     assert (result.sigma_m[0, [elbow, wrist]] > 3 * result.sigma_m[0, other]).all()
     # Right in the picture of the camera that sees it.

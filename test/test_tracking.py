@@ -124,7 +124,7 @@ def _measured(place, sigma=0.05):
 
 def test_filter_smooths_noise_and_tells_the_velocity():
     rng, people = np.random.default_rng(0), PoseFilter()
-    raw, smooth = [], []
+    raw, smooth, speeds = [], [], []
     for i, stamp in enumerate(_stamps(3)):
         truth = np.array([-1.5 + i / RATE, 0, 4.0])
         noisy = truth + rng.normal(0, [0.01, 0.01, 0.06])
@@ -133,8 +133,11 @@ def test_filter_smooths_noise_and_tells_the_velocity():
         joints, velocities, _, _ = people.joints()
         raw.append(noisy[2] - 4)
         smooth.append(joints[0, 0, 2] - 4)
-    assert np.std(smooth[30:]) < 0.6 * np.std(raw[30:])
-    np.testing.assert_allclose(velocities[0].mean(0), [1, 0, 0], atol=0.25)
+        speeds.append(velocities[0].mean(0))
+    assert np.std(smooth[30:]) < 0.8 * np.std(raw[30:])
+    np.testing.assert_allclose(np.mean(speeds[30:], axis=0), [1, 0, 0], atol=0.1)
+    # Differences of the noisy places would be off by 2.5 m/s.
+    assert np.std(np.array(speeds[30:])[:, 2]) < 0.6
 
 
 def test_without_smoothing_measurements_pass():

@@ -76,6 +76,13 @@ def test_behind_the_camera_is_nowhere():
     assert np.isnan(triangulate(pixels, cameras, np.ones((2, 1)))[0]).all()
 
 
+def test_one_place_says_nothing_about_depth():
+    camera = ring(1)[0]
+    pixels = seen_by([camera, camera], np.array([[0.1, 0, 1]]))
+    points, sigma, residual = triangulate(pixels, [camera, camera], np.ones((2, 1)))
+    assert np.isnan(points).all() and np.isnan(sigma).all() and np.isnan(residual).all()
+
+
 def test_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"expected points_px \(3, ..., 2\)"):
         triangulate(np.zeros((2, 4, 2)), ring(3), np.zeros((2, 4)))

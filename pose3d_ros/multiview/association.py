@@ -13,6 +13,7 @@ from pose3d_ros.multiview.triangulation import MIN_PARALLAX
 NOBODY = -1
 GATE_M = 0.20             # joints of one person lie within this of their prediction, on average
 LEAST_QUALITY = 0.2       # agreement per confidence: 0 for joints at the gate on average, 1 for joints in place
+BIRTH_QUALITY = 0.5       # the same for newcomers, who have no past to prove them
 BIRTH_GATE_M = 0.12       # rays of one person's joint pass each other within this, on average
 BODY_SIZE_M = (0.1, 0.9)  # root mean square distance of a person's joints from their mean
 MIN_JOINTS = 4            # joints that two views must share
@@ -22,8 +23,8 @@ MOST_HYPOTHESES = 120     # at once: of a crowd that appears in one moment, the 
 
 @dataclass(frozen=True)
 class Detections:
-    """All N 2D poses of one moment: ``points`` (N, J, 2) in undistorted pixels, 0 where unknown; ``confidence`` (N, J),
-    0 where unknown; ``view`` (N,), the camera.
+    """All N 2D poses of one moment, camera by camera: ``points`` (N, J, 2) in undistorted pixels, 0 where unknown;
+    ``confidence`` (N, J), 0 where unknown; ``view`` (N,), the camera, ascending.
     """
 
     points: np.ndarray
@@ -102,7 +103,7 @@ def _pair_poses(rig: Rig, detections: Detections) -> tuple[np.ndarray, np.ndarra
     count = np.maximum(meet.sum(-1), 1)[:, None]
     centre = (poses * meet[..., None]).sum(1) / count
     size = np.sqrt((((poses - centre[:, None]) ** 2).sum(-1) * meet).sum(-1) / count[:, 0])
-    good = (score > LEAST_QUALITY * shared.sum(-1)) & (meet.sum(-1) >= MIN_JOINTS)
+    good = (score > BIRTH_QUALITY * shared.sum(-1)) & (meet.sum(-1) >= MIN_JOINTS)
     good &= (size > BODY_SIZE_M[0]) & (size < BODY_SIZE_M[1])
     order = np.argsort(-np.where(good, score, -np.inf))[:good.sum()]
     taken = np.zeros(len(detections), int)
@@ -126,8 +127,7 @@ def group(rig: Rig, detections: Detections) -> np.ndarray:
     taken. Somebody seen by one camera only makes no group.
     """
     groups: list[np.ndarray] = []
-    if len(np.unique(detections.view)) < 2:
-        return np.zeros((0, len(rig)), int)
+    starts = np.unique(detections.view, return_index=True)[1]
     poses, known, pairs, agreed = _pair_poses(rig, detections)
     if not len(poses):
         return np.zeros((0, len(rig)), int)
@@ -137,8 +137,7 @@ def group(rig: Rig, detections: Detections) -> np.ndarray:
     support[pairs[:, 0], columns] = support[pairs[:, 1], columns] = agreed / 2
     free = np.ones(len(detections), bool)
     while True:
-        votes = np.zeros((len(rig), len(poses)))
-        np.maximum.at(votes, detections.view, np.where(free[:, None], support, 0))
+        votes = np.maximum.reduceat(np.where(free[:, None], np.maximum(support, 0), 0), starts)
         total = votes.sum(0) * free[pairs].all(1)
         best = int(total.argmax())
         if total[best] <= 0:

@@ -42,6 +42,21 @@ class Rig:
         return np.stack([camera.camera_from_world[:3, 3] for camera in self.cameras])
 
     @cached_property
+    def _rotations(self) -> np.ndarray:
+        """(3, 3 C) all rotations side by side, for one multiplication."""
+        return np.ascontiguousarray(self.rotation.reshape(-1, 3).T)
+
+    @cached_property
+    def _projection_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """What a pixel's derivative by the point is made of: (C, 2, 3) of x and y times the focal length, (C, 1, 3)."""
+        return self.focal_px[:, None, None] * self.rotation[:, :2], self.rotation[:, 2:]
+
+    def derivative(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
+        """Of undistorted pixels (M, C, 2) at ``depth`` (M, C) by the point: (M, C, 2, 3) in px/m."""
+        across, along = self._projection_rows
+        return (across - pixels[..., None] * along) / depth[..., None, None]
+
+    @cached_property
     def position_m(self) -> np.ndarray:
         """(C, 3) the cameras' centres in the world."""
         return np.stack([camera.position_m for camera in self.cameras])
@@ -87,11 +102,15 @@ class Rig:
 
         Points that a camera has behind it have a depth below ``NEAR_M`` and pixels without meaning.
         """
+        pixels, depth = self.see(points_m.reshape(-1, 3))
         shape = points_m.shape[:-1]
-        seen = points_m.reshape(-1, 3) @ self.rotation.transpose(0, 2, 1) + self.translation[:, None]
+        return (pixels.swapaxes(0, 1).reshape(len(self), *shape, 2), depth.T.reshape(len(self), *shape))
+
+    def see(self, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As ``project`` with the points first: (M, C, 2) and (M, C) of points (M, 3)."""
+        seen = (points_m @ self._rotations).reshape(-1, len(self), 3) + self.translation
         depth = seen[..., 2]
-        pixels = seen[..., :2] * (self.focal_px[:, None] / np.maximum(depth, NEAR_M))[..., None]
-        return pixels.reshape(len(self), *shape, 2), depth.reshape(len(self), *shape)
+        return seen[..., :2] * (self.focal_px / np.maximum(depth, NEAR_M))[..., None], depth
 
     def directions(self, points: np.ndarray, view: np.ndarray) -> np.ndarray:
         """Unit vectors (N, ..., 3) in the world along the rays of undistorted pixels (N, ..., 2)."""

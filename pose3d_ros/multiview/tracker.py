@@ -65,11 +65,13 @@ class _People:
     ids: np.ndarray
 
     @classmethod
-    def none(cls, joints: int) -> _People:
-        t = (0, joints)
+    def blank(cls, people: int, joints: int) -> _People:
+        """Nothing known about anybody."""
+        t = (people, joints)
         return cls(np.zeros((*t, 3)), np.zeros((*t, 3)), np.zeros((*t, 3, 3)), np.zeros((*t, 3, 3)),
-                   np.zeros((*t, 3, 3)), np.zeros(t), np.zeros(t, bool), np.zeros(t, np.int64), np.zeros(0, np.int64),
-                   np.zeros(0, np.int64), np.zeros(0), np.zeros(0, bool), np.zeros(0, np.int32))
+                   np.zeros((*t, 3, 3)), np.zeros(t), np.zeros(t, bool), np.zeros(t, np.int64),
+                   np.zeros(people, np.int64), np.zeros(people, np.int64), np.zeros(people), np.zeros(people, bool),
+                   np.zeros(people, np.int32))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -106,7 +108,7 @@ class MultiViewTracker:
 
     def reset(self) -> None:
         """Forget everybody; ids go on counting."""
-        self._people = _People.none(len(self.skeleton))
+        self._people = _People.blank(0, len(self.skeleton))
         self._bones = Bones(self.skeleton)
         self._stamp_ns: int | None = None
         self._used_ns: list[int | None] = [None] * len(self.rig)
@@ -287,11 +289,7 @@ class MultiViewTracker:
         if not len(groups):
             return
         count, joints = len(groups), len(self.skeleton)
-        newcomers = _People(
-            np.zeros((count, joints, 3)), np.zeros((count, joints, 3)), np.zeros((count, joints, 3, 3)),
-            np.zeros((count, joints, 3, 3)), np.zeros((count, joints, 3, 3)), np.zeros((count, joints)),
-            np.zeros((count, joints), bool), np.zeros((count, joints), np.int64), np.full(count, stamp_ns),
-            np.full(count, stamp_ns), np.zeros(count), np.zeros(count, bool), np.zeros(count, np.int32))
+        newcomers = _People.blank(count, joints)
         points, weight = detections.of(groups)
         rough = linear(self.rig, points.swapaxes(1, 2).reshape(count * joints, -1, 2),
                        weight.swapaxes(1, 2).reshape(count * joints, -1))
@@ -309,7 +307,7 @@ class MultiViewTracker:
         newcomers.mean, newcomers.pp, newcomers.known = mean, found.covariance.reshape(count, joints, 3, 3), measured
         newcomers.vv[:] = BIRTH_SPEED_MPS**2 * np.eye(3)
         newcomers.confidence = (weight.swapaxes(1, 2) * inliers).max(-1)
-        newcomers.joint_seen_ns[measured] = stamp_ns
+        newcomers.joint_seen_ns[measured] = newcomers.seen_ns[:] = newcomers.views_seen_ns[:] = stamp_ns
         newcomers.evidence = views - 1.0
         newcomers.confirmed = newcomers.evidence >= CONFIRM_EVIDENCE
         newcomers = newcomers[good]

@@ -79,7 +79,7 @@ def linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> np.ndarray:
         weighted = rows * np.repeat(weights, 2, 1)[..., None]
         normal = weighted.transpose(0, 2, 1) @ rows + 1e-9 * np.eye(3)
         solved = _times(inverse(normal), (weighted * right[..., None]).sum(1))
-        weights = precision / np.maximum(rig.project(solved)[1].T, NEAR_M) ** 2
+        weights = precision / np.maximum(rig.see(solved)[1], NEAR_M) ** 2
     return solved
 
 
@@ -90,17 +90,16 @@ def _gauss_newton(
     mean = start
     count = len(points)
     for step in range(steps + 1):
-        pixels, depth = rig.project(mean)
-        pixels, depth = pixels.transpose(1, 0, 2), np.maximum(depth.T, NEAR_M)
+        pixels, depth = rig.see(mean)
+        depth = np.maximum(depth, NEAR_M)
         residual = points - pixels
         if step == steps:
             break
-        jacobian = (rig.focal_px[:, None, None] * rig.rotation[:, :2] - pixels[..., None] * rig.rotation[:, None, 2]
-                    ) / depth[..., None, None]
         sigmas = np.sqrt((residual * residual).sum(-1) * precision)
         weights = precision * (HUBER_SIGMAS / np.maximum(sigmas, HUBER_SIGMAS))
-        jacobian = jacobian.reshape(count, 2 * len(rig), 3)
-        weighted = (jacobian * np.repeat(weights, 2, 1)[..., None]).transpose(0, 2, 1)
+        derivative = rig.derivative(pixels, depth)
+        jacobian = derivative.reshape(count, 2 * len(rig), 3)
+        weighted = (derivative * weights[..., None, None]).reshape(count, 2 * len(rig), 3).transpose(0, 2, 1)
         covariance = inverse(weighted @ jacobian + prior.information)
         gradient = (weighted @ residual.reshape(count, 2 * len(rig), 1))[..., 0]
         mean = mean + _times(covariance, gradient + _times(prior.information, prior.mean_m - mean))
