@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -29,11 +30,9 @@ def wait_for(condition: Callable[[], Any], what: str, timeout_s: float = DISCOVE
 class Ros:
     """Nodes of a test, spun in the background, and what they log."""
 
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+    def __init__(self) -> None:
         from rclpy.executors import SingleThreadedExecutor
 
-        self._capture = capture
-        self._log = ""
         self._executor = SingleThreadedExecutor()
         self._nodes: list[Any] = []
         self._thread = Thread(target=self._spin, daemon=True)
@@ -73,10 +72,11 @@ class Ros:
 
     @property
     def log(self) -> str:
-        """What was logged so far."""
-        out, err = self._capture.readouterr()
-        self._log += out + err
-        return self._log
+        """What was logged so far: the file that pytest has put in stderr's place.
+
+        Not ``capfd.readouterr``: it truncates, and loses a line that a node logs in the same moment.
+        """
+        return Path("/proc/self/fd/2").read_text()
 
     def line(self, *words: str) -> str:
         """Wait for a log line with all the words."""
@@ -102,7 +102,7 @@ def ros(capfd: pytest.CaptureFixture[str]) -> Iterator[Ros]:
     """ROS 2 for one test."""
     rclpy = pytest.importorskip("rclpy", reason="needs rclpy: source a ROS distribution or install its wheels")
     rclpy.init()
-    helper = Ros(capfd)
+    helper = Ros()
     try:
         yield helper
     finally:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from rigs import detected, ring, standing
 
-from pose3d_ros.multiview import MultiViewTracker
+from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
 from pose3d_ros.people import People2D, TrackState
 from pose3d_ros.skeleton import COCO17, H36M17
 
@@ -219,6 +219,56 @@ def test_bodies_in_two_pieces_are_one_person():
             ids, distance = owners(result, truth)
             assert sorted(ids) == [0, 1, 2] and distance.max() < 0.06
             assert (result.confidence > 0.3).all()
+
+
+def test_a_detector_that_finds_everybody_twice():
+    cameras, rng = ring(4), np.random.default_rng(0)
+    tracker = MultiViewTracker(cameras, H36M17)
+    for frame in range(20):
+        truth = TRIO(frame * STEP_NS * 1e-9)
+        result = tracker.update([detected(camera, np.repeat(truth, 2, 0), frame * STEP_NS, rng) for camera in cameras],
+                                frame * STEP_NS)
+        assert len(result) == 3
+
+
+def test_a_hand_that_is_somebody_elses_is_not_believed():
+    # Both cameras put the wrist where no arm reaches: only the bones can tell.
+    cameras, rng = ring(2), np.random.default_rng(0)
+    person = walking([(0, 0)], [(0.3, 0)])
+    wrist = H36M17.index("l_wrist")
+    tracker = MultiViewTracker(cameras, H36M17)
+    for frame in range(25):
+        truth = person(frame * STEP_NS * 1e-9)
+        wrong = truth.copy()
+        if frame >= 20:
+            wrong[0, wrist] += [0.8, 0.3, 0.5]
+        seen = [detected(camera, wrong, frame * STEP_NS, rng) for camera in cameras]
+        result = tracker.update(seen, frame * STEP_NS)
+    error = np.linalg.norm(result.joints_m[0] - truth[0], axis=-1)
+    assert error[wrist] < 0.25 and np.delete(error, wrist).max() < 0.1
+
+
+def test_cameras_of_all_kinds_through_the_buffer():
+    # 30, 25 and 15 Hz, out of phase, one half a second silent, one 80 ms late; a person at 1 m/s.
+    cameras, rng = ring(4), np.random.default_rng(0)
+    person = walking([(-1, 0)], [(1.0, 0)])
+    events = []
+    for c, (period_ms, phase_ms, delay_ms) in enumerate([(33, 0, 10), (40, 7, 15), (40, 21, 80), (66, 13, 20)]):
+        for stamp_ms in range(phase_ms, 2000, period_ms):
+            if not (c == 1 and 1000 <= stamp_ms < 1500):
+                events.append((stamp_ms + delay_ms, c, stamp_ms))
+    tracker, buffer = MultiViewTracker(cameras, H36M17), PoseBuffer(4)
+    results = []
+    for now_ms, c, stamp_ms in sorted(events):
+        truth = person(stamp_ms * 1e-3)
+        buffer.add(c, detected(cameras[c], truth, stamp_ms * 1_000_000, rng), now_ms * 1_000_000)
+        while (taken := buffer.take(now_ms * 1_000_000)) is not None:
+            results.append(tracker.update(*taken))
+    assert len(results) > 25
+    for result in results[10:]:
+        assert result.ids.tolist() == [0]
+        error = np.linalg.norm(result.joints_m[0] - person(result.stamp_ns * 1e-9)[0], axis=-1)
+        assert error.mean() < 0.06
 
 
 def test_an_arm_that_one_camera_sees():

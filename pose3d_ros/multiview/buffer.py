@@ -44,7 +44,7 @@ class PoseBuffer:
                 or any(people.stamp_ns == other.stamp_ns for other, _ in stream.pending)):
             return False
         stream.pending.append((people, now_ns))
-        stream.newest_ns = max(people.stamp_ns, stream.newest_ns or people.stamp_ns)
+        stream.newest_ns = people.stamp_ns if stream.newest_ns is None else max(people.stamp_ns, stream.newest_ns)
         return True
 
     def out_of_step(self, now_ns: int) -> list[int]:

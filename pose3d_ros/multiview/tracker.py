@@ -117,7 +117,8 @@ class MultiViewTracker:
         """People at ``stamp_ns`` given each camera's newest 2D poses, or None from a camera that has nothing new.
 
         Stamps of the cameras may differ from ``stamp_ns``; the people's motion makes up for it. 2D poses that were used
-        before, or are over ``MAX_AGE_S`` away, are left out. When ``stamp_ns`` jumps back the tracker starts afresh.
+        before, or are over ``MAX_AGE_S`` away, are left out. When ``stamp_ns`` jumps back by over ``TIME_JUMP_S`` the
+        tracker starts afresh; when by less, time stands still. ``ValueError`` for wrong cameras or skeleton.
         The result has tentative people as well, so that the caller chooses by ``states``.
         """
         if len(people_2d_per_camera) != len(self.rig):
@@ -125,7 +126,7 @@ class MultiViewTracker:
                              f"got {len(people_2d_per_camera)}")
         if self._stamp_ns is not None and stamp_ns < self._stamp_ns - TIME_JUMP_S * 1e9:
             self.reset()
-        stamp_ns = max(stamp_ns, self._stamp_ns or stamp_ns)
+        stamp_ns = stamp_ns if self._stamp_ns is None else max(stamp_ns, self._stamp_ns)
         detections, offset_s, looked = self._collect(people_2d_per_camera, stamp_ns)
         self._predict(stamp_ns)
         free = np.ones(len(detections), bool)
@@ -165,7 +166,7 @@ class MultiViewTracker:
                           views), offset_s, looked
 
     def _predict(self, stamp_ns: int) -> None:
-        before_ns, p = self._stamp_ns or stamp_ns, self._people
+        before_ns, p = stamp_ns if self._stamp_ns is None else self._stamp_ns, self._people
         self._stamp_ns, dt = stamp_ns, (stamp_ns - before_ns) * 1e-9
         if not len(p) or dt == 0:
             return
