@@ -12,7 +12,8 @@ import numpy as np
 
 from pose3d_ros import detection, lifting
 from pose3d_ros.camera import Camera
-from pose3d_ros.lifting.root import add_scale_uncertainty, refine_with_depth, solve_root
+from pose3d_ros.lifting import stature
+from pose3d_ros.lifting.root import solve_root
 from pose3d_ros.people import People2D, People3D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
@@ -37,10 +38,13 @@ class MonocularPipeline:
         self._lifter = lifting.create(self.settings) if self.settings.lift else None
         self._identity = IdentityTracker()
         self._filter = PoseFilter()
+        self._statures = stature.Statures()
         self._stamp_ns: int | None = None
 
     def reconfigure(self, settings: PipelineSettings) -> None:
         """Take over the live settings (those marked so in ``settings``) from the next image on."""
+        if settings.person_height_m != self.settings.person_height_m:
+            self._statures = stature.Statures()  # they are relative to the height assumed
         self.settings = self._detector.settings = settings
 
     @property
@@ -82,6 +86,7 @@ class MonocularPipeline:
         self._detector.reset()
         self._identity.reset()
         self._filter = PoseFilter()
+        self._statures = stature.Statures()
         self._stamp_ns = None
         if self._lifter is not None:
             self._lifter.forget(np.zeros(0, int))
@@ -105,11 +110,21 @@ class MonocularPipeline:
         poses = self._lifter(people, camera, settings)
         confidence = np.where(people.confidence >= settings.min_confidence, people.confidence, 0)
         root, covariance = solve_root(poses.joints_m, poses.sigma_m, camera.rays(people.keypoints_px), confidence)
-        total = add_scale_uncertainty(root, covariance, settings.person_height_sigma_m / settings.person_height_m)
-        if depth_m is not None:
-            root, total = refine_with_depth(root, total, poses.joints_m, people.keypoints_px, confidence, depth_m)
+        assumed = (settings.person_height_sigma_m / settings.person_height_m) ** 2
+        depths = None if depth_m is None else stature.joint_depths(people.keypoints_px, confidence, depth_m)
+        if depths is not None:
+            scale, variance = stature.measure(root, poses.joints_m, depths)
+            for person in self._statures.update(people.ids, scale, variance, assumed):
+                self._filter.people.pop(person, None)  # they are elsewhere than thought, but did not run there
+        scale, variance = self._statures(people.ids, assumed)
+        root, joints_m, sigma_m = root * scale[:, None], poses.joints_m * scale[:, None, None], poses.sigma_m
+        covariance = covariance * scale[:, None, None] ** 2
+        # Distance is proportional to stature, and so is its uncertainty.
+        total = covariance + variance[:, None, None] * np.einsum("pa,pb->pab", root, root)
+        if depths is not None:
+            root, total = stature.refine(root, total, joints_m, depths)
         return {
-            int(people.ids[i]): Measurement(root[i], covariance[i], total[i], poses.joints_m[i], poses.sigma_m[i],
+            int(people.ids[i]): Measurement(root[i], covariance[i], total[i], joints_m[i], sigma_m[i],
                                             people.confidence[i], self._identity.state(int(people.ids[i])))
             for i in range(len(people)) if np.isfinite(root[i]).all()
         }
@@ -122,6 +137,7 @@ class MonocularPipeline:
         self._filter.forget(known, self.settings.max_occlusion_s)
         assert self._lifter is not None
         self._lifter.forget(known)
+        self._statures.forget(known)
         joints, velocities, sigma, confidence = self._filter.joints()
         tracked = self._filter.people
         ids, states = np.array(list(tracked), np.int32), np.array([p.state for p in tracked.values()], np.int8)

@@ -55,6 +55,20 @@ def test_assumed_stature_scales_everything(clip):
     np.testing.assert_allclose(places[1] / places[0], 1.2, rtol=0.05)
 
 
+def test_depth_on_every_second_frame_corrects_all_of_them(clip):
+    """A wall of depth at 5 m: that is where the person is, with and without it in a frame, and nobody ran there."""
+    pipeline = MonocularPipeline(max_people=1)
+    wall = np.full((720, 1280), 5.0, np.float32)
+    results = [pipeline(image, CAMERA, stamp_ns, wall if number % 2 else None)
+               for number, (image, stamp_ns) in enumerate(clip[:20])]
+    pipeline.close()
+    unknown, known = results[0], results[4:]
+    assert abs(unknown.joints_m[0, 0, 2] - 5.1) > 0.2
+    assert all(abs(result.joints_m[0, 0, 2] - 5.1) < 0.15 for result in known)
+    assert all(result.sigma_m[0, 0] < 0.8 * unknown.sigma_m[0, 0] for result in known)
+    assert all(abs(result.velocity_mps[0, 0, 2]) < 1.0 for result in known)
+
+
 def test_2d_only_needs_no_camera(clip):
     pipeline = MonocularPipeline(lift=False)
     people = pipeline(clip[0][0], None, clip[0][1])

@@ -1,10 +1,9 @@
 """The place of a lifted pose in space."""
 
 import numpy as np
-import pytest
 from bodies import CAMERA, STANDING_M
 
-from pose3d_ros.lifting.root import add_scale_uncertainty, refine_with_depth, solve_root
+from pose3d_ros.lifting.root import solve_root
 
 PLACES_M = np.array([[0, 0, 2.0], [1.5, 0.3, 4.0], [-2.0, -0.2, 7.0]])
 SIGMA_M = np.full((3, 17), 0.03)
@@ -56,40 +55,3 @@ def test_covariance_is_that_of_the_errors():
     error = root - PLACES_M[1]
     normalised = np.einsum("pi,pij,pj->p", error, np.linalg.inv(covariance), error)
     assert 2.5 < normalised.mean() < 3.6
-
-
-def test_unknown_stature_makes_the_depth_uncertain():
-    root, covariance = _solve(_rays())
-    total = add_scale_uncertainty(root, covariance, 0.06)
-    assert np.sqrt(total[2, 2, 2]) == pytest.approx(0.06 * 7, rel=0.1)
-    # A body 6 % larger than assumed is placed 6 % too near: one sigma.
-    wrong, _ = _solve(_rays(scale=1.06))
-    np.testing.assert_allclose(wrong[:, 2], PLACES_M[:, 2] / 1.06, rtol=1e-3)
-
-
-def test_depth_image_puts_the_person_where_the_sensor_sees_them():
-    true_places = PLACES_M * 1.1  # the body is 10 % larger than assumed, and further away
-    joints = np.broadcast_to(STANDING_M, (3, 17, 3))
-    pixels = CAMERA.project(1.1 * STANDING_M + true_places[:, None], "camera")
-    root, covariance = _solve(CAMERA.rays(pixels))
-    total = add_scale_uncertainty(root, covariance, 0.1)
-    depth = np.full((720, 1280), np.nan, np.float32)
-    for person in range(3):
-        for (x, y), z in zip(pixels[person].round().astype(int), (1.1 * STANDING_M + true_places[person])[:, 2],
-                             strict=True):
-            if 0 <= x < 1280 and 0 <= y < 720:
-                depth[y, x] = z - 0.08  # skin before the joint
-    refined, refined_covariance = refine_with_depth(root, total, joints, pixels, np.ones((3, 17)), depth)
-    assert np.abs(root[:, 2] - true_places[:, 2]).min() > 0.15
-    assert np.abs(refined[:, 2] - true_places[:, 2]).max() < 0.06
-    assert (refined_covariance[:, 2, 2] < 0.3 * total[:, 2, 2]).all()
-
-
-def test_a_depth_image_without_measurements_changes_nothing():
-    root, covariance = _solve(_rays())
-    pixels = CAMERA.project(STANDING_M + PLACES_M[:, None], "camera")
-    joints = np.broadcast_to(STANDING_M, (3, 17, 3))
-    for nothing in (0.0, np.nan, np.inf):
-        depth = np.full((720, 1280), nothing, np.float32)
-        refined, _ = refine_with_depth(root, covariance, joints, pixels, np.ones((3, 17)), depth)
-        np.testing.assert_array_equal(refined, root)

@@ -1,20 +1,14 @@
-"""Where a lifted pose stands: the pelvis in the camera frame, from rays, a known stature, and perhaps depth."""
+"""Where a lifted pose stands: the pelvis in the camera frame, from rays and a known stature."""
 
 from __future__ import annotations
 
 import numpy as np
-
-from pose3d_ros.skeleton import H36M17
 
 KEYPOINT_SIGMA_M = 0.03  # a keypoint's error across the ray, at the person
 HUBER_SIGMAS = 2.0
 GAUSS_NEWTON_STEPS = 4
 MIN_JOINTS = 4
 
-# A depth image shows the skin; the joint lies this far behind it (m). Measured on an average adult body.
-_SKIN_M = np.full(len(H36M17), 0.05, np.float32)
-_SKIN_M[H36M17.indices("pelvis", "spine", "thorax", "l_hip", "r_hip", "head", "neck")] = 0.10
-DEPTH_SIGMA_M = 0.04
 
 
 def solve_root(
@@ -66,43 +60,3 @@ def _initial_root(joints: np.ndarray, rays: np.ndarray, seen: np.ndarray) -> np.
         depth = np.clip(spread_m / max(spread, 1e-4), 0.3, 50)
         root[person] = *(ray_middle * depth - plane_middle), depth
     return root
-
-
-def add_scale_uncertainty(root_m: np.ndarray, covariance: np.ndarray, relative_sigma: float) -> np.ndarray:
-    """Covariance (P, 3, 3) with that of the stature added: distance is proportional to it."""
-    return covariance + relative_sigma**2 * np.einsum("pa,pb->pab", root_m, root_m)
-
-
-def refine_with_depth(
-    root_m: np.ndarray,
-    covariance: np.ndarray,
-    joints_m: np.ndarray,
-    keypoints_px: np.ndarray,
-    confidence: np.ndarray,
-    depth_m: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Root (P, 3) and covariance (P, 3, 3) corrected by a depth image (H, W) in metres, registered to the image.
-
-    Each seen joint says where the pelvis is: its depth there plus the flesh before it minus its own offset. Their
-    median enters as one measurement of z (Kalman update), which moves the person along the ray. 0, NaN and inf in the
-    depth image mean unknown (REP-118); people with fewer than three measured joints stay as they are.
-    """
-    root_m, covariance = root_m.copy(), covariance.copy()
-    height, width = depth_m.shape
-    for person in range(len(root_m)):
-        columns, lines = (np.nan_to_num(keypoints_px[person, :, i], nan=-1).round().astype(int) for i in range(2))
-        inside = (columns >= 0) & (columns < width) & (lines >= 0) & (lines < height) & (confidence[person] > 0)
-        measured = np.full(len(columns), np.nan)
-        measured[inside] = depth_m[lines[inside], columns[inside]]
-        measured[~np.isfinite(measured) | (measured <= 0)] = np.nan
-        roots_z = measured + _SKIN_M - joints_m[person, :, 2]
-        roots_z = roots_z[np.isfinite(roots_z)]
-        if len(roots_z) < 3 or not np.isfinite(root_m[person]).all():
-            continue
-        z = np.median(roots_z)
-        spread = 1.4826 * np.median(np.abs(roots_z - z))
-        variance = DEPTH_SIGMA_M**2 + spread**2 / len(roots_z)
-        gain = covariance[person, :, 2] / (covariance[person, 2, 2] + variance)
-        root_m[person] += gain * (z - root_m[person, 2])
-        covariance[person] -= np.outer(gain, covariance[person, 2])
-    return root_m, covariance

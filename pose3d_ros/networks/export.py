@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -23,4 +24,16 @@ def export(network: nn.Module, path: Path, inputs: Mapping[str, Tensor | list[Te
         shapes.append([people] * len(value) if several else people)
     torch.onnx.export(network.eval(), tuple(inputs.values()), str(path), input_names=names, output_names=list(outputs),
                       dynamic_shapes=tuple(shapes), dynamo=True, external_data=False, verbose=False)
+    _strip(path)
     return path
+
+
+def _strip(path: Path) -> None:
+    """Take out what torch notes about the machine: the source lines of every operation."""
+    model = onnx.load(path)
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
+                 *model.graph.output, *model.graph.initializer, *model.functions):
+        for note in ("metadata_props", "doc_string"):
+            if part.DESCRIPTOR.fields_by_name.get(note):
+                part.ClearField(note)
+    onnx.save(model, path)

@@ -110,7 +110,10 @@ class PoseFilter:
         limb_gain = person.limb_covariance[:, :, 0] / limb_spread[:, None]
         person.limbs = person.limbs + limb_gain.T[..., None] * limb_innovation
         person.limb_covariance = person.limb_covariance - limb_gain[..., None] * person.limb_covariance[:, :1]
-        person.bias_sigma_m, person.confidence = bias, measured.confidence
+        # The state takes over the new measurement's certainty as far as it takes over its place.
+        share = np.trace(gain[:3]) / 3
+        person.bias_sigma_m = np.sqrt((1 - share) * person.bias_sigma_m**2 + share * bias**2)
+        person.confidence = measured.confidence
         person.state, person.seen_ns = measured.state, self.stamp_ns
 
     def forget(self, known_ids: np.ndarray, max_occlusion_s: float) -> None:
