@@ -5,6 +5,7 @@ Every setting of the nodes is an argument; one that is not given is as the confi
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from pose3d_ros.arguments import NODES, TOPICS, Argument, arguments, parameters
@@ -16,11 +17,13 @@ ARGUMENTS = {**arguments(NODES), "rviz": Argument("false", "Show images and skel
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The processes that the arguments ask for."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    given["wait_for_subscribers"] = given["wait_for_subscribers"] or "1"  # a short video would be over too early
     namespace = given["namespace"].strip("/")
     common = {"namespace": namespace, "output": "screen"}
 
     def node(name: str) -> Node:
-        overrides = {**parameters(name, given), "use_sim_time": given["use_sim_time"] == "true"}
+        overrides = {key: ParameterValue(value, value_type=str) if isinstance(value, str) else value  # 0 may be a video
+                     for key, value in parameters(name, given).items()}
         return Node(package="pose3d_ros", executable=name, name=name, **common,
                     parameters=[given["config"], overrides],
                     remappings=[(topic, given[topic]) for topic in TOPICS],

@@ -36,7 +36,7 @@ def arguments(nodes: Iterable[str]) -> dict[str, Argument]:
         "camera_info": Argument("camera_info", "Topic of their calibration"),
         "depth": Argument("depth", "Topic of depth images registered to them, if there are any"),
         "video": Argument("", "Video file, folder, camera device or rosbag2 to play on the image topic"),
-        "use_sim_time": Argument("false", "Take the time from /clock", ("true", "false")),
+        "use_sim_time": Argument("", "Take the time from /clock", ("", "true", "false")),
         "log_level": Argument("info", "Least severity to log", ("debug", "info", "warn", "error", "fatal")),
     }
     for node in nodes:
@@ -80,6 +80,8 @@ def parameters(node: str, given: Mapping[str, str]) -> dict[str, Any]:
         raise SettingsError("; ".join(problems))
     if node == "video" and given.get("video"):
         values["source"] = given["video"]
+    if given.get("use_sim_time"):
+        values["use_sim_time"] = _BOOLEANS[given["use_sim_time"]]
     return values
 
 

@@ -49,6 +49,9 @@ class Camera:
         if fx <= 0 or fy <= 0:
             raise CameraError(f"expected positive focal lengths, got fx={fx:g}, fy={fy:g}: the camera is not "
                               f"calibrated")
+        if fx < 0.01 * self.size[0] or self.matrix[2].tolist() != [0, 0, 1]:
+            raise CameraError(f"matrix: expected [fx s cx; 0 fy cy; 0 0 1] with a focal length in pixels, "
+                              f"got {self.matrix.tolist()}")
         if min(self.size) <= 0:
             raise CameraError(f"expected a positive image size, got {self.size[0]}x{self.size[1]}")
         distortion = np.asarray(self.distortion, float).reshape(-1)
@@ -97,7 +100,7 @@ class Camera:
         except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
             raise CameraError(f"calibration file {path}: expected camera_calibration YAML with image_width, "
                               f"image_height, camera_matrix, distortion_model and distortion_coefficients; "
-                              f"{error!r}") from None
+                              f"got {' '.join(str(error).split()) or type(error).__name__}") from None
 
     @property
     def position_m(self) -> np.ndarray:

@@ -30,6 +30,7 @@ WHEEL_TAGS = {"--platform": "manylinux_2_28_x86_64", "--python-version": "311", 
 WHEEL_VARIABLE = "POSE3D_MEDIAPIPE_WHEEL"
 """Environment variable with the path of the wheel, for machines without a network."""
 
+_DAMAGED = "damaged: expected another SHA-256"
 _log = logging.getLogger(__name__)
 
 
@@ -99,14 +100,14 @@ def verify(name: str) -> str | None:
     """What is wrong with a model known by name, or None when it is ready to use (``pose3d models verify``)."""
     if name not in EMBEDDED:
         try:
-            locate(name)
+            path = locate(name)
         except ModelError as error:
             return str(error)
-        return None
+        return None if path.parent != share("models") or _is(path, _recorded(path)) else _DAMAGED
     path = _cached(name)
     if not path.is_file():
         return "not fetched yet"
-    return None if _is(path, EMBEDDED[name].sha256) else "damaged: expected another SHA-256"
+    return None if _is(path, EMBEDDED[name].sha256) else _DAMAGED
 
 
 def fetch(name: str, wheel: Path | None = None) -> Path:
@@ -143,6 +144,12 @@ def cache_folder() -> Path:
 
 def _shipped() -> list[Path]:
     return sorted(share("models").glob("*.onnx"))
+
+
+def _recorded(path: Path) -> str:
+    """SHA-256 of a shipped file, as sha256sum has written it into the file beside it."""
+    lines = (line.split() for line in (path.parent / "SHA256SUMS").read_text().splitlines())
+    return {name: sha256 for sha256, name in lines}.get(path.name, "")
 
 
 def _cached(name: str) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ class MonocularPipeline:
     """
 
     def __init__(self, settings: PipelineSettings | None = None, **overrides: Any) -> None:
-        self.settings = replace(settings or PipelineSettings(), **overrides)
+        self.settings = (settings or PipelineSettings()).changed(**overrides)
         self.seconds: dict[str, float] = {}
         """Seconds that each stage of the last call took."""
         self._detector = detection.create(self.settings)

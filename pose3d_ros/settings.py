@@ -6,8 +6,7 @@ ROS parameters, command-line arguments, launch descriptions and the README's tab
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 S = TypeVar("S", bound="Settings")
@@ -57,13 +56,12 @@ class Settings:
         if problems:
             raise SettingsError("; ".join(problems))
 
-    @classmethod
-    def from_mapping(cls: type[S], values: Mapping[str, Any]) -> S:
-        """From a mapping; keys that are not settings raise ``SettingsError`` with the names that are."""
-        known = [spec.name for spec in fields(cls)]
+    def changed(self: S, **values: Any) -> S:
+        """A copy with some values changed; names that are not settings raise ``SettingsError`` with those that are."""
+        known = [spec.name for spec in fields(self)]
         if unknown := sorted(set(values) - set(known)):
             raise SettingsError(f"unknown setting {', '.join(unknown)}; known: {', '.join(known)}")
-        return cls(**values)
+        return replace(self, **values)
 
 
 DETECTORS = ("blazepose", "simcc", "heatmap", "heatmap-udp", "rtmo", "yolo-pose")
@@ -109,8 +107,8 @@ class MonocularNodeSettings(PipelineSettings):
                              choices=("raw", "compressed"))
     assumed_fov_deg: float = setting(0.0, "Horizontal field of view to assume when no valid camera_info arrives; "
                                      "0 refuses to lift without one", low=0.0, high=170.0)
-    publish_tf: str = setting("off", "Frames on /tf: off, one per person, or one per joint",
-                              choices=("off", "person", "joints"), live=True)
+    publish_tf: str = setting("none", "Frames on /tf: none, one per person, or one per joint",
+                              choices=("none", "person", "joints"), live=True)
     diagnostics_period_s: float = setting(1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0)
     autostart: bool = setting(True, "Configure and activate at start; false leaves both to a lifecycle manager")
 

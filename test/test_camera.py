@@ -62,6 +62,8 @@ def test_field_of_view():
 @pytest.mark.parametrize(("change", "message"), [
     ({"matrix": np.zeros((3, 3))}, "positive focal lengths, got fx=0"),
     ({"matrix": np.full((3, 3), np.nan)}, r"matrix: expected \(3, 3\) finite"),
+    ({"matrix": MATRIX * [[1e-9], [1], [1]]}, "with a focal length in pixels"),
+    ({"matrix": np.diag([900.0, 900, 0])}, "with a focal length in pixels"),
     ({"size": (0, 720)}, "positive image size, got 0x720"),
     ({"distortion": np.ones(3)}, r"expected \(4, 5\) coefficients, got 3"),
     ({"distortion": np.ones(5), "distortion_model": "magic"}, "got 'magic'"),

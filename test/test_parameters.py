@@ -69,7 +69,7 @@ def test_live_changes_are_validated_with_a_reason(ros: Any) -> None:
     assert change("person_height_m", 2).successful
     assert [settings.smoothing for settings in changes] == [0.5, 0.5]
     assert changes[-1].person_height_m == 2.0
-    for name, value, reason in (("smoothing", 11.0, "Max: 10"), ("publish_tf", "all", "off, person, joints"),
+    for name, value, reason in (("smoothing", 11.0, "Max: 10"), ("publish_tf", "all", "none, person, joints"),
                                 ("smoothing", "much", "expected float"), ("lifter", "martinez", "read-only")):
         result = change(name, value)
         assert not result.successful

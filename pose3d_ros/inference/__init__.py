@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -52,7 +54,17 @@ def load(path: str | Path, engine: str = "auto", threads: int = 0, outputs: Sequ
     if not path.is_file():
         raise EngineError(f"expected a model at {path}, found no file")
     if engine == "auto":
-        engine = "cuda" if onnxruntime_engine.cuda_works() else "cpu"
+        engine = "cpu"
+        if onnxruntime_engine.cuda_works():
+            try:
+                return ENGINES["cuda"](path, threads, outputs)
+            except EngineError as error:
+                _warn_once(f"{error}; going on with the CPU")
     if engine not in ENGINES:
         raise EngineError(f"engine: expected auto, {', '.join(ENGINES)}; got '{engine}'")
     return ENGINES[engine](path, threads, outputs)
+
+
+@cache
+def _warn_once(text: str) -> None:
+    logging.getLogger(__name__).warning(text)

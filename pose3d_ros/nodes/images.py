@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -95,13 +95,27 @@ def to_bgr(message: Image) -> np.ndarray:
         except cv2.error as error:
             raise ImageError(f"{message.width}x{message.height} {message.encoding} image: not a size that this "
                              f"encoding can have ({error.err}); publish bgr8") from None
+    bridge, why = _cv_bridge()
+    try:
+        if bridge is not None:
+            return np.asarray(bridge.imgmsg_to_cv2(message, "bgr8"))
+    except Exception as error:  # noqa: BLE001 - cv_bridge fails in its own ways
+        why = str(error)
+    raise ImageError(f"expected an encoding among {', '.join(ENCODINGS)}, got '{message.encoding}', which cv_bridge "
+                     f"cannot convert here either ({why}); publish bgr8")
+
+
+@cache
+def _cv_bridge() -> tuple[Any, str]:
+    """cv_bridge, or None and why it does not work: tried once, for compiled for another numpy it prints a page."""
     try:
         from cv_bridge import CvBridge
 
-        return np.asarray(CvBridge().imgmsg_to_cv2(message, "bgr8"))
-    except Exception as error:  # noqa: BLE001 - compiled for another numpy, cv_bridge fails in its own ways
-        raise ImageError(f"expected an encoding among {', '.join(ENCODINGS)}, got '{message.encoding}', which "
-                         f"cv_bridge cannot convert here either ({error}); publish bgr8") from None
+        bridge = CvBridge()
+        bridge.imgmsg_to_cv2(Image(width=1, height=1, encoding="bgr8", step=3, data=bytes(3)), "rgb8")
+    except Exception as error:  # noqa: BLE001 - as above
+        return None, str(error)
+    return bridge, ""
 
 
 def compressed_to_bgr(message: CompressedImage) -> np.ndarray:

@@ -25,14 +25,14 @@ class ManagedNode(LifecycleNode, Generic[S]):
     """Lifecycle node with settings; subclasses work in ``configure``, ``activate``, ``deactivate`` and ``cleanup``.
 
     Whatever these raise becomes one line in the log and a refused transition. ``finished``: the node has nothing more
-    to do, and its process may end.
+    to do, and its process may end; ``failed``: not because its work is done.
     """
 
     def __init__(self, name: str, settings_type: type[S], **options: Any) -> None:
         super().__init__(name, **options)
         self.problems: dict[str, str] = {}
         self._said: dict[str, tuple[str, float]] = {}
-        self.finished = False
+        self.finished = self.failed = False
         self.settings = parameters.declare(self, settings_type, self._settings_changed)
 
     def configure(self) -> None:
@@ -130,7 +130,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 def run(factories: Sequence[Callable[[], ManagedNode[Any]]], args: Sequence[str] | None = None) -> int:
-    """Run nodes in this process until Ctrl-C or until one has finished. Returns the exit code.
+    """Run nodes in this process until Ctrl-C or until one has finished. Returns the exit code: 1 when one has failed.
 
     ``args``: ROS arguments for every node; the command line by default.
     """
@@ -145,8 +145,12 @@ def run(factories: Sequence[Callable[[], ManagedNode[Any]]], args: Sequence[str]
         if not all(node.start() for node in nodes):
             return 1
         while rclpy.ok() and not any(node.finished for node in nodes):
-            executor.spin_once(timeout_sec=0.2)
-        return 0
+            try:
+                executor.spin_once(timeout_sec=0.2)
+            except RuntimeError as error:  # rclpy's RCLError: a request for a transition that the state does not have
+                if rclpy.ok():
+                    nodes[0].get_logger().error(f"a request was refused: {in_one_line(error)}")
+        return int(any(node.failed for node in nodes))
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except (SettingsError, RuntimeError) as error:  # rclpy's RCLError: arguments or a parameter file with a mistake

@@ -56,7 +56,7 @@ class Outputs:
             self._marked = ids
         if people.people_2d is not None and self.overlay.get_subscription_count():
             self.overlay.publish(images.to_message(draw_people(image_bgr, people.people_2d), header))
-        if tf != "off" and len(people):
+        if tf != "none" and len(people):
             self._publish_tf(people, header, tf == "joints")
 
     def _publish_tf(self, people: People3D, header: Header, per_joint: bool) -> None:
@@ -64,7 +64,7 @@ class Outputs:
             message = messages.tf_message(people, header, per_joint)
         except ImportError:
             self.node.problem("tf", "publish_tf needs tf2_msgs, which is not installed; use a ROS distribution that "
-                                    "has it, or set publish_tf to off")
+                                    "has it, or set publish_tf to none")
             return
         if self._tf is None:
             self._tf = self.node.create_lifecycle_publisher(type(message), "/tf", QoSProfile(depth=100))

@@ -9,10 +9,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import yaml
+from rclpy.exceptions import NameValidationException
 from rclpy.parameter import Parameter
+from rclpy.validate_namespace import validate_namespace
+from rclpy.validate_topic_name import validate_topic_name
 
 from pose3d_ros.arguments import NODES, TOPICS, arguments, parameters
 from pose3d_ros.nodes.managed import ManagedNode, run
+from pose3d_ros.resources import share
 
 CLASSES = {"monocular": "pose3d_ros.nodes.monocular:MonocularNode", "video": "pose3d_ros.nodes.video:VideoNode"}
 
@@ -41,6 +46,9 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
         raise ValueError(f"expected nodes among {', '.join(NODES)}, got '{unknown[0]}'")
     if not nodes:
         raise ValueError(f"expected at least one node ({', '.join(NODES)}), got none")
+    if len(set(nodes)) < len(nodes):
+        raise ValueError(f"expected each node once, got {' '.join(nodes)}; start the second with another namespace in "
+                         f"a process of its own")
     known = arguments(nodes)
     if unknown := sorted(set(given) - set(known)):
         raise ValueError(f"unknown argument {unknown[0]}; expected one of {', '.join(known)}")
@@ -49,16 +57,39 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
         if argument.choices and values[name] not in argument.choices:
             raise ValueError(f"{name}: expected one of {', '.join(c for c in argument.choices if c)}; "
                              f"got '{values[name]}'")
-    if not Path(values["config"]).is_file():
-        raise ValueError(f"config: expected a YAML file, got {values['config']}, which does not exist")
-    ros_arguments = ["--ros-args", "--params-file", values["config"], "-r", f"__ns:=/{values['namespace'].strip('/')}"]
+    _check_config(Path(values["config"]))
+    namespace = f"/{values['namespace'].strip('/')}"
+    _check_name("namespace", namespace, validate_namespace)
+    for topic in TOPICS:
+        _check_name(topic, values[topic], validate_topic_name)
+    if "monocular" in nodes and "video" in nodes:
+        values["wait_for_subscribers"] = values["wait_for_subscribers"] or "1"  # a short video would be over too early
+    ros_arguments = ["--ros-args", "--params-file", values["config"], "-r", f"__ns:={namespace}"]
     for topic in TOPICS:
         if values[topic] != topic:
             ros_arguments += ["-r", f"{topic}:={values[topic]}"]
     factories: list[Callable[[], ManagedNode[Any]]] = []
     for node in nodes:
         module, name = CLASSES[node].split(":")
-        overrides = {**parameters(node, values), "use_sim_time": values["use_sim_time"] == "true"}
         factories.append(partial(getattr(import_module(module), name), parameter_overrides=[
-            Parameter(key, value=value) for key, value in overrides.items()]))
+            Parameter(key, value=value) for key, value in parameters(node, values).items()]))
     return factories, [*ros_arguments, "--log-level", values["log_level"]]
+
+
+def _check_config(path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"config: expected a YAML file, got {path}, which does not exist")
+    try:
+        nodes = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise ValueError(f"config: {path} is not YAML: {error}") from None
+    if not isinstance(nodes, dict) or not all(isinstance(content, dict) for content in nodes.values()):
+        raise ValueError(f"config: expected nodes with ros__parameters in {path}, as in "
+                         f"{share('config', 'monocular.yaml')}")
+
+
+def _check_name(argument: str, name: str, validate: Callable[[str], bool]) -> None:
+    try:
+        validate(name)
+    except NameValidationException as error:
+        raise ValueError(f"{argument}: got '{name}', which is no ROS name: {error.error_msg}") from None

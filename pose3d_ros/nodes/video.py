@@ -47,12 +47,8 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         self._camera = Camera.from_yaml(settings.calibration) if settings.calibration else None
         opened = self._frames()
         head = next(opened)
-        first = head.image_bgr
         self._opened = chain([head], opened)  # a camera device takes its time to open: once is enough
-        if self._camera is None and settings.assumed_fov_deg:
-            self._camera = Camera.from_fov(first.shape[1], first.shape[0], np.radians(settings.assumed_fov_deg))
-        if self._camera is not None:
-            self._camera = self._camera.at_resolution(first.shape[1], first.shape[0])
+        self._camera_of(head)
         qos = QoSProfile(depth=1)  # reliable: whoever listens, nothing is lost on the way
         self._image = self.create_lifecycle_publisher(Image, "image", qos)
         self._info = self.create_lifecycle_publisher(CameraInfo, "camera_info", QoSProfile(depth=5))
@@ -63,6 +59,13 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
 
     def _frames(self) -> Iterator[Frame]:
         return frames(self.settings.source, self.settings.rate_hz, self.settings.bag_topic)
+
+    def _camera_of(self, frame: Frame) -> Camera | None:
+        height, width = frame.image_bgr.shape[:2]
+        if self._camera is not None:
+            return self._camera.at_resolution(width, height)
+        fov_deg = self.settings.assumed_fov_deg
+        return Camera.from_fov(width, height, np.radians(fov_deg)) if fov_deg else None
 
     def activate(self) -> None:
         """Play from the beginning."""
@@ -88,9 +91,11 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         self._image = self._info = self._compressed = self._joints = self._opened = None
 
     def _expected_subscribers_are_there(self) -> bool:
-        expected = self.settings.wait_for_subscribers
+        settings = self.settings
+        expected = max(settings.wait_for_subscribers, int(settings.pace == "joints"))
         heard = sum(publisher.get_subscription_count() for publisher in (self._image, self._compressed) if publisher)
-        return not expected or heard >= expected and (self._camera is None or self._info.get_subscription_count() > 0)
+        calibrated = bool(settings.calibration or settings.assumed_fov_deg)
+        return not expected or heard >= expected and (not calibrated or self._info.get_subscription_count() > 0)
 
     def _work(self) -> None:
         try:
@@ -98,10 +103,13 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         except Exception as error:  # noqa: BLE001 - the end of a thread must be told
             if self.context.ok() and not self._stop_asked.is_set():
                 self.get_logger().error(f"playing stops: {in_one_line(error)}")
+                self.failed = True
         self.finished = not self._stop_asked.is_set()
 
     def _play(self) -> None:
         settings, sent = self.settings, 0
+        if not self._expected_subscribers_are_there():
+            self.get_logger().info(f"waiting for subscribers of {self.resolve_topic_name('image')}")
         while not self._expected_subscribers_are_there():
             if self._stop_asked.wait(0.05):
                 return
@@ -126,9 +134,8 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.settings.frame_id)
         self._taken.clear()
         self._sent = header
-        if self._camera is not None:
-            height, width = frame.image_bgr.shape[:2]
-            self._info.publish(camera_info(self._camera.at_resolution(width, height), header))
+        if (camera := self._camera_of(frame)) is not None:
+            self._info.publish(camera_info(camera, header))
         if self._compressed is not None and self._compressed.get_subscription_count():
             self._compressed.publish(images.to_compressed_message(frame.image_bgr, header))
         if self._image.get_subscription_count():

@@ -25,8 +25,3 @@ def align(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def pa_mpjpe(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """MPJPE after ``align`` (Human3.6M protocol 2)."""
     return mpjpe(align(predicted, truth), truth)
-
-
-def velocity_error(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """MPJVE (Pavllo et al.): MPJPE of the first difference of sequences (T, J, 3); metres per frame, (T - 1,)."""
-    return mpjpe(np.diff(predicted, axis=0), np.diff(truth, axis=0))
