@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,11 +52,13 @@ class MonocularPipeline:
         return self._detector.engine_name
 
     def __call__(
-        self, image_bgr: np.ndarray, camera: Camera | None, stamp_ns: int, depth_m: np.ndarray | None = None
+        self, image_bgr: np.ndarray, camera: Camera | None, stamp_ns: int,
+        depth_m: np.ndarray | Callable[[], np.ndarray | None] | None = None
     ) -> People3D:
         """People in ``image_bgr`` (H, W, 3) uint8, in the camera's optical frame at ``stamp_ns``.
 
-        ``camera`` may be None only when ``settings.lift`` is false. ``depth_m`` (H, W) metres, registered to the image.
+        ``camera`` may be None only when ``settings.lift`` is false. ``depth_m`` (H, W) metres, registered to the image,
+        or what gives it, called after detection: depth often arrives later than its image.
         Stamps must rise; call ``reset`` when time jumps back. Raises ``ValueError`` for an image of the wrong form.
         """
         if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or not image_bgr.size:
@@ -76,7 +78,7 @@ class MonocularPipeline:
             raise ValueError("expected a camera, got None: 3D needs intrinsics")
         camera = camera.at_resolution(image_bgr.shape[1], image_bgr.shape[0])
         with self._timed("lift"):
-            measured = self._measure(people, camera, depth_m)
+            measured = self._measure(people, camera, depth_m() if callable(depth_m) else depth_m)
         with self._timed("filter"):
             return self._filtered(people, measured, camera)
 

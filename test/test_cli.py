@@ -6,8 +6,10 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
+from conftest import wait_for
 
 from pose3d_ros.arguments import NODES, arguments, parameters
 from pose3d_ros.cli import COMMANDS, main
@@ -74,12 +76,51 @@ def test_help_of_up_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
     (["monocular", "smoothing:=11"], "smoothing: expected 0 to 10, got 11"),
     (["monocular", "log_level:=loud"], "log_level: expected one of debug"),
     (["monocular", "config:=/nowhere.yaml"], "/nowhere.yaml, which does not exist"),
+    (["monocular", "monocular"], "expected each node once, got monocular monocular"),
+    (["monocular", "namespace:=9bad"], "namespace: got '/9bad'; Invalid namespace: namespace must not have a token"),
+    (["monocular", "depth:=9x"], "depth: got '9x'; topic name '9x' is invalid: topic name token must not start"),
+    (["monocular", "image:=bad//topic"], "image: got 'bad//topic'; Invalid topic name: topic name must not contain"),
 ])
 def test_wrong_arguments_of_up(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("rclpy", reason="needs rclpy")
     assert main(["up", *words]) == 1
     error = capsys.readouterr().err
     assert error.startswith("pose3d up: ") and expected in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("/**/video: [not parameters", "broken.yaml is not YAML: while parsing"),
+    ("- video", "expected nodes with ros__parameters in"),
+    ("", "expected nodes with ros__parameters in"),
+])
+def test_wrong_configuration_files(
+    text: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rclpy", reason="needs rclpy")
+    (tmp_path / "broken.yaml").write_text(text)
+    assert main(["up", "monocular", f"config:={tmp_path / 'broken.yaml'}"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("pose3d up: config: ") and expected in error and error.count("\n") == 1
+
+
+def planned(*words: str) -> dict[str, dict[str, object]]:
+    """Parameters that ``pose3d up`` gives the nodes over those of the configuration file."""
+    up = pytest.importorskip("pose3d_ros.nodes.up", reason="needs rclpy")
+    return {factory.func.__name__: {p.name: p.value for p in factory.keywords["parameter_overrides"]}
+            for factory in up.plan(list(words))[0]}
+
+
+def test_a_video_beside_the_pose_node_waits_for_it() -> None:
+    assert planned("video", "source:=clip.mp4")["VideoNode"] == {"source": "clip.mp4"}
+    assert planned("monocular", "video:=clip.mp4")["VideoNode"]["wait_for_subscribers"] == 1
+    both = planned("monocular", "video:=clip.mp4", "wait_for_subscribers:=0")
+    assert both["VideoNode"]["wait_for_subscribers"] == 0
+
+
+def test_simulated_time_is_the_configuration_files_unless_given() -> None:
+    assert "use_sim_time" not in planned("monocular")["MonocularNode"]
+    assert planned("monocular", "use_sim_time:=true")["MonocularNode"]["use_sim_time"] is True
+    assert planned("monocular", "use_sim_time:=false")["MonocularNode"]["use_sim_time"] is False
 
 
 def test_arguments_become_typed_parameters() -> None:
@@ -114,9 +155,43 @@ def test_up_plays_a_video_and_ends_with_it(tmp_path: Path) -> None:
 def test_up_refuses_what_a_node_refuses(tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="needs rclpy")
     broken = tmp_path / "broken.yaml"
-    broken.write_text("/**/video: [not parameters")
+    broken.write_text("/**/video:\n  ros__parameters:\n    source: [1, two]\n")
     for words, expected in ((["video:=/nowhere.mp4"], "cannot configure: source"),
                             ([f"config:={broken}"], "broken.yaml")):
         ended = run("up", "video", *words)
         assert ended.returncode == 1
         assert expected in ended.stderr and "Traceback" not in ended.stderr, ended.stderr
+
+
+def test_up_fails_when_a_video_cannot_be_played_to_its_end(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy", reason="needs rclpy")
+    cv2, np = pytest.importorskip("cv2"), pytest.importorskip("numpy")
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / "1.png").write_text("not a picture")
+    ended = run("up", "video", f"source:={tmp_path}", "rate_hz:=50")
+    assert ended.returncode == 1
+    assert "playing stops" in ended.stderr and "1.png" in ended.stderr, ended.stderr
+
+
+def test_up_survives_a_transition_that_its_state_does_not_have(ros: Any, tmp_path: Path) -> None:
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState, GetState
+
+    cv2, np = pytest.importorskip("cv2"), pytest.importorskip("numpy")
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((48, 64, 3), np.uint8))
+    node = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", "video", f"source:={tmp_path}",
+                             "wait_for_subscribers:=1"], cwd=Path(__file__).parents[1])
+    try:
+        change = ros.node.create_client(ChangeState, "/pose3d/video/change_state")
+        state = ros.node.create_client(GetState, "/pose3d/video/get_state")
+        assert change.wait_for_service(60) and state.wait_for_service(60)
+        asked = state.call_async(GetState.Request())
+        wait_for(asked.done, "the state", 20)  # answered once the node is active
+        change.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE)))
+        ros.line("a request was refused", "transition")
+        asked = state.call_async(GetState.Request())
+        wait_for(asked.done, "the state", 20)
+        assert asked.result().current_state.label == "active"
+    finally:
+        node.terminate()
+        assert node.wait(20) == 0

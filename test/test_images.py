@@ -13,6 +13,7 @@ pytest.importorskip("rclpy", reason="needs ROS 2 messages")
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from pose3d_ros.nodes import images
 from pose3d_ros.nodes.images import (
     ImageError,
     compressed_to_bgr,
@@ -26,6 +27,11 @@ PICTURE = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 GRAY = PICTURE[..., 0]
 BLUE, GREEN, RED = 200, 120, 40
 FLAT = np.full((8, 10, 3), (BLUE, GREEN, RED), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def cv_bridge_not_tried() -> None:
+    images._cv_bridge.cache_clear()
 
 
 def message(pixels: np.ndarray, encoding: str, width: int, height: int, padding: int = 0, big: bool = False) -> Image:
@@ -161,15 +167,31 @@ def test_an_unknown_encoding_without_cv_bridge_names_the_usual_ones(monkeypatch:
 
 def test_a_cv_bridge_that_crashes_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = types.ModuleType("cv_bridge")
+    tries = 0
 
     class CvBridge:
         def imgmsg_to_cv2(self, *_: object) -> None:
+            nonlocal tries
+            tries += 1
             raise AttributeError("_ARRAY_API not found")  # what numpy 2 makes of the module compiled for numpy 1
 
     broken.CvBridge = CvBridge  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "cv_bridge", broken)
-    with pytest.raises(ImageError, match="_ARRAY_API not found"):
-        to_bgr(Image(width=1, height=1, encoding="32FC3", step=12, data=bytes(12)))
+    for _ in range(3):
+        with pytest.raises(ImageError, match="_ARRAY_API not found"):
+            to_bgr(Image(width=1, height=1, encoding="32FC3", step=12, data=bytes(12)))
+    assert tries == 1, "each prints a page"
+
+
+def test_an_image_that_cv_bridge_refuses_does_not_end_its_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    class CvBridge:
+        def imgmsg_to_cv2(self, sent: Image, encoding: str) -> np.ndarray:
+            return np.frombuffer(sent.data, np.uint8).reshape(sent.height, sent.width, 3)
+
+    monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=CvBridge))
+    with pytest.raises(ImageError, match="cannot reshape"):
+        to_bgr(Image(width=2, height=1, encoding="odd", step=6, data=bytes(5)))
+    assert to_bgr(Image(width=2, height=1, encoding="odd", step=6, data=bytes(6))).shape == (1, 2, 3)
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture"])

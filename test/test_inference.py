@@ -40,6 +40,18 @@ def test_auto_takes_an_engine_that_works(model):
     assert inference.load(model).name in ("cpu", "cuda")
 
 
+def test_auto_goes_on_with_the_cpu_and_says_so_once(model, monkeypatch, caplog):
+    def broken(*_):
+        raise EngineError("engine cuda: no driver")
+
+    monkeypatch.setattr(inference.onnxruntime_engine, "cuda_works", lambda: True)
+    monkeypatch.setitem(inference.ENGINES, "cuda", broken)
+    assert [inference.load(model).name for _ in range(2)] == ["cpu", "cpu"]
+    assert caplog.messages == ["engine cuda: no driver; going on with the CPU"]
+    with pytest.raises(EngineError, match="no driver"):
+        inference.load(model, "cuda")
+
+
 @pytest.mark.parametrize(("options", "message"), [
     ({"engine": "abacus"}, "engine: expected auto, cpu, cuda, tensorrt; got 'abacus'"),
     ({"engine": "cpu", "outputs": ["cube"]}, "cube not among double, square"),

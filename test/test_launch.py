@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("launch_ros", reason="comes with a ROS distribution only")
 from launch.actions import DeclareLaunchArgument
 from launch_ros.actions import Node
+from launch_ros.utilities import evaluate_parameters
 
 from launch import LaunchContext, LaunchDescription
 from pose3d_ros.arguments import NODES, arguments
@@ -34,6 +35,12 @@ def started(**given: str) -> list[Any]:
     return [action for action in actions if isinstance(action, Node)]
 
 
+def overrides(node: Any) -> dict[str, Any]:
+    """The parameters that a node gets over those of the configuration file, with the types that its process reads."""
+    _, given = evaluate_parameters(LaunchContext(), node._Node__parameters)
+    return dict(given)
+
+
 def test_arguments_are_those_of_pose3d_up_and_rviz() -> None:
     declared = [entity for entity in description().entities if isinstance(entity, DeclareLaunchArgument)]
     assert {argument.name for argument in declared} == {*arguments(NODES), "rviz"}
@@ -43,6 +50,16 @@ def test_arguments_are_those_of_pose3d_up_and_rviz() -> None:
 def test_what_is_started() -> None:
     assert [node.node_executable for node in started()] == ["monocular"]
     assert [node.node_executable for node in started(video="clip.mp4", rviz="true")] == ["monocular", "video", "rviz2"]
+
+
+def test_a_short_video_is_not_over_before_it_is_heard() -> None:
+    assert overrides(started(video="clip.mp4")[1]) == {"source": "clip.mp4", "wait_for_subscribers": 1}
+    assert overrides(started(video="clip.mp4", wait_for_subscribers="0")[1])["wait_for_subscribers"] == 0
+
+
+def test_strings_stay_strings_and_time_as_configured_unless_given() -> None:
+    given = overrides(started(video="0", frame_id="1", use_sim_time="false")[1])
+    assert given == {"source": "0", "frame_id": "1", "wait_for_subscribers": 1, "use_sim_time": False}
 
 
 def test_wrong_values_are_refused() -> None:

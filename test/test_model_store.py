@@ -109,6 +109,23 @@ def test_any_file_may_be_a_model_and_unknown_names_list_the_known(wheel, tmp_pat
         model_store.locate("magic")
 
 
+def test_shipped_models_are_those_recorded():
+    problems = {model.name: model.problem for model in model_store.models() if model.name not in model_store.EMBEDDED}
+    assert problems and not any(problems.values()), (
+        f"{problems}; after changing a shipped model: (cd models && sha256sum *.onnx > SHA256SUMS)")
+
+
+def test_a_damaged_shipped_model_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_store, "share", lambda *parts: tmp_path)
+    (tmp_path / "lifter.onnx").write_bytes(b"network")
+    (tmp_path / "unlisted.onnx").write_bytes(b"network")
+    (tmp_path / "SHA256SUMS").write_text(f"{sha256(b'network')}  lifter.onnx\n")
+    assert model_store.verify("lifter") is None
+    assert model_store.verify("unlisted") == "damaged: expected another SHA-256"
+    (tmp_path / "lifter.onnx").write_bytes(b"net")
+    assert model_store.verify("lifter") == "damaged: expected another SHA-256"
+
+
 def test_listing_fetches_nothing(wheel):
     listed = {model.name: model.problem for model in model_store.models()}
     assert listed[NAME] == "not fetched yet"

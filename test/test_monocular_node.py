@@ -6,6 +6,7 @@ that the image's first pixel tells, and waits or fails when asked to.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from threading import Event
@@ -26,8 +27,9 @@ from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.drawing import draw_people
-from pose3d_ros.nodes import images, messages, monocular, outputs
+from pose3d_ros.nodes import images, inputs, messages, monocular, outputs
 from pose3d_ros.people import People2D, People3D
+from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
 
@@ -47,16 +49,20 @@ class StandIn:
         self.cameras: list[Camera | None] = []
         self.depths: list[np.ndarray | None] = []
         self.resets = 0
+        self.stamp_ns = -1
         self.may_go_on = Event()
         self.may_go_on.set()
 
     def __call__(
-        self, image: np.ndarray, camera: Camera | None, stamp_ns: int, depth_m: np.ndarray | None = None
+        self, image: np.ndarray, camera: Camera | None, stamp_ns: int, depth_m: Callable[[], np.ndarray | None]
     ) -> People3D:
+        if stamp_ns <= self.stamp_ns:
+            raise ValueError(f"expected a stamp after {self.stamp_ns} ns, got {stamp_ns} ns; call reset() first")
+        self.stamp_ns = stamp_ns
         self.seen.append(int(image[0, 0, 0]))
         self.cameras.append(camera)
-        self.depths.append(depth_m)
         self.may_go_on.wait(10)
+        self.depths.append(depth_m())
         if image[0, 0, 0] == 255:
             raise FloatingPointError("a frame\nthat nobody can process")
         joints = np.full((1, 17, 3), image[0, 0, 0], np.float32)
@@ -70,6 +76,7 @@ class StandIn:
 
     def reset(self) -> None:
         self.resets += 1
+        self.stamp_ns = -1
 
     def close(self) -> None:
         pass
@@ -169,14 +176,20 @@ def test_always_the_newest_image(ros: Any, start: Any, camera_info: Any) -> None
     wait_for(counted, "the count in diagnostics")
 
 
+def just_now(value: int) -> Image:
+    stamp = time.time_ns()
+    made = image(value, seconds=stamp // 10**9)
+    made.header.stamp.nanosec = stamp % 10**9
+    return made
+
+
 def test_diagnostics(ros: Any, start: Any, camera_info: Any) -> None:
     start(diagnostics_period_s=0.3)
     received = ros.collect(DiagnosticArray, "/diagnostics")
     publisher = ros.publisher(Image, "image")
-    stamp = iter(range(1, 1_000_000))
 
     def with_rate() -> DiagnosticStatus | None:
-        publisher.publish(image(2, seconds=next(stamp)))
+        publisher.publish(just_now(2))
         return next((message.status[0] for message in received
                      if any(value.key == "latency_p95_ms" for value in message.status[0].values)), None)
 
@@ -187,6 +200,22 @@ def test_diagnostics(ros: Any, start: Any, camera_info: Any) -> None:
     assert float(values["rate_hz"]) > 0
     assert float(values["latency_p50_ms"]) <= float(values["latency_p95_ms"])
     assert {"dropped", "convert_ms", "detect_ms", "publish_ms", "engine", "detector", "lifter"} <= set(values)
+
+
+def test_stamps_of_another_clock_have_no_latency(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start(diagnostics_period_s=0.2)
+    received = ros.collect(DiagnosticArray, "/diagnostics")
+    publisher = ros.publisher(Image, "image")
+    stamp = iter(range(1, 1_000_000))
+
+    def with_rate() -> dict[str, str] | None:
+        publisher.publish(image(2, seconds=next(stamp)))
+        all_values = [{pair.key: pair.value for pair in message.status[0].values} for message in received]
+        return next((values for values in all_values if float(values["rate_hz"])), None)
+
+    assert "detect_ms" in (values := wait_for(with_rate, "a rate")) and "latency_p50_ms" not in values
+    ros.line("latency unknown", "use_sim_time")
+    wait_for(lambda: "clock" not in node.problems or publisher.publish(just_now(3)), "the end of the problem")
 
 
 def test_markers_and_overlay_only_for_subscribers(
@@ -218,10 +247,10 @@ def test_time_that_jumps_back_starts_again(ros: Any, start: Any, camera_info: An
     joints = ros.collect(PointCloud2, "joints")
     publisher = ros.publisher(Image, "image")
     wait_for(lambda: joints or publisher.publish(image(1, seconds=1000)), "joints")
-    assert node._pipeline.resets == 0
+    before = node._pipeline.resets
     publisher.publish(image(5, seconds=10))
     wait_for(lambda: 5 in depths(joints), "joints after the jump")
-    assert node._pipeline.resets == 1
+    assert node._pipeline.resets == before + 1
     ros.line("jumps back by 990.000 s", "tracking starts again")
 
 
@@ -237,17 +266,73 @@ def test_image_that_changes_size(ros: Any, start: Any, camera_info: Any) -> None
     joints = ros.collect(PointCloud2, "joints")
     publisher = ros.publisher(Image, "image")
     wait_for(lambda: joints or publisher.publish(image(1)), "joints")
+    before = node._pipeline.resets
     publisher.publish(image(2, width=32, height=24))
     wait_for(lambda: 2 in depths(joints), "joints of the small image")
     ros.line("camera changed from 64x48", "to 32x24", "tracking starts again")
-    assert node._pipeline.resets == 1
+    assert node._pipeline.resets == before + 1
+    ros.line("camera_info is of 64x48, the images are 32x24", "publish their CameraInfo")
     assert node._pipeline.cameras[-1].size == (32, 24)
     publisher.publish(image(3, width=48, height=48))
     ros.line("camera_info", "48x48", "64x48", "publish the CameraInfo of this image")
     wait_for(lambda: 4 in depths(joints) or publisher.publish(image(4, seconds=50)), "life after it")
 
 
+def test_binning_explains_another_size(ros: Any, start: Any) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    infos, publisher = ros.publisher(CameraInfo, "camera_info"), ros.publisher(Image, "image")
+    info = messages.camera_info(CAMERA, header(0))
+    infos.publish(info)
+    stamp = iter(range(1, 1_000_000))
+
+    def said() -> bool:
+        publisher.publish(image(2, seconds=next(stamp), width=32, height=24))
+        return "camera size" in node.problems
+
+    wait_for(said, "a word about the size")
+    info.binning_x = info.binning_y = 2
+    infos.publish(info)
+    wait_for(lambda: not said(), "the end of the problem")
+    assert joints
+
+
+def test_only_zoom_starts_tracking_again(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    stamp = iter(range(1, 1_000_000))
+    wait_for(lambda: joints or publisher.publish(image(3, seconds=next(stamp))), "joints")
+    pipeline, before = node._pipeline, node._pipeline.resets
+    for zoom, resets in ((1.01, 0), (1.25, 1)):
+        matrix = CAMERA.matrix * [[zoom], [zoom], [1]]
+        camera_info.publish(messages.camera_info(Camera(matrix, CAMERA.size), header(0)))
+
+        def arrived(matrix: np.ndarray = matrix) -> bool:
+            publisher.publish(image(3, seconds=next(stamp)))
+            return bool(np.array_equal(pipeline.cameras[-1].matrix, matrix))
+
+        wait_for(arrived, "the new camera")
+        assert pipeline.resets - before == resets
+    ros.line("camera changed from 64x48 of focal length 59.16", "to 64x48 of focal length 73.22", "starts again")
+
+
+def test_time_may_start_anew_after_deactivation(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(1, seconds=1000)), "joints")
+    node.trigger_deactivate()
+    node.trigger_activate()
+    wait_for(lambda: 5 in depths(joints) or publisher.publish(image(5, seconds=10)), "joints of an earlier time")
+
+
+def as_bayer(good: Image) -> None:
+    good.encoding, good.width, good.height = "bayer_rggb8", 1, 1
+
+
 BAD_IMAGES = {
+    "bayer": (as_bayer, ("1x1 bayer_rggb8", "at least 2x2")),
     "encoding": (lambda good: setattr(good, "encoding", "rgb9"), ("expected an encoding", "'rgb9'", "publish bgr8")),
     "step": (lambda good: setattr(good, "step", 10), ("step of at least 192", "got 10")),
     "empty": (lambda good: setattr(good, "height", 0), ("expected an image with pixels", "64x0")),
@@ -341,6 +426,19 @@ def test_an_image_that_stops(ros: Any, start: Any, camera_info: Any) -> None:
     wait_for(lambda: len(joints) > before or publisher.publish(image(4)), "joints again")
 
 
+def test_one_latched_camera_info_is_enough(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "SILENCE_S", 0.3)
+    start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    ros.line("no message on /image for 0.3 s")
+    time.sleep(0.5)  # more than between two looks
+    assert "no message on /camera_info" not in ros.log
+
+
 def test_a_publisher_that_comes_back_with_another_qos(ros: Any, start: Any, camera_info: Any) -> None:
     start()
     joints = ros.collect(PointCloud2, "joints")
@@ -354,9 +452,14 @@ def test_a_publisher_that_comes_back_with_another_qos(ros: Any, start: Any, came
 
 
 def test_a_subscriber_that_asks_for_too_much(ros: Any, start: Any) -> None:
-    start()
+    node = start()
+    ros.collect(PointCloud2, "joints")
     ros.collect(PointCloud2, "joints", QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
     ros.line("a subscriber of /joints gets nothing", "DURABILITY", "volatile")
+    time.sleep(1.2)  # more than between two looks
+    assert "joints qos" in node.problems
+    ros.node.destroy_subscription(list(ros.node.subscriptions)[-1])
+    wait_for(lambda: "joints qos" not in node.problems, "the end of the problem")
 
 
 def test_depth_is_paired_and_checked(ros: Any, start: Any, camera_info: Any) -> None:
@@ -381,22 +484,79 @@ def test_depth_is_paired_and_checked(ros: Any, start: Any, camera_info: Any) -> 
     assert joints
 
 
+def test_depth_that_comes_after_its_image(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monocular, "DEPTH_WAIT_S", 10.0)  # a busy machine must not decide
+    node = start()
+    publisher, depth = ros.publisher(Image, "image"), ros.publisher(Image, "depth")
+
+    def depth_at(seconds: int) -> Image:
+        return Image(header=header(seconds), width=64, height=48, step=256, encoding="32FC1",
+                     data=np.full((48, 64), 2, np.float32).tobytes())
+
+    wait_for(lambda: node._depth_input.heard or depth.publish(depth_at(1)), "depth")
+    publisher.publish(image(3, seconds=5))
+    wait_for(lambda: node._pipeline.seen, "the image in the pipeline")
+    time.sleep(0.01)
+    depth.publish(depth_at(5))
+    wait_for(lambda: node._pipeline.depths, "depth in the pipeline")
+    assert node._pipeline.depths[0] is not None and (node._pipeline.depths[0] == 2).all()
+
+
+def test_depth_of_another_time_is_said_until_it_stops(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (inputs, monocular):
+        monkeypatch.setattr(module, "SILENCE_S", 0.5)
+    node = start()
+    publisher, depth = ros.publisher(Image, "image"), ros.publisher(Image, "depth")
+    stamp = iter(range(1, 1_000_000))
+    far = images.to_message(picture(0), header(5_000_000))
+
+    def said() -> bool:
+        depth.publish(far)
+        publisher.publish(image(3, seconds=next(stamp)))
+        return "depth" in node.problems
+
+    wait_for(said, "a problem with depth")
+    ros.line("depth not used", "within 20 ms", "one clock")
+    wait_for(lambda: "depth" not in node.problems or publisher.publish(image(3, seconds=next(stamp))), "its end")
+
+
+def test_the_pipeline_asks_for_depth_after_detection() -> None:
+    pipeline = MonocularPipeline(max_people=1)
+    asked = []
+
+    def depth() -> None:
+        asked.append("detect" in pipeline.seconds)
+
+    pipeline(picture(0, 640, 480), CAMERA, 1, depth)
+    pipeline.close()
+    assert asked == [True]
+
+
 def test_an_empty_frame_id_is_said(ros: Any, start: Any, camera_info: Any) -> None:
-    start()
+    node = start()
     publisher = ros.publisher(Image, "image")
     publisher.publish(images.to_message(picture(3), header(1, frame_id="")))
     ros.line("empty frame_id", "set frame_id in the camera driver")
+    publisher.publish(image(4, seconds=2))
+    wait_for(lambda: "frame_id" not in node.problems, "the end of the problem")
 
 
 def test_tf_without_tf2_msgs_is_one_line(
     ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tf2_msgs.msg", None)
-    start(publish_tf="person")
+    node = start(publish_tf="person")
     joints = ros.collect(PointCloud2, "joints")
     publisher = ros.publisher(Image, "image")
     wait_for(lambda: joints or publisher.publish(image(3)), "joints")
     ros.line("publish_tf needs tf2_msgs", "not installed")
+    assert node.set_parameters([Parameter("publish_tf", value="none")])[0].successful
+    publisher.publish(image(4))
+    wait_for(lambda: "tf" not in node.problems, "the end of the problem")
 
 
 def test_live_parameters_reach_the_pipeline(ros: Any, start: Any, camera_info: Any) -> None:

@@ -78,6 +78,12 @@ def test_live_changes_are_validated_with_a_reason(ros: Any) -> None:
 
 
 @pytest.mark.parametrize("node", NODES)
+def test_choices_need_no_quotes_in_yaml(node: str) -> None:
+    choices = [choice for spec in fields(NODES[node]) for choice in spec.metadata["choices"] or ()]
+    assert choices == yaml.safe_load(f"[{', '.join(choices)}]")
+
+
+@pytest.mark.parametrize("node", NODES)
 def test_the_configuration_file_documents_every_parameter(node: str) -> None:
     path = share("config", "monocular.yaml")
     given = yaml.safe_load(path.read_text())[f"/**/{node}"]["ros__parameters"]

@@ -42,14 +42,15 @@ def test_a_person_behind_a_pillar_comes_back_with_the_same_id_and_a_new_one_does
 
 def test_ids_are_not_used_again():
     tracker = IdentityTracker()
-    met = []
+    first = int(IdentityTracker()(seen([[0, 0, 4.0]], 0)).ids[0])  # nor by another tracker
+    met = [first]
     for visit in range(3):
         for stamp in _stamps(0.3, visit * 10 * SECOND):
             met.append(int(tracker(seen([[0, 0, 4.0]], stamp)).ids[0]))
         tracker(seen(np.zeros((0, 3)), (visit * 10 + 5) * SECOND))
         if visit == 1:
             tracker.reset()
-    assert sorted(set(met)) == [0, 1, 2]
+    assert sorted(set(met)) == [first, first + 1, first + 2, first + 3]
 
 
 def test_a_ghost_of_one_frame_is_tentative_and_forgotten():

@@ -160,6 +160,18 @@ def test_without_calibration_a_field_of_view_or_nothing(ros: Any, play: Any, fol
     assert infos[0].k[0] == pytest.approx(32)  # half the width is seen under 45 degrees
 
 
+def test_an_assumed_field_of_view_is_that_of_every_image(ros: Any, play: Any, folder: Path) -> None:
+    cv2.imwrite(str(folder / "last.png"), np.zeros((90, 32, 3), np.uint8))
+    infos = ros.collect(CameraInfo, "camera_info")
+    ros.collect(Image, "image")
+    node = play(source=folder, assumed_fov_deg=90.0, wait_for_subscribers=1, rate_hz=100.0)
+    assert node.start()
+    wait_for(lambda: node.finished and len(infos) == COUNT + 1, "the end")
+    assert not node.failed
+    assert [(info.width, info.height) for info in infos[-2:]] == [(64, 48), (32, 90)]
+    assert [info.k[0] for info in infos[-2:]] == pytest.approx([32, 16])
+
+
 def test_loop_starts_again(ros: Any, play: Any, folder: Path) -> None:
     sent = ros.collect(Image, "image", QoSProfile(depth=50))
     node = play(source=folder, loop=True, wait_for_subscribers=1, rate_hz=100.0)
@@ -170,10 +182,11 @@ def test_loop_starts_again(ros: Any, play: Any, folder: Path) -> None:
 
 
 def test_pace_of_the_joints(ros: Any, play: Any, folder: Path) -> None:
-    sent = ros.collect(Image, "image")
-    node = play(source=folder, pace="joints", wait_for_subscribers=1)
+    node = play(source=folder, pace="joints")
     joints = ros.publisher(PointCloud2, "joints", matched=False)
     assert node.start()
+    ros.line("waiting for subscribers of /image")
+    sent = ros.collect(Image, "image")
 
     def arrived(count: int) -> bool:
         return len(sent) == count

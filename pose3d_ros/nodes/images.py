@@ -70,6 +70,9 @@ def _view(message: Any, layout: Layout) -> np.ndarray:
         raise ImageError(f"expected an image with pixels, got a {what}: the camera delivers nothing")
     sample = np.dtype(layout.dtype).itemsize
     row_bytes, rows = width * layout.channels * sample, int(height * layout.rows)
+    if message.encoding.startswith("bayer") and min(width, height) < 2:
+        raise ImageError(f"{what}: expected at least 2x2 pixels, the size of the pattern; the publisher's width, "
+                         f"height or encoding is wrong")
     if step < row_bytes:
         raise ImageError(f"{what}: expected a step of at least {row_bytes} bytes, got {step}; the publisher must fill "
                          f"in Image.step")

@@ -36,14 +36,15 @@ def say_qos(qos: QoSProfile) -> str:
 class Input:
     """One topic that a node hears: subscribes when a publisher appears, with its QoS, and again when that changes.
 
-    ``remedy``: what to do when nobody publishes. An ``optional`` input keeps quiet about that.
+    ``remedy``: what to do when nobody publishes. An ``optional`` input keeps quiet about that, and one
+    that is ``constant`` about silence once it was heard.
     """
 
     def __init__(self, node: ManagedNode[Any], topic: str, message_type: type, callback: Callable[[Any], None],
-                 remedy: str = "", optional: bool = False) -> None:
+                 remedy: str = "", optional: bool = False, constant: bool = False) -> None:
         self.node, self.message_type, self.callback = node, message_type, callback
         self.topic = node.resolve_topic_name(topic)
-        self.remedy, self.optional = remedy, optional
+        self.remedy, self.optional, self.constant = remedy, optional, constant
         self.type_name = f"{message_type.__module__.split('.')[0]}/msg/{message_type.__name__}"
         self.heard_at = time.monotonic()
         self.heard = False  # anything, since the subscription
@@ -57,6 +58,11 @@ class Input:
         self.node.solved(self.topic)
         self.callback(message)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the topic is being heard."""
+        return self.heard and time.monotonic() - self.heard_at < SILENCE_S
+
     def watch(self) -> None:
         """Follow the publishers of the topic, and say why nothing is heard."""
         publishers = self.node.get_publishers_info_by_topic(self.topic)
@@ -64,7 +70,9 @@ class Input:
         if matching and (qos := qos_of(matching)) != self.qos:
             self._unsubscribe()
             self.subscription = self.node.create_subscription(self.message_type, self.topic, self._heard, qos)
-            self.qos, self.heard_at, self.heard = qos, time.monotonic(), False
+            self.qos, self.heard_at, self.heard = qos, time.monotonic(), self.constant and self.heard
+        if self.constant and self.heard:
+            return
         patience = SILENCE_S if self.heard and publishers else PATIENCE_S
         if time.monotonic() - self.heard_at < patience or self.optional and not publishers:
             return

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections import deque
 from dataclasses import replace
-from threading import Event, Thread
+from threading import Condition, Event, Thread
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,9 @@ from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import MonocularNodeSettings
 
 DEPTH_TOLERANCE_NS = 20_000_000  # more is another frame at 30 Hz
+DEPTH_WAIT_S = 0.02  # beyond the time that detection takes
+FOCAL_TOLERANCE = 0.05  # autofocus and stabilisation stay below; zoom does not
+OTHER_CLOCK_S = 10.0  # no image is that late
 
 
 def stamp_ns(header: Header) -> int:
@@ -54,8 +57,12 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
 
     def activate(self) -> None:
         """Listen and work."""
+        assert self._pipeline is not None
+        self._pipeline.reset()  # time may start anew
         self._images: Newest[Any] = Newest()
-        self._depths: deque[Image] = deque(maxlen=5)
+        self._depths: deque[Image] = deque(maxlen=15)  # half a second at 30 Hz: a slow detector's image is that old
+        self._depth_came = Condition()
+        self._paired_at = time.monotonic()  # when depth had its image last, or was not heard
         self._info: CameraInfo | None = None
         self._info_heard = Event()
         self._camera: Camera | None = None  # of the last frame
@@ -69,8 +76,9 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             Input(self, topic, CompressedImage if compressed else Image, self._images.put,
                   f"start the camera, remap image:=TOPIC, or set transport:={other}"),
             Input(self, "camera_info", CameraInfo, self._hear_info, "remap camera_info:=TOPIC, or set assumed_fov_deg",
-                  optional=self.settings.assumed_fov_deg > 0 or not self.settings.lift),
-            Input(self, "depth", Image, self._depths.append, "remap depth:=TOPIC", optional=True)]
+                  optional=self.settings.assumed_fov_deg > 0 or not self.settings.lift, constant=True),
+            Input(self, "depth", Image, self._hear_depth, "remap depth:=TOPIC", optional=True)]
+        self._depth_input = self._inputs[-1]
         self._diagnose_timer = self.every(self.settings.diagnostics_period_s, self._diagnose)
         self._worker = Thread(target=self._work, name="monocular", daemon=True)
         self._worker.start()
@@ -99,6 +107,11 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self._info = info
         self._info_heard.set()
 
+    def _hear_depth(self, depth: Image) -> None:
+        with self._depth_came:
+            self._depths.append(depth)
+            self._depth_came.notify()
+
     def _work(self) -> None:
         while (message := self._images.take()) is not None:
             try:
@@ -122,11 +135,22 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             return
         if self._pipeline.settings != self.settings:
             self._pipeline.reconfigure(self.settings)
-        people = self._pipeline(image, camera, acquired_ns, self._depth_of(image, acquired_ns))
+        people = self._pipeline(image, camera, acquired_ns, lambda: self._depth_of(image, acquired_ns))
         found = time.perf_counter()
         self._outputs.publish(people, message.header, image, self.settings.publish_tf)
         stages = {"convert": converted - started, **self._pipeline.seconds, "publish": time.perf_counter() - found}
-        self._statistics.add((self.get_clock().now().nanoseconds - acquired_ns) * 1e-9, stages)
+        self._statistics.add(self._latency_s(acquired_ns), stages)
+
+    def _latency_s(self, acquired_ns: int) -> float | None:
+        """Time since acquisition; None, said in a line, when another clock stamped the image."""
+        latency_s = (self.get_clock().now().nanoseconds - acquired_ns) * 1e-9
+        if abs(latency_s) < OTHER_CLOCK_S:
+            self.solved("clock")
+            return latency_s
+        self.problem("clock", f"latency unknown: expected images stamped within {OTHER_CLOCK_S:g} s of this node's "
+                              f"clock, got another time; set use_sim_time:=true and play the bag with --clock, or "
+                              f"synchronise the clocks")
+        return None
 
     def _in_order(self, acquired_ns: int) -> bool:
         """Whether time advances; when it jumps back (a bag plays again), the past is forgotten."""
@@ -161,40 +185,69 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             camera, trouble = None, f"camera_info: {error}"
         if camera is None:
             fov = self.settings.assumed_fov_deg
+            self.solved("camera size")
             self.problem("camera", trouble + (f"; assuming {fov:g} degrees of view" if fov else
                                               "; no 3D without it: calibrate the camera, or set assumed_fov_deg"))
             if not fov:
                 return None
             camera = Camera.from_fov(width, height, np.radians(fov))
         else:
+            assert info is not None
             self.solved("camera")
+            self._check_size(info, width, height)
         if not frame_id:
             self.problem("frame_id", "images have an empty frame_id, so nothing can be placed in space: set frame_id "
                                      "in the camera driver")
-        return self._unless_changed(replace(camera, frame_id=frame_id))
+        else:
+            self.solved("frame_id")
+        return self._follow(replace(camera, frame_id=frame_id))
 
-    def _unless_changed(self, camera: Camera) -> Camera:
-        """The last camera while it is the same; otherwise the new one, after forgetting what the last one saw."""
+    def _check_size(self, info: CameraInfo, width: int, height: int) -> None:
+        """Say when the calibration is of another size than the image, unless binning explains it."""
+        calibrated = info.roi.width or info.width, info.roi.height or info.height
+        binned = calibrated[0] // max(info.binning_x, 1), calibrated[1] // max(info.binning_y, 1)
+        if (width, height) in (calibrated, binned):
+            self.solved("camera size")
+        else:
+            self.problem("camera size", f"camera_info is of {calibrated[0]}x{calibrated[1]}, the images are {width}x"
+                                        f"{height}: taken as resized; if they are cropped, publish their CameraInfo")
+
+    def _follow(self, camera: Camera) -> Camera:
+        """The camera, after forgetting what the last one saw if it is another."""
         assert self._pipeline is not None
-        last = self._camera
-        if last is not None and (last.size, last.frame_id) == (camera.size, camera.frame_id) and np.array_equal(
-                last.matrix, camera.matrix) and np.array_equal(last.distortion, camera.distortion):
-            return last
-        if last is not None:
-            self.problem("restart", f"camera changed from {last.size[0]}x{last.size[1]} in '{last.frame_id}' to "
-                                    f"{camera.size[0]}x{camera.size[1]} in '{camera.frame_id}': tracking starts again")
+        last, self._camera = self._camera, camera
+
+        def say(camera: Camera) -> str:
+            return f"{camera.size[0]}x{camera.size[1]} of focal length {camera.matrix[0, 0]:.4g} in '{camera.frame_id}'"
+
+        if last is not None and ((last.size, last.frame_id) != (camera.size, camera.frame_id) or abs(
+                camera.matrix[0, 0] / last.matrix[0, 0] - 1) > FOCAL_TOLERANCE):
+            self.problem("restart", f"camera changed from {say(last)} to {say(camera)}: tracking starts again")
             self._pipeline.reset()
-        self._camera = camera
         return camera
 
     def _depth_of(self, image: np.ndarray, acquired_ns: int) -> np.ndarray | None:
-        """The depth image taken with this one, if there is one."""
+        """The depth image taken with this one; waits a little for it while depth is being heard."""
+        if not self._depth_input.alive:
+            self._paired_at = time.monotonic()
+            self.solved("depth")
+            return None
+
         def apart_ns(depth: Image) -> int:
             return abs(stamp_ns(depth.header) - acquired_ns)
 
-        nearest = min(list(self._depths), key=apart_ns, default=None)
+        def arrived() -> bool:
+            return any(stamp_ns(depth.header) >= acquired_ns - DEPTH_TOLERANCE_NS for depth in self._depths)
+
+        with self._depth_came:
+            self._depth_came.wait_for(arrived, DEPTH_WAIT_S)
+            nearest = min(self._depths, key=apart_ns, default=None)
         if nearest is None or apart_ns(nearest) > DEPTH_TOLERANCE_NS:
+            if time.monotonic() - self._paired_at > SILENCE_S:
+                self.problem("depth", f"depth not used: expected each within {DEPTH_TOLERANCE_NS * 1e-6:g} ms of an "
+                                      f"image, got none for {SILENCE_S:g} s; take both stamps from one clock")
             return None
+        self._paired_at = time.monotonic()
         try:
             depth_m = images.to_depth_m(nearest)
             if depth_m.shape != image.shape[:2]:

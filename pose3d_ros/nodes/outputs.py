@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from rclpy.qos import QoSProfile, qos_policy_name_from_kind
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_policy_name_from_kind
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
@@ -32,6 +32,7 @@ class Outputs:
         self.overlay = self._publisher(Image, "overlay", depth=1)
         self._tf: Any = None
         self._marked: set[int] = set()
+        self._timer = node.every(1.0, self._forgive)
 
     def _publisher(self, message_type: type, topic: str, depth: int = 5) -> Any:
         name = self.node.resolve_topic_name(topic)
@@ -44,6 +45,13 @@ class Outputs:
         return self.node.create_lifecycle_publisher(
             message_type, topic, QoSProfile(depth=depth), event_callbacks=PublisherEventCallbacks(
                 incompatible_qos=incompatible))
+
+    def _forgive(self) -> None:
+        """DDS tells of an incompatible subscriber that comes, but not of one that goes."""
+        for topic in ("joints", "keypoints", "markers", "overlay"):
+            subscribers = self.node.get_subscriptions_info_by_topic(self.node.resolve_topic_name(topic))
+            if all(subscriber.qos_profile.durability == DurabilityPolicy.VOLATILE for subscriber in subscribers):
+                self.node.solved(f"{topic} qos")
 
     def publish(self, people: People3D, header: Header, image_bgr: np.ndarray, tf: str) -> None:
         """Publish what was found in an image; ``tf`` as the parameter ``publish_tf``."""
@@ -58,6 +66,8 @@ class Outputs:
             self.overlay.publish(images.to_message(draw_people(image_bgr, people.people_2d), header))
         if tf != "none" and len(people):
             self._publish_tf(people, header, tf == "joints")
+        elif tf == "none":
+            self.node.solved("tf")
 
     def _publish_tf(self, people: People3D, header: Header, per_joint: bool) -> None:
         try:
@@ -73,6 +83,7 @@ class Outputs:
 
     def close(self) -> None:
         """Remove the publishers."""
+        self.node.destroy_timer(self._timer)
         for publisher in (self.joints, self.keypoints, self.markers, self.overlay, self._tf):
             if publisher is not None:
                 self.node.destroy_lifecycle_publisher(publisher)

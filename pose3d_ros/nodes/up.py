@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 from rclpy.exceptions import NameValidationException
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.parameter import Parameter
+from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
-from rclpy.validate_topic_name import validate_topic_name
 
 from pose3d_ros.arguments import NODES, TOPICS, arguments, parameters
 from pose3d_ros.nodes.managed import ManagedNode, run
@@ -61,7 +62,8 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
     namespace = f"/{values['namespace'].strip('/')}"
     _check_name("namespace", namespace, validate_namespace)
     for topic in TOPICS:
-        _check_name(topic, values[topic], validate_topic_name)
+        _check_name(topic, values[topic],
+                    lambda name: validate_full_topic_name(expand_topic_name(name, nodes[0], namespace)))
     if "monocular" in nodes and "video" in nodes:
         values["wait_for_subscribers"] = values["wait_for_subscribers"] or "1"  # a short video would be over too early
     ros_arguments = ["--ros-args", "--params-file", values["config"], "-r", f"__ns:={namespace}"]
@@ -88,8 +90,9 @@ def _check_config(path: Path) -> None:
                          f"{share('config', 'monocular.yaml')}")
 
 
-def _check_name(argument: str, name: str, validate: Callable[[str], bool]) -> None:
+def _check_name(argument: str, name: str, check: Callable[[str], object]) -> None:
     try:
-        validate(name)
-    except NameValidationException as error:
-        raise ValueError(f"{argument}: got '{name}', which is no ROS name: {error.error_msg}") from None
+        check(name)
+    except (NameValidationException, ValueError) as error:  # rcl points below the name, or at its own source
+        why = str(error).splitlines()[0].rstrip(":").split(", at ")[0]
+        raise ValueError(f"{argument}: got '{name}'; {why}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -15,6 +16,7 @@ CONFIRM_FRAMES = 3        # frames in which a newcomer is seen before being beli
 GATE_SIZES = 1.0          # a match lies within this many body sizes of the prediction ...
 GATE_GROWTH = 1.5         # ... and as many more for each second unseen
 VELOCITY_MEMORY_S = 0.15
+_IDS = count()
 
 
 @dataclass
@@ -42,11 +44,10 @@ def _body_size(keypoints_px: np.ndarray, known: np.ndarray) -> float:
 
 
 class IdentityTracker:
-    """Gives every person an id that stays theirs; ids are never used twice by one tracker."""
+    """Gives every person an id that stays theirs; ids are never used twice in a process."""
 
     def __init__(self) -> None:
         self._tracks: list[_Track] = []
-        self._next_id = 0
 
     def reset(self) -> None:
         """Forget everybody; ids go on counting."""
@@ -74,8 +75,7 @@ class IdentityTracker:
         for row in range(len(people)):
             track = matches.get(row)
             if track is None:
-                self._next_id += 1
-                track = _Track(self._next_id - 1, keypoints[row].copy(), _body_size(keypoints[row], known[row]),
+                track = _Track(next(_IDS), keypoints[row].copy(), _body_size(keypoints[row], known[row]),
                                np.zeros(2), stamp_ns, 0, Continuity())
                 self._tracks.append(track)
             keypoints[row], confidence[row] = track.continuity(keypoints[row], confidence[row], track.size_px, stamp_ns)
