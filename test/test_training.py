@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from bodies import STANDING_M
 
+from pose3d_ros.lifting.temporal import CANONICAL_HEIGHT_M
 from pose3d_ros.skeleton import CMU22, H36M17
 from pose3d_ros.training.metrics import align, mpjpe, pa_mpjpe
 from pose3d_ros.training.mocap import (
-    CANONICAL_HEIGHT_M,
     Mocap,
     change_body,
     facing_angle,

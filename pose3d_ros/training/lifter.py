@@ -22,8 +22,6 @@ from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
 from pose3d_ros.training.mocap import Batch, Detector, Mocap, sample
 
-FRAME_RATE_HZ = 30.0
-
 
 @dataclass(frozen=True)
 class TrainSettings(Settings):

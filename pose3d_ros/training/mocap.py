@@ -10,9 +10,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from pose3d_ros.lifting.normalise import normalise
+from pose3d_ros.lifting.temporal import CANONICAL_HEIGHT_M
 from pose3d_ros.skeleton import CMU22, H36M17, convert
 
-CANONICAL_HEIGHT_M = 1.70
 # Parent of each joint of H36M17, parents before children in this order.
 _TREE = (("r_hip", "pelvis"), ("r_knee", "r_hip"), ("r_ankle", "r_knee"), ("l_hip", "pelvis"), ("l_knee", "l_hip"),
          ("l_ankle", "l_knee"), ("spine", "pelvis"), ("thorax", "spine"), ("neck", "thorax"), ("head", "neck"),
