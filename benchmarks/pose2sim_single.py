@@ -20,8 +20,8 @@ import numpy as np
 import tomllib
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.evaluate import LIMB_JOINTS, Truth, errors, frames, jitter, table
-from pose3d_ros.people import People3D
+from pose3d_ros.evaluate import LIMB_JOINTS, Truth, errors, frames, table
+from pose3d_ros.people import People3D, jitter_mm
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import BODY25B, H36M17
@@ -84,7 +84,7 @@ def evaluate_view(folder: Path, view: int, settings: PipelineSettings) -> dict[s
         scores = errors(results, truth)
         report.update({key + name: scores[key] for key in
                        ("pa_mpjpe_mm", "mpjpe_mm", "velocity_error_mm", "root_mm", "recall", "id_switches")})
-        report["jitter_mm" + name] = jitter(results)
+        report["jitter_mm" + name] = jitter_mm(results, H36M17.index("pelvis"))
     return report
 
 

@@ -19,7 +19,7 @@ from pose3d_ros.arguments import add_options, from_options
 from pose3d_ros.camera import Camera
 from pose3d_ros.multiview.evaluation import Recording
 from pose3d_ros.multiview.evaluation import evaluate as evaluate_recording
-from pose3d_ros.people import People3D
+from pose3d_ros.people import People3D, jitter_mm
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17, SKELETONS
@@ -98,7 +98,7 @@ def evaluate_video(
         "ids": len(set(seen)),
         "ms_per_frame": float(np.median([sum(s.values()) for s in seconds]) * 1e3),
         "ms_per_stage": {stage: float(np.median([s.get(stage, 0.0) for s in seconds]) * 1e3) for stage in seconds[0]},
-        "jitter_mm": jitter(results),
+        "jitter_mm": jitter_mm(results, H36M17.index("pelvis")),
     }
     if truth is not None:
         report.update(errors(results, truth))
@@ -134,18 +134,6 @@ def errors(results: list[People3D], truth: Truth) -> dict[str, Any]:
     mm = {name: float(np.mean(values) * 1e3) if values else None for name, values in
           (("pa_mpjpe_mm", aligned), ("mpjpe_mm", relative), ("velocity_error_mm", velocity), ("root_mm", absolute))}
     return {**mm, "recall": len(aligned) / max(expected, 1), "id_switches": switches}
-
-
-def jitter(results: list[People3D]) -> float | None:
-    """Mean length of the second difference of the joints relative to the pelvis, in millimetres per frame squared."""
-    tracks: dict[int, list[tuple[int, np.ndarray]]] = {}
-    for frame, result in enumerate(results):
-        for person, joints in zip(result.ids, result.joints_m, strict=True):
-            tracks.setdefault(int(person), []).append((frame, joints - joints[:1]))
-    lengths = [np.linalg.norm(a[1] - 2 * b[1] + c[1], axis=-1).mean()
-               for track in tracks.values() for a, b, c in zip(track, track[1:], track[2:], strict=False)
-               if c[0] - a[0] == 2]
-    return float(np.mean(lengths) * 1e3) if lengths else None
 
 
 def table(reports: list[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -116,3 +117,17 @@ class People3D:
 
     def __len__(self) -> int:
         return len(self.joints_m)
+
+
+def jitter_mm(results: Sequence[People3D], origin: int | None = None) -> float | None:
+    """Mean length of the second difference of people's joints, in millimetres per frame squared; None if nobody stays.
+
+    ``origin``: index of the joint that the others are taken relative to; None leaves them where they are.
+    """
+    lengths = []
+    for before, now, after in zip(results, results[1:], results[2:], strict=False):
+        for person in set(before.ids) & set(now.ids) & set(after.ids):
+            a, b, c = (r.joints_m[np.flatnonzero(r.ids == person)[0]] for r in (before, now, after))
+            second = a - 2 * b + c
+            lengths.append(np.linalg.norm(second if origin is None else second - second[origin], axis=-1))
+    return float(np.nanmean(lengths) * 1e3) if lengths else None

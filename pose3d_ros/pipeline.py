@@ -118,14 +118,14 @@ class MonocularPipeline:
             for person in self._statures.update(people.ids, scale, variance, assumed):
                 self._filter.people.pop(person, None)  # they are elsewhere than thought, but did not run there
         scale, variance = self._statures(people.ids, assumed)
-        root, joints_m, sigma_m = root * scale[:, None], poses.joints_m * scale[:, None, None], poses.sigma_m
+        root, joints_m = root * scale[:, None], poses.joints_m * scale[:, None, None]
         covariance = covariance * scale[:, None, None] ** 2
         # Distance is proportional to stature, and so is its uncertainty.
         total = covariance + variance[:, None, None] * np.einsum("pa,pb->pab", root, root)
         if depths is not None:
             root, total = stature.refine(root, total, joints_m, depths)
         return {
-            int(people.ids[i]): Measurement(root[i], covariance[i], total[i], joints_m[i], sigma_m[i],
+            int(people.ids[i]): Measurement(root[i], covariance[i], total[i], joints_m[i], poses.sigma_m[i],
                                             people.confidence[i], self._identity.state(int(people.ids[i])))
             for i in range(len(people)) if np.isfinite(root[i]).all()
         }

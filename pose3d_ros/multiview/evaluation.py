@@ -17,7 +17,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.multiview.association import GATE_M, NOBODY, Detections, agreement, assign
 from pose3d_ros.multiview.rig import Rig
 from pose3d_ros.multiview.tracker import VISIBLE_SHARE, MultiViewTracker
-from pose3d_ros.people import People2D, People3D, TrackState
+from pose3d_ros.people import People2D, People3D, TrackState, jitter_mm
 from pose3d_ros.skeleton import BODY25, Skeleton
 
 # The 14 joints of the ground truth, and the parts that PCP counts: the last is from the middle of the hips.
@@ -118,16 +118,6 @@ def _supported(recording: Recording, frame: int, joints_m: np.ndarray) -> np.nda
     views = (assign(score, view, len(rig)) != NOBODY).sum(1)
     possible = ((rig.inside(projected, depth) & known).sum(-1) > VISIBLE_SHARE * known.sum(-1)).sum(0)
     return np.asarray(views >= np.clip(possible, 1, 2))
-
-
-def jitter_mm(results: Sequence[People3D]) -> float | None:
-    """Mean length of the second difference of the joints, in millimetres per frame squared."""
-    lengths = []
-    for before, now, after in zip(results, results[1:], results[2:], strict=False):
-        for person in set(before.ids) & set(now.ids) & set(after.ids):
-            a, b, c = (r.joints_m[np.flatnonzero(r.ids == person)[0]] for r in (before, now, after))
-            lengths.append(np.linalg.norm(a - 2 * b + c, axis=-1))
-    return float(np.nanmean(lengths) * 1e3) if lengths else None
 
 
 def right_parts(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
