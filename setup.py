@@ -36,12 +36,14 @@ setup(
     ],
     install_requires=["setuptools"],
     # Not tests_require: with it, colcon test runs no test at all and succeeds.
-    extras_require={"test": ["pytest"], "train": ["av", "moderngl", "onnxscript", "safetensors", "torch", "tqdm"]},
+    extras_require={"test": ["pytest"], "train": ["av", "cdflib", "h5py", "moderngl", "onnxscript", "safetensors",
+                                                   "tensorboard", "torch", "tqdm"]},
     zip_safe=False,
     entry_points={
         "console_scripts": [
             "pose3d = pose3d_ros.cli:main",
             "monocular = pose3d_ros.nodes.monocular:main",
+            "multiview = pose3d_ros.nodes.multiview:main",
             "video = pose3d_ros.nodes.video:main",
         ],
     },

@@ -60,7 +60,7 @@ def mediapipe(frames_file: Path, python: Path) -> list[float]:
 
 def main() -> None:
     """Print medians and the ratio of the rates."""
-    from pose3d_ros.evaluate import frames as read
+    from pose3d_ros.evaluation.monocular import frames as read
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)

@@ -4,7 +4,7 @@ Needs the Pose2Sim demo data: a folder with calibration.toml, video_balancing_ca
 keypoints_balancing_associated.npz and reference_refined.npz. Scores are those that the data's README defines: 12 limb
 joints, frames whose reference reprojects within 20 px.
 
-    python benchmarks/pose2sim_single.py FOLDER [--json FILE]
+    python benchmarks/pose2sim_single.py FOLDER [--lifter NAME] [--json FILE]
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import numpy as np
 import tomllib
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.evaluate import LIMB_JOINTS, Truth, errors, frames, table
+from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors, frames
+from pose3d_ros.evaluation.table import table
 from pose3d_ros.people import People3D, jitter_mm
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
@@ -108,9 +109,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lifter", default=PipelineSettings().lifter)
+    parser.add_argument("--lifter-model", default="", help="path of another ONNX lifter")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    settings = PipelineSettings(lifter=arguments.lifter)
+    settings = PipelineSettings(lifter=arguments.lifter, lifter_model=arguments.lifter_model)
     reports = [evaluate_view(arguments.folder, view, settings) for view in range(4)]
     mean = {key: float(np.mean([report[key] for report in reports])) for key in reports[0] if key != "view"}
     reports.append({"view": "mean", **mean})

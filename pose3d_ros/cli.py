@@ -11,10 +11,13 @@ COMMANDS = {
     "up": ("pose3d_ros.nodes.up", "run nodes in one process, without a launch system"),
     "demo": ("pose3d_ros.nodes.demo", "play a video through the nodes and make a film of the result"),
     "models": ("pose3d_ros.models_command", "list, fetch, verify, locate and import models"),
-    "evaluate": ("pose3d_ros.evaluate", "measure the pipeline on videos"),
+    "evaluate": ("pose3d_ros.evaluation.command", "measure the pipeline on videos, lifters and rigs on recordings"),
+    "dataset": ("pose3d_ros.training.converters.command", "make a dataset of recordings with 3D truth"),
+    "calibrate": ("pose3d_ros.calibration.command", "where cameras stand and what they see: from boards and people"),
     "render": ("pose3d_ros.training.synthetic.command", "render labelled people: a clip, or a detector's errors"),
     "networks": ("pose3d_ros.networks.command", "what the networks cost: parameters and multiply-adds"),
-    "train": ("pose3d_ros.training.lifter", "train a lifter on motion capture"),
+    "train": ("pose3d_ros.training.lifter", "train a lifter on motion capture, or on recordings with 3D truth"),
+    "export": ("pose3d_ros.training.export", "write a trained lifter as ONNX"),
 }
 REMEDIES = {
     "rclpy": "source a ROS distribution, or pip install 'ros-jazzy-rclpy[fastrtps]' and the message packages",

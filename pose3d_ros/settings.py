@@ -65,7 +65,7 @@ class Settings:
 
 
 DETECTORS = ("blazepose", "simcc", "heatmap", "heatmap-udp", "rtmo", "yolo-pose")
-LIFTERS = ("videopose3d", "martinez")
+LIFTERS = ("rpsm", "videopose3d", "martinez")
 ENGINES = ("auto", "cpu", "cuda", "tensorrt")
 
 
@@ -79,8 +79,10 @@ class PipelineSettings(Settings):
     detector_model: str = setting("", "Path of the detector's ONNX model; empty for blazepose")
     person_model: str = setting("", "Path of an ONNX person detector for the top-down detectors; it must contain "
                                 "yolox or rtmdet")
-    lifter: str = setting("videopose3d", "2D to 3D lifter: videopose3d looks at the last 0.9 s, martinez at one frame",
-                          choices=LIFTERS)
+    lifter: str = setting("videopose3d", "2D to 3D lifter: rpsm carries a state from frame to frame, videopose3d looks "
+                          "at the last 0.9 s, martinez at one frame", choices=LIFTERS)
+    lifter_model: str = setting("", "Path of another ONNX lifter, as 'pose3d train' and 'pose3d export' write it; "
+                                "empty takes the shipped one")
     engine: str = setting("auto", "Inference engine: auto takes the fastest that is installed", choices=ENGINES)
     threads: int = setting(0, "CPU threads for inference; 0 takes all cores", low=0, high=256)
     lift: bool = setting(True, "Lift to 3D; false publishes 2D keypoints only (a camera of a multi-view rig)")
@@ -118,6 +120,8 @@ class VideoNodeSettings(Settings):
     """Parameters of the ``video`` node."""
 
     source: str = setting("", "Video file, folder of images, camera (/dev/video0 or its number), or rosbag2 folder")
+    rig: str = setting("", "Rig file whose cameras' videos are played in step, each in its camera's namespace, instead "
+                       "of a source")
     bag_topic: str = setting("", "Image topic to read from a rosbag2; empty takes the only one")
     calibration: str = setting("", "camera_calibration YAML to publish as camera_info")
     assumed_fov_deg: float = setting(0.0, "Horizontal field of view to publish as camera_info when there is no "
@@ -131,4 +135,22 @@ class VideoNodeSettings(Settings):
     loop: bool = setting(False, "Start again at the end; false ends the node")
     wait_for_subscribers: int = setting(0, "Subscribers of the images to wait for before the first frame", low=0,
                                         high=100)
+    autostart: bool = setting(True, "Configure and activate at start; false leaves both to a lifecycle manager")
+
+
+@dataclass(frozen=True)
+class MultiviewNodeSettings(Settings):
+    """Parameters of the ``multiview`` node."""
+
+    rig: str = setting("", "Rig file: the cameras and, unless TF tells, where they stand (pose3d calibrate writes one)")
+    cameras: str = setting("", "Namespaces of the cameras, separated by spaces, when there is no rig file: intrinsics "
+                           "then come from their camera_info, and poses from TF")
+    fixed_frame: str = setting("", "Frame to publish people in, z up; empty takes the rig file's, or world")
+    max_latency_s: float = setting(0.1, "How long to wait for a camera that is later than the first", low=0.0,
+                                   high=2.0)
+    max_occlusion_s: float = setting(0.5, "How long a person whom no camera sees is predicted before being dropped",
+                                     low=0.0, high=5.0, live=True)
+    publish_tf: str = setting("none", "Frames on /tf: none, one per person, or one per joint",
+                              choices=("none", "person", "joints"), live=True)
+    diagnostics_period_s: float = setting(1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0)
     autostart: bool = setting(True, "Configure and activate at start; false leaves both to a lifecycle manager")

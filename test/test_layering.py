@@ -23,10 +23,11 @@ BELOW = {
     "pipeline": GROUND | TOOLS | ROOMS,
     "nodes": GROUND | TOOLS | ROOMS | {"pipeline"},
     # beside the flow: the command, and what makes and judges models
+    "calibration": GROUND | TOOLS | ROOMS,
     "cli": set(),
     "networks": {"skeleton"},
-    "training": GROUND | TOOLS | ROOMS | {"pipeline", "networks", "evaluate"},
-    "evaluate": GROUND | TOOLS | ROOMS | {"pipeline", "training"},
+    "training": GROUND | TOOLS | ROOMS | {"pipeline", "networks"},
+    "evaluation": GROUND | TOOLS | ROOMS | {"pipeline", "training"},
 }
 ROS = re.compile(r"(rcl|ros|tf2|launch|ament)\w*|\w+_(msgs|interfaces|bridge)(_py)?|message_filters")
 ROS_FREE = re.compile(r"rosbags")  # reads bags without ROS

@@ -1,14 +1,16 @@
 """What the lifter sees, and the shipped lifters."""
 
 import numpy as np
+import onnx
 import pytest
 from bodies import CAMERA, STANDING_M, seen
 
+from pose3d_ros.inference import EngineError
 from pose3d_ros.lifting import create
 from pose3d_ros.lifting.normalise import look_at, normalise
 from pose3d_ros.lifting.temporal import resample
 from pose3d_ros.people import NO_ID
-from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.settings import LIFTERS, PipelineSettings
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.metrics import pa_mpjpe
 
@@ -67,7 +69,67 @@ def test_window_takes_the_known_end_of_an_interval():
     assert np.isnan(window[:, 5]).all() and (confidence[:, 5] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["videopose3d", "martinez"])
+@pytest.fixture
+def counter(tmp_path):
+    """A recurrent lifter whose state counts the steps of a person, told as the logarithm of sigma."""
+    h = onnx.helper
+    weights = np.zeros((1, 68), np.float32)
+    weights[:, 3::4] = 1
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in
+                 (("one", np.ones(1, np.float32)), ("weights", weights), ("shape", np.array([0, 17, 4])))]
+    nodes = [h.make_node("Add", ["state", "one"], ["next_state"]),
+             h.make_node("MatMul", ["next_state", "weights"], ["flat"]),
+             h.make_node("Reshape", ["flat", "shape"], ["joints"])]
+    values = [h.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in
+              (("keypoints", ["people", 1, 18, 3]), ("state", ["people", 1]), ("joints", ["people", 17, 4]),
+               ("next_state", ["people", 1]))]
+    model = h.make_model(h.make_graph(nodes, "counter", values[:2], values[2:], constants),
+                         opset_imports=[h.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "counter.onnx")
+    return PipelineSettings(lifter_model=str(tmp_path / "counter.onnx"))
+
+
+def _steps(lifter, settings, seconds, ids=(7,)):
+    people = seen(np.array([[i, 0, 4.0] for i in range(len(ids))]), round(seconds * SECOND))
+    people.ids[:] = ids
+    return np.log(lifter(people, CAMERA, settings).sigma_m[:, 0]).round().astype(int).tolist()
+
+
+@pytest.mark.parametrize(("rate", "low", "high"),
+                         [(10, 20, 20), (30, 20, 21), (60, 20, 21), (25, 17, 25), (15, 15, 30)])
+def test_state_goes_on_from_about_a_tenth_of_a_second_ago_at_every_rate(counter, rate, low, high):
+    """Over two seconds, that is 20 steps; 25 Hz has 0.08 and 0.12 s to choose from, 15 Hz 0.067 and 0.133 s."""
+    lifter = create(counter)
+    steps = [_steps(lifter, counter, 1 + i / rate)[0] for i in range(2 * rate)]
+    assert low <= steps[-1] <= high
+
+
+def test_state_survives_missed_frames_and_not_a_long_absence(counter):
+    lifter = create(counter)
+    assert [_steps(lifter, counter, t)[0] for t in (1.0, 1.1, 1.2)] == [1, 2, 3]
+    assert _steps(lifter, counter, 1.45)[0] == 4  # two missed
+    assert _steps(lifter, counter, 2.5)[0] == 1
+
+
+def test_states_are_each_persons_own(counter):
+    lifter = create(counter)
+    _steps(lifter, counter, 1.0, (7,))
+    assert _steps(lifter, counter, 1.1, (3, 7)) == [1, 2]
+    assert _steps(lifter, counter, 1.2, (7, 3, 9)) == [3, 2, 1]
+    lifter.forget(np.array([3]))
+    assert _steps(lifter, counter, 1.3, (7, 3)) == [1, 3]
+
+
+def test_model_that_is_no_lifter_is_refused(tmp_path):
+    from toy_networks import Graph
+
+    graph = Graph()
+    graph.save(tmp_path / "other.onnx", (8, 8), ("input",))
+    with pytest.raises(EngineError, match="expected an ONNX lifter .* without joints, keypoints"):
+        create(PipelineSettings(lifter_model=str(tmp_path / "other.onnx")))
+
+
+@pytest.mark.parametrize("name", LIFTERS)
 def test_shipped_lifters_lift_a_standing_body(name):
     """Upright, facing the camera, left on the left; several people in one call, each with a history of their own."""
     settings = PipelineSettings(lifter=name)

@@ -7,7 +7,7 @@ import pytest
 
 from pose3d_ros import cli
 from pose3d_ros.camera import Camera, CameraError
-from pose3d_ros.evaluate import LIMB_JOINTS, Truth, errors, frames
+from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors, frames
 from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.resources import share

@@ -1,29 +1,19 @@
-"""Lifters that look at a window of keypoints: one ONNX model, one history per person."""
+"""Lifters that look at a window of keypoints."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from pose3d_ros import inference
 from pose3d_ros.camera import Camera
+from pose3d_ros.inference import Engine
+from pose3d_ros.lifting.lifter import Lifter
 from pose3d_ros.lifting.normalise import normalise
 from pose3d_ros.people import People2D
-from pose3d_ros.settings import PipelineSettings
 
 FRAME_INTERVAL_NS = 33_333_333  # the lifters are trained on 30 Hz windows
-CANONICAL_HEIGHT_M = 1.70       # stature of the bodies that they are trained on
-
-
-@dataclass(frozen=True)
-class LiftedPoses:
-    """``joints_m`` (P, 17, 3) relative to the pelvis in the camera's axes; ``sigma_m`` (P, 17) per axis."""
-
-    joints_m: np.ndarray
-    sigma_m: np.ndarray
 
 
 @dataclass
@@ -59,28 +49,23 @@ def resample(
     return np.where(either[..., None], blend, np.nan), np.where(either, confidence, 0)
 
 
-class TemporalLifter:
-    """Lifts all people in one call of the network; causal, without delay.
+class TemporalLifter(Lifter):
+    """Sees a window of the last frames at 30 Hz; one frame is a window, too.
 
-    The model's input is ``keypoints`` (P, T, 18, 3) as ``normalise`` makes it and its output ``joints`` (P, 17, 4):
-    metres relative to the pelvis at the canonical height, and the logarithm of sigma.
+    The model's input is ``keypoints`` (P, T, 18, 3) as ``normalise`` makes it and its output ``joints`` (P, 17, 4).
     """
 
-    def __init__(self, model: Path, settings: PipelineSettings) -> None:
-        self._engine = inference.load(model, settings.engine, settings.threads)
-        self.window = self._engine.inputs["keypoints"][1] or 0
-        self._histories: dict[int, _History] = {}
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._memory: dict[int, _History] = {}
+        self.window = engine.inputs["keypoints"][1] or 0
 
-    def __call__(self, people: People2D, camera: Camera, settings: PipelineSettings) -> LiftedPoses:
-        """Poses of ``people`` (H36M17, with ids), whose histories grow by this frame."""
-        if not len(people):
-            return LiftedPoses(np.zeros((0, 17, 3), np.float32), np.zeros((0, 17), np.float32))
-        rays = camera.rays(people.keypoints_px).astype(np.float32)
-        confidence = np.where(people.confidence >= settings.min_confidence, people.confidence, 0)
-        rays[confidence == 0] = np.nan
+    def _answer(
+        self, people: People2D, camera: Camera, rays: np.ndarray, confidence: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         windows = []
-        for person, person_rays, person_confidence in zip(people.ids, rays, confidence, strict=True):
-            history = self._histories.setdefault(int(person), _History(deque(), deque(), deque()))
+        for person, person_rays, person_confidence in zip(people.ids.tolist(), rays, confidence, strict=True):
+            history = self._memory.setdefault(person, _History(deque(), deque(), deque()))
             history.stamps_ns.append(people.stamp_ns)
             history.rays.append(person_rays)
             history.confidence.append(person_confidence)
@@ -91,17 +76,4 @@ class TemporalLifter:
             windows.append(resample(np.array(history.stamps_ns), np.array(history.rays),
                                     np.array(history.confidence), self.window))
         features, rotation = normalise(np.stack([w[0] for w in windows]), np.stack([w[1] for w in windows]))
-        output = self._engine({"keypoints": features})["joints"]
-        scale = np.float32(settings.person_height_m / CANONICAL_HEIGHT_M)
-        joints = np.einsum("pji,pkj->pki", rotation, output[..., :3]) * scale
-        joints -= joints[:, :1]
-        return LiftedPoses(joints, np.exp(output[..., 3]) * scale)
-
-    def forget(self, keep: np.ndarray) -> None:
-        """Drop the histories of everybody whose id is not in ``keep``."""
-        kept = set(keep.tolist())
-        self._histories = {person: history for person, history in self._histories.items() if person in kept}
-
-    def close(self) -> None:
-        """Release the engine."""
-        self._engine.close()
+        return self._engine({"keypoints": features})["joints"], rotation

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 
-def export(network: nn.Module, path: Path, inputs: Mapping[str, Tensor | list[Tensor]], outputs: Sequence[str]) -> Path:
-    """Write ``network`` in evaluation mode; the first dimension of every input and output is free, the rest as given.
+def export(network: nn.Module, path: Path, inputs: Mapping[str, Tensor | list[Tensor]], outputs: Sequence[str],
+           free: bool = True) -> Path:
+    """Write ``network`` in evaluation mode; the first dimension of inputs and outputs is ``free``, the rest as given.
 
-    ``inputs``: example of each argument in the order of ``forward``, for two people or more (of one, the number would
-    be fixed). A list's tensors get its name and their number. ``outputs``: names of what ``forward`` returns.
+    ``inputs``: example of each argument in the order of ``forward``; where it is free, for two people or more (of one,
+    the number would be fixed). A list's tensors get its name and their number. ``outputs``: names of what ``forward``
+    returns.
     """
     names, shapes = [], []
-    people = {0: torch.export.Dim("people")}
+    people = {0: torch.export.Dim("people")} if free else None
     for name, value in inputs.items():
         several = isinstance(value, list)
         names += [f"{name}{i}" for i in range(len(value))] if several else [name]

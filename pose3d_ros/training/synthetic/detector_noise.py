@@ -14,12 +14,12 @@ from pose3d_ros.detection import Detector, create
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.mocap import facing_angle, rms_size
+from pose3d_ros.training.noise import facing_angle, rms_size
 from pose3d_ros.training.synthetic.body import Assets
 from pose3d_ros.training.synthetic.render import Renderer
 from pose3d_ros.training.synthetic.scene import Motions, as_sensed, random_scene
 
-_FRAME_NS = 33_333_333
+FRAME_NS = 33_333_333
 RIGHT = 0.2  # a keypoint within this share of the person's size is right
 _LIMB_RADIUS_M = 0.15  # a joint lies at most this far under the skin in front of it
 
@@ -36,9 +36,9 @@ class Frame:
 
 
 def random_clips(makehuman: Path, cmu_mocap: Path, clips: int, frames: int, seed: int,
-                 size: tuple[int, int] = (640, 480)) -> Iterator[list[Frame]]:
-    """Rendered clips, each of one random person before one random camera, motions of the train split."""
-    assets, motions = Assets(makehuman), Motions.load(cmu_mocap, "train")
+                 size: tuple[int, int] = (640, 480), split: str = "train") -> Iterator[list[Frame]]:
+    """Rendered clips, each of one random person before one random camera, with motions of the split."""
+    assets, motions = Assets(makehuman), Motions.load(cmu_mocap, split)
     renderer = Renderer(size)
     for clip in range(clips):
         rng = np.random.default_rng((seed, clip))
@@ -82,14 +82,14 @@ def measure(clips: Iterator[list[Frame]], detector: Detector, progress: Callable
 
     ``keypoints_px`` (N, 17, 2) float32, NaN where the person was not found; ``confidence`` (N, 17) as the detector
     says; ``joints_px`` (N, 17, 2) and ``joints_m`` (N, 17, 3) true, in the camera's frame; ``visible`` (N, 17);
-    ``matrix`` (N, 3, 3); ``clip``, ``frame``, ``found`` (N,); and for ``training.mocap.Detector`` ``residual``
+    ``matrix`` (N, 3, 3); ``clip``, ``frame``, ``found`` (N,); and for ``training.noise.Detector`` ``residual``
     (N, 17, 2) in units of the person's size in the picture, and ``facing`` (N,).
     """
     rows: dict[str, list[Any]] = {}
     for clip, frames in enumerate(clips):
         detector.reset()
         for number, frame in enumerate(frames):
-            people = detector(frame.image_bgr, number * _FRAME_NS).to(H36M17)
+            people = detector(frame.image_bgr, number * FRAME_NS).to(H36M17)
             width, height = frame.camera.size
             inside = ((frame.joints_px >= 0) & (frame.joints_px < (width, height))).all(-1).mean()
             if inside < 0.5:

@@ -1,11 +1,8 @@
-"""How well the monocular pipeline does on videos, and several cameras on recorded 2D poses."""
+"""How well the monocular pipeline does on videos."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +12,8 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from pose3d_ros.arguments import add_options, from_options
 from pose3d_ros.camera import Camera
-from pose3d_ros.multiview.evaluation import Recording
-from pose3d_ros.multiview.evaluation import evaluate as evaluate_recording
-from pose3d_ros.people import People3D, jitter_mm
+from pose3d_ros.people import People3D, id_switches, jitter_mm
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17, SKELETONS
@@ -109,7 +103,7 @@ def errors(results: list[People3D], truth: Truth) -> dict[str, Any]:
     """Errors on the 12 limb joints in millimetres, relative to the middle of the hips; people matched per frame."""
     limbs = H36M17.indices(*LIMB_JOINTS)
     hips = [LIMB_JOINTS.index("l_hip"), LIMB_JOINTS.index("r_hip")]
-    relative, absolute, aligned, velocity, owner = [], [], [], [], []
+    relative, absolute, aligned, velocity, matches = [], [], [], [], []
     before: dict[int, tuple[int, np.ndarray, np.ndarray]] = {}
     expected = 0
     for frame, (result, people) in enumerate(zip(results, truth.joints_m, strict=False)):
@@ -129,84 +123,7 @@ def errors(results: list[People3D], truth: Truth) -> dict[str, Any]:
             if person in before and before[person][0] == frame - 1:
                 velocity.append(mpjpe(p - before[person][1], t - before[person][2]))
             before[person] = (frame, p, t)
-            owner.append((person, int(result.ids[row])))
-    switches = sum(len({i for q, i in owner if q == person}) - 1 for person in {q for q, _ in owner})
+            matches.append((person, int(result.ids[row])))
     mm = {name: float(np.mean(values) * 1e3) if values else None for name, values in
           (("pa_mpjpe_mm", aligned), ("mpjpe_mm", relative), ("velocity_error_mm", velocity), ("root_mm", absolute))}
-    return {**mm, "recall": len(aligned) / max(expected, 1), "id_switches": switches}
-
-
-def table(reports: list[dict[str, Any]]) -> str:
-    """The reports' numbers side by side, a column per video."""
-    rows = [key for key in reports[0] if not isinstance(reports[0][key], dict)]
-    def cell(value: object) -> str:
-        return "-" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
-
-    lines = [[key, *(cell(report.get(key)) for report in reports)] for key in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(reports) + 1)]
-    return "\n".join("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-                     for line in lines)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``pose3d evaluate``."""
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="monocular|multiview", help="what to evaluate")
-    one = kinds.add_parser("monocular", help="the monocular pipeline on videos")
-    one.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files")
-    one.add_argument("--calibration", action="append", type=Path, default=[], metavar="YAML",
-                     help="camera_calibration YAML, once for each video; without, 60 degrees of view are assumed")
-    one.add_argument("--truth", type=Path, metavar="NPZ", help="reference poses: joints_m "
-                     "(T, P, J, 3) in the world, camera_from_world (C, 4, 4) of the videos, and optionally skeleton")
-    add_options(one, PipelineSettings)
-    several = kinds.add_parser("multiview", help="several cameras on recorded 2D poses")
-    several.add_argument("folder", type=Path, metavar="DIR", help="calibration.json (K, R, t of each camera), gt.npz "
-                         "(actor, frame, joints3d, eval_frames), detections_openpose_body25.npz (poses, frame, view)")
-    several.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame; all by default")
-    several.add_argument("--views", type=_numbers, metavar="0,1,2", help="cameras to use; all by default")
-    several.add_argument("--detections", type=Path, metavar="FILE", help="other 2D poses than the folder's")
-    for kind in (one, several):
-        kind.add_argument("--json", type=Path, metavar="FILE", help="write the reports here as well")
-
-
-def _frame_range(text: str) -> range:
-    first, _, last = text.partition("-")
-    if not first.isdigit() or not last.isdigit() or int(last) < int(first):
-        raise argparse.ArgumentTypeError(f"expected FIRST-LAST, such as 300-600, got '{text}'")
-    return range(int(first), int(last) + 1)
-
-
-def _numbers(text: str) -> list[int]:
-    numbers = text.split(",")
-    if not all(number.isdigit() for number in numbers) or len(set(numbers)) < len(numbers):
-        raise argparse.ArgumentTypeError(f"expected different numbers, such as 0,1,2, got '{text}'")
-    return [int(number) for number in numbers]
-
-
-def command(options: argparse.Namespace) -> int:
-    """Run ``pose3d evaluate``: a table with a column per video, or one for the cameras together."""
-    reports = _monocular(options) if options.what == "monocular" else [_multiview(options)]
-    sys.stdout.write(table(reports) + "\n")
-    if options.json is not None:
-        whole = {"videos": reports} if options.what == "monocular" else reports[0]
-        options.json.write_text(json.dumps(whole, indent=1) + "\n")
-    return 0
-
-
-def _monocular(options: argparse.Namespace) -> list[dict[str, object]]:
-    settings = from_options(options, PipelineSettings)
-    if options.calibration and len(options.calibration) != len(options.videos):
-        raise ValueError(f"expected one calibration for each of {len(options.videos)} videos, "
-                         f"got {len(options.calibration)}")
-    reports = []
-    for number, video in enumerate(options.videos):
-        camera = Camera.from_yaml(options.calibration[number]) if options.calibration else None
-        truth = Truth.load(options.truth, number) if options.truth else None
-        reports.append(evaluate_video(video, camera, truth, settings))
-    return reports
-
-
-def _multiview(options: argparse.Namespace) -> dict[str, object]:
-    recording = Recording.load(options.folder, options.detections)
-    frames = options.frames or range(int(recording.frame.min()), int(recording.frame.max()) + 1)
-    views = options.views if options.views is not None else range(len(recording.cameras))
-    return evaluate_recording(recording, frames, views)
+    return {**mm, "recall": len(aligned) / max(expected, 1), "id_switches": id_switches(matches)}

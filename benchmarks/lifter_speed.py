@@ -1,0 +1,61 @@
+"""Milliseconds that lifters take for 1, 4 and 10 people, as the node calls them: medians after warm-up, in turns.
+
+python benchmarks/lifter_speed.py [--threads N] [MODEL.onnx ...]     # besides the shipped ones
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+
+from pose3d_ros import lifting
+from pose3d_ros.camera import Camera
+from pose3d_ros.evaluation.table import table
+from pose3d_ros.people import People2D
+from pose3d_ros.settings import LIFTERS, PipelineSettings
+from pose3d_ros.skeleton import H36M17
+
+PEOPLE = (1, 4, 10)
+WARM_UP, FRAMES = 40, 300
+
+
+def main() -> None:
+    """Print the table, a column for each lifter."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--threads", type=int, default=PipelineSettings().threads)
+    arguments = parser.parse_args()
+    base = PipelineSettings(threads=arguments.threads)
+    settings = {name: base.changed(lifter=name) for name in LIFTERS}
+    settings |= {model: base.changed(lifter_model=model) for model in arguments.models}
+    lifters = {name: lifting.create(chosen) for name, chosen in settings.items()}
+    camera = Camera.from_fov(1280, 720, 1.0)
+    rng = np.random.default_rng(0)
+    reports: dict[str, dict[str, Any]] = {name: {"lifter": name} for name in lifters}
+    for count in PEOPLE:
+        seconds: dict[str, list[float]] = {name: [] for name in lifters}
+        shape = rng.normal(0, 80, (count, 17, 2)) + rng.uniform((200, 200), (1000, 500), (count, 1, 2))
+        stamp_ns = 0
+        for number in range(WARM_UP + FRAMES):
+            stamp_ns += 33_333_333
+            keypoints = (shape + rng.normal(0, 2, shape.shape)).astype(np.float32)
+            people = People2D(H36M17, keypoints, np.full((count, 17), 0.9, np.float32), stamp_ns, camera.size,
+                              np.arange(count, dtype=np.int32))
+            for name, lifter in lifters.items():
+                start = time.perf_counter()
+                lifter(people, camera, base)
+                if number >= WARM_UP:
+                    seconds[name].append(time.perf_counter() - start)
+        for name, values in seconds.items():
+            reports[name][f"ms_{count}_people"] = float(np.median(values) * 1e3)
+            lifters[name].forget(np.zeros(0, int))
+    for lifter in lifters.values():
+        lifter.close()
+    print(table(list(reports.values())))
+
+
+if __name__ == "__main__":
+    main()

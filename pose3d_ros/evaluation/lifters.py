@@ -1,0 +1,69 @@
+"""How well lifters do on recordings with 3D truth (``training.dataset``), by the protocols of the papers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+
+from pose3d_ros import lifting
+from pose3d_ros.people import People2D
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import H36M17
+from pose3d_ros.training.dataset import Recording
+from pose3d_ros.training.metrics import protocols
+
+COLUMNS = ("mpjpe_mm", "pa_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm", "pck_percent", "auc_percent", "seen_percent")
+Report = dict[str, dict[str, float | None]]
+
+
+def lift(lifter: lifting.Lifter, recording: Recording, settings: PipelineSettings, person: int) -> np.ndarray:
+    """Poses (T, 17, 3) relative to the pelvis in the camera's axes, NaN where no keypoint is known.
+
+    The lifter is called as in the pipeline: once for each frame with somebody, causally, by a track id.
+    """
+    poses = np.full(recording.joints_m.shape, np.nan, np.float32)
+    for row in np.flatnonzero((recording.confidence > 0).any(1)):
+        stamp_ns = round((row + 1) / recording.rate_hz * 1e9)
+        people = People2D(H36M17, recording.keypoints_px[[row]], recording.confidence[[row]], stamp_ns,
+                          recording.camera.size, np.array([person]))
+        poses[row] = lifter(people, recording.camera, settings).joints_m[0]
+    lifter.forget(np.zeros(0, int))
+    return poses
+
+
+def evaluate(lifter: str, recordings: Iterable[Recording], settings: PipelineSettings) -> Report:
+    """Scores of a lifter, by name or as the path of an ONNX file, for every action, with two averages.
+
+    ``average`` is the mean over actions, which Human3.6M's papers report; ``all frames`` the mean over frames, which
+    MPI-INF-3DHP's report. A frame counts when it is valid and a pose was found; ``seen_percent`` of the valid ones
+    were. A velocity counts between two such frames; None where there is none.
+    """
+    values: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+    model = lifting.create(settings.changed(**{"lifter_model" if lifter.endswith(".onnx") else "lifter": lifter}))
+    try:
+        for person, recording in enumerate(recordings):
+            poses = lift(model, recording, settings, person)
+            poses[~recording.valid] = np.nan
+            scores = protocols(poses, recording.joints_camera_m)
+            scores["seen_percent"] = 100.0 * np.isfinite(poses[recording.valid]).all((1, 2))
+            for name, numbers in scores.items():
+                values[recording.action][name].append(numbers[np.isfinite(numbers)])
+    finally:
+        model.close()
+    report = {action: _means(values[action]) for action in sorted(values)}
+    every = {name: [part for parts in values.values() for part in parts[name]] for name in COLUMNS}
+    average = {name: _mean([means[name] for means in report.values()]) for name in COLUMNS}
+    frames = _means(every)
+    return {**report, "average": {**average, "frames": frames["frames"]}, "all frames": frames}
+
+
+def _means(parts: dict[str, list[np.ndarray]]) -> dict[str, float | None]:
+    means = {name: _mean(np.concatenate(parts[name]).tolist()) for name in COLUMNS}
+    return {**means, "frames": sum(len(part) for part in parts["seen_percent"])}
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

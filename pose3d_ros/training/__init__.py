@@ -1,0 +1,1 @@
+"""Data, losses, training loops and evaluation protocols; never imported at run time."""

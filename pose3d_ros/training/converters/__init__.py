@@ -1,0 +1,1 @@
+"""From the forms in which datasets are distributed to ``training.dataset``'s."""

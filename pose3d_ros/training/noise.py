@@ -1,0 +1,102 @@
+"""The noise of a 2D detector, replayed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pose3d_ros.skeleton import H36M17
+from pose3d_ros.training.bodies import mirror
+
+
+class Detector:
+    """Replays what the embedded detector did on labelled pictures, onto other people who face the same way.
+
+    ``residual`` (N, 17, 2): detected minus true keypoints divided by the person's size (root mean square distance of
+    the joints from their mean) in the picture; ``confidence`` (N, 17); ``facing`` (N,) the angle of the body about the
+    vertical in the camera's frame; ``first`` and ``length`` (N,): the run of consecutive frames that a row belongs to.
+    """
+
+    def __init__(self, residual: np.ndarray, confidence: np.ndarray, facing: np.ndarray, first: np.ndarray,
+                 length: np.ndarray) -> None:
+        self.residual, self.confidence, self.facing, self.first, self.length = (residual, confidence, facing, first,
+                                                                                length)
+
+    @classmethod
+    def load(cls, path: Path, split: str) -> Detector:
+        """From the npz that ``training.synthetic.detector_noise`` writes; every sixth clip is for validation."""
+        with np.load(path) as data:
+            found = data["found"] & ((data["clip"] % 6 == 5) == (split == "val"))
+            joints_m, residual = data["joints_m"][found].astype(float), data["residual"][found]
+            confidence, clip, frame = data["confidence"][found], data["clip"][found], data["frame"][found]
+        residual = (residual - rig_offsets(joints_m, residual, confidence)).astype(np.float32)
+        begins = np.concatenate([[True], (np.diff(clip) != 0) | (np.diff(frame) != 1)])
+        run = np.cumsum(begins) - 1
+        return cls(residual, confidence, facing_angle(joints_m), np.flatnonzero(begins)[run], np.bincount(run)[run])
+
+    def __call__(
+        self, rng: np.random.Generator, facing: np.ndarray, offsets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals (B, T, 17, 2) and confidence (B, T, 17) of somebody who faced about the same way.
+
+        ``facing`` (B,) at the newest frame; ``offsets`` (B, T) of the frames to it. At the end of a recorded run time
+        turns round.
+        """
+        tries = rng.choice(len(self.residual), (len(facing), 12))
+        mirrored = rng.random((len(facing), 12)) < 0.5
+        angle = np.where(mirrored, -self.facing[tries], self.facing[tries]) - facing[:, None]
+        best = np.abs((angle + np.pi) % (2 * np.pi) - np.pi).argmin(1)
+        rows = np.arange(len(facing))
+        newest, flip = tries[rows, best][:, None], mirrored[rows, best]
+        first, length = self.first[newest], self.length[newest]
+        period = np.maximum(2 * length - 2, 1)
+        step = (newest - first + offsets) % period
+        frames = first + np.minimum(step, period - step) % length
+        residual, confidence = self.residual[frames], self.confidence[frames]
+        residual[flip] = mirror(residual[flip])
+        confidence[flip] = confidence[flip][:, :, H36M17.flip]
+        return residual, confidence
+
+
+def rig_offsets(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """The constant part (N, 17, 2) of residuals (N, 17, 2): where the rendered rig's joints are not the detector's.
+
+    Every rig has its own idea of where a shoulder is. One offset per joint in the body's own axes (up, across,
+    forward), the same for left and right, is fitted by least squares to poses (N, 17, 3) in the camera's frame.
+    """
+    trunk = joints_m[:, H36M17.index("thorax")] - joints_m[:, 0]
+    left, right = H36M17.indices("l_hip", "l_shoulder"), H36M17.indices("r_hip", "r_shoulder")
+    across = (joints_m[:, left] - joints_m[:, right]).mean(1)
+    forward = np.cross(across, trunk)
+    axes = np.stack([trunk, across, forward], 1)
+    axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
+    rays = joints_m[..., :2] / joints_m[..., 2:]
+    # What a metre along each axis is in the picture, in units of the person's size: (N, 17, 2, 3).
+    slopes = (axes[:, None, :, :2] - rays[:, :, None] * axes[:, None, :, 2:]) / joints_m[:, :, 2, None, None]
+    slopes = np.swapaxes(slopes, -1, -2) / rms_size(rays)[:, None, None, None]
+    mirrored = np.ones((17, 3))
+    mirrored[H36M17.symmetric_pairs[:, 1], 1] = -1
+    slopes = slopes * mirrored[:, None]
+    offsets = np.empty((17, 3))
+    for joint in range(17):
+        both = [joint, H36M17.flip[joint]]
+        sure = confidence[:, both].reshape(-1) > 0.5
+        offsets[joint] = np.linalg.lstsq(slopes[:, both].reshape(-1, 2, 3)[sure].reshape(-1, 3),
+                                         residual[:, both].reshape(-1, 2)[sure].reshape(-1), rcond=None)[0]
+    return np.einsum("njka,ja->njk", slopes, offsets)
+
+
+def facing_angle(joints_camera_m: np.ndarray) -> np.ndarray:
+    """Angle (...,) about the vertical of bodies (..., 17, 3) in camera axes; 0 faces away, pi the camera.
+
+    It changes sign when the picture is mirrored.
+    """
+    left, right = H36M17.indices("l_hip", "l_shoulder"), H36M17.indices("r_hip", "r_shoulder")
+    across = (joints_camera_m[..., right, :] - joints_camera_m[..., left, :]).mean(-2)
+    return np.arctan2(-across[..., 2], across[..., 0])
+
+
+def rms_size(points: np.ndarray) -> np.ndarray:
+    """Root mean square distance (...,) of points (..., J, 2) from their mean."""
+    return np.sqrt(((points - points.mean(-2, keepdims=True)) ** 2).sum(-1).mean(-1))
