@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from pose3d_ros.tracking.filter import Measurement
 class MonocularPipeline:
     """Detector, identity, lifter, metric root and filter of one camera.
 
-    >>> pipeline = MonocularPipeline(lifter="videopose3d")
+    >>> pipeline = MonocularPipeline(lifter="rpsm")
     >>> people = pipeline(image_bgr, Camera.from_fov(1280, 720, 1.2), stamp_ns)
 
     Raises ``SettingsError``, ``ModelError`` or ``EngineError`` on construction, each in one line that says what to do.
@@ -33,8 +34,8 @@ class MonocularPipeline:
         self.settings = (settings or PipelineSettings()).changed(**overrides)
         self.seconds: dict[str, float] = {}
         """Seconds that each stage of the last call took."""
-        self._detector = detection.create(self.settings)
         self._lifter = lifting.create(self.settings) if self.settings.lift else None
+        self._detector = detection.create(self.settings, self._lifter is not None and self._lifter.reads_features)
         self._identity = IdentityTracker()
         self._filter = PoseFilter()
         self._statures = stature.Statures()
@@ -73,12 +74,19 @@ class MonocularPipeline:
         with self._timed("track"):
             people = self._identity(found)
         if self._lifter is None:
+            depth = depth_m() if callable(depth_m) else depth_m
+            if depth is not None:
+                confidence = np.where(people.confidence >= self.settings.min_confidence, people.confidence, 0)
+                depths = stature.joint_depths(people.keypoints_px, confidence, depth)
+                sigma = np.where(np.isfinite(depths), stature.DEPTH_SIGMA_M, np.nan)
+                people = replace(people, depth_m=depths, depth_sigma_m=sigma)
             return _nobody(people, stamp_ns, camera.frame_id if camera else "")
         if camera is None:
             raise ValueError("expected a camera, got None: 3D needs intrinsics")
         camera = camera.at_resolution(image_bgr.shape[1], image_bgr.shape[0])
         with self._timed("lift"):
             measured = self._measure(people, camera, depth_m() if callable(depth_m) else depth_m)
+            people = replace(people, features=())  # a megabyte each, which nobody who keeps the result asked for
         with self._timed("filter"):
             return self._filtered(people, measured, camera)
 

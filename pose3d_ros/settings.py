@@ -79,7 +79,7 @@ class PipelineSettings(Settings):
     detector_model: str = setting("", "Path of the detector's ONNX model; empty for blazepose")
     person_model: str = setting("", "Path of an ONNX person detector for the top-down detectors; it must contain "
                                 "yolox or rtmdet")
-    lifter: str = setting("videopose3d", "2D to 3D lifter: rpsm carries a state from frame to frame, videopose3d looks "
+    lifter: str = setting("rpsm", "2D to 3D lifter: rpsm carries a state from frame to frame, videopose3d looks "
                           "at the last 0.9 s, martinez at one frame", choices=LIFTERS)
     lifter_model: str = setting("", "Path of another ONNX lifter, as 'pose3d train' and 'pose3d export' write it; "
                                 "empty takes the shipped one")

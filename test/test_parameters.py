@@ -15,7 +15,7 @@ from rclpy.parameter import Parameter
 from pose3d_ros.arguments import NODES
 from pose3d_ros.nodes import parameters
 from pose3d_ros.resources import share
-from pose3d_ros.settings import MonocularNodeSettings, SettingsError
+from pose3d_ros.settings import LIFTERS, MonocularNodeSettings, SettingsError
 
 
 def declared(ros: Any, **overrides: object) -> tuple[Any, MonocularNodeSettings, list[MonocularNodeSettings]]:
@@ -36,7 +36,7 @@ def test_defaults_and_descriptors(ros: Any) -> None:
     height = node.describe_parameter("person_height_m").floating_point_range[0]
     assert (height.from_value, height.to_value) == (0.5, 2.5)
     assert node.describe_parameter("max_people").integer_range[0].to_value == 64
-    assert "videopose3d" in node.describe_parameter("lifter").additional_constraints
+    assert "rpsm" in node.describe_parameter("lifter").additional_constraints
 
 
 def test_overrides_and_whole_numbers_for_reals(ros: Any) -> None:
@@ -49,7 +49,7 @@ def test_every_wrong_value_is_named_at_once(ros: Any) -> None:
     with pytest.raises(SettingsError) as caught:
         declared(ros, lifter="magic", smoothing=99.0, lift="yes")
     text = str(caught.value)
-    assert "lifter: expected one of videopose3d, martinez; got 'magic'" in text
+    assert f"lifter: expected one of {', '.join(LIFTERS)}; got 'magic'" in text
     assert "smoothing: expected 0 to 10, got 99" in text
     assert "lift: expected bool, got str 'yes'" in text
 
@@ -85,7 +85,7 @@ def test_choices_need_no_quotes_in_yaml(node: str) -> None:
 
 @pytest.mark.parametrize("node", NODES)
 def test_the_configuration_file_documents_every_parameter(node: str) -> None:
-    path = share("config", "monocular.yaml")
+    path = share("config", "multiview.yaml" if node == "multiview" else "monocular.yaml")
     given = yaml.safe_load(path.read_text())[f"/**/{node}"]["ros__parameters"]
     assert given == {spec.name: spec.default for spec in fields(NODES[node])}
     lines = path.read_text().splitlines()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pose3d_ros import inference
 from pose3d_ros.lifting.context import ContextLifter
-from pose3d_ros.lifting.lifter import LiftedPoses, Lifter
+from pose3d_ros.lifting.lifter import LATENCY_FRAMES, LiftedPoses, Lifter
 from pose3d_ros.lifting.recurrent import RecurrentLifter
 from pose3d_ros.lifting.temporal import TemporalLifter
 from pose3d_ros.model_store import locate
 from pose3d_ros.settings import PipelineSettings
 
-__all__ = ["LiftedPoses", "Lifter", "create"]
+__all__ = ["LATENCY_FRAMES", "LiftedPoses", "Lifter", "create"]
 
 
 def create(settings: PipelineSettings) -> Lifter:

@@ -13,6 +13,7 @@ from pose3d_ros.inference import Engine
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 
+LATENCY_FRAMES = 0  # all lifters are causal: the answer is of the newest frame
 CANONICAL_HEIGHT_M = 1.70  # stature of the bodies that lifters are trained on
 
 
