@@ -8,10 +8,11 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from pose3d_ros.arguments import NODES, TOPICS, Argument, arguments, parameters
+from pose3d_ros.arguments import ONE_CAMERA, TOPICS, Argument, arguments, parameters
 from pose3d_ros.resources import share
 
-ARGUMENTS = {**arguments(NODES), "rviz": Argument("false", "Show images and skeletons in RViz", ("true", "false"))}
+ARGUMENTS = {**arguments(ONE_CAMERA),
+             "rviz": Argument("false", "Show images and skeletons in RViz", ("true", "false"))}
 
 
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:

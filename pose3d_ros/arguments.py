@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any, NamedTuple, TypeVar
 
 from pose3d_ros.resources import share
-from pose3d_ros.settings import MonocularNodeSettings, Settings, SettingsError, VideoNodeSettings, check
+from pose3d_ros.settings import (
+    MonocularNodeSettings,
+    MultiviewNodeSettings,
+    Settings,
+    SettingsError,
+    VideoNodeSettings,
+    check,
+)
 
-NODES: dict[str, type[Settings]] = {"monocular": MonocularNodeSettings, "video": VideoNodeSettings}
+NODES: dict[str, type[Settings]] = {
+    "monocular": MonocularNodeSettings, "video": VideoNodeSettings, "multiview": MultiviewNodeSettings}
+ONE_CAMERA, RIG = ("monocular", "video"), ("multiview", "monocular", "video")
 TOPICS = ("image", "camera_info", "depth")
+TOLD_BY_RIG = {*TOPICS, "video", "lift", "source", "bag_topic", "calibration", "frame_id", "cameras"}
 S = TypeVar("S", bound=Settings)
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -24,14 +34,17 @@ class Argument(NamedTuple):
     choices: tuple[str, ...] = ()
 
 
-def arguments(nodes: Iterable[str]) -> dict[str, Argument]:
+def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
     """Every argument of these nodes: names, where to look and listen, then their settings.
 
     A setting that is empty is as the configuration file has it; one that several nodes have goes to all of them.
+    ``multiview`` brings the nodes of its cameras along, and what a rig file tells is no argument then.
     """
+    of_rig = "multiview" in nodes
+    nodes, name = (RIG, "multiview") if of_rig else (nodes, "monocular")
     listed = {
         "namespace": Argument("pose3d", "Namespace of nodes and topics"),
-        "config": Argument(str(share("config", "monocular.yaml")), "YAML file of parameters"),
+        "config": Argument(str(share("config", f"{name}.yaml")), "YAML file of parameters"),
         "image": Argument("image", "Topic of the images"),
         "camera_info": Argument("camera_info", "Topic of their calibration"),
         "depth": Argument("depth", "Topic of depth images registered to them, if there are any"),
@@ -46,7 +59,7 @@ def arguments(nodes: Iterable[str]) -> dict[str, Argument]:
                 description = f"{listed[spec.name].description}; {node}: {description}"
             choices = spec.metadata["choices"]
             listed[spec.name] = Argument("", description, ("", *choices) if choices else ())
-    return listed
+    return {name: argument for name, argument in listed.items() if not (of_rig and name in TOLD_BY_RIG)}
 
 
 def describe(spec: Field[Any]) -> str:

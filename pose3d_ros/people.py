@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -36,6 +36,8 @@ class People2D:
     ``confidence`` (P, J) float32, the probability that the keypoint is right. ``ids`` (P,) int32 track ids, ``NO_ID``
     before tracking. ``image_size`` (width, height). ``features``, if the detector was asked for them: per level a
     float32 array (P, C, H, W) of each person's crop; ``crop_from_image`` (P, 2, 3) maps pixels to the crop's [0, 1].
+    ``depth_m`` (P, J), if a depth image or a lifter tells it: the joints' distance along the optical axis, NaN where
+    unknown, with one standard deviation ``depth_sigma_m`` (P, J).
     """
 
     skeleton: Skeleton
@@ -46,6 +48,8 @@ class People2D:
     ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
     features: tuple[np.ndarray, ...] = ()
     crop_from_image: np.ndarray | None = None
+    depth_m: np.ndarray | None = None
+    depth_sigma_m: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         people, joints = len(self.keypoints_px), len(self.skeleton)
@@ -55,6 +59,11 @@ class People2D:
         if people and not len(self.ids):
             set_(self, "ids", np.full(people, NO_ID, np.int32))
         set_(self, "ids", _checked("ids", self.ids, (people,), np.int32))
+        for name in ("depth_m", "depth_sigma_m"):
+            if (self.depth_m is None) != (self.depth_sigma_m is None):
+                raise ValueError("expected depth_m and depth_sigma_m together, got one of them")
+            if getattr(self, name) is not None:
+                set_(self, name, _checked(name, getattr(self, name), (people, joints), np.float32))
 
     @classmethod
     def empty(cls, skeleton: Skeleton, stamp_ns: int, image_size: tuple[int, int]) -> People2D:
@@ -70,12 +79,18 @@ class People2D:
         return replace(
             self, keypoints_px=self.keypoints_px[rows], confidence=self.confidence[rows], ids=self.ids[rows],
             features=tuple(level[rows] for level in self.features),
-            crop_from_image=None if self.crop_from_image is None else self.crop_from_image[rows])
+            crop_from_image=None if self.crop_from_image is None else self.crop_from_image[rows],
+            depth_m=None if self.depth_m is None else self.depth_m[rows],
+            depth_sigma_m=None if self.depth_sigma_m is None else self.depth_sigma_m[rows])
 
     def to(self, skeleton: Skeleton) -> People2D:
         """The same people with another skeleton's joints."""
         keypoints, confidence = convert(self.keypoints_px, self.confidence, self.skeleton, skeleton)
-        return replace(self, skeleton=skeleton, keypoints_px=keypoints, confidence=confidence)
+        depth, sigma = (None if value is None else
+                        convert(value[..., None], self.confidence, self.skeleton, skeleton)[0][..., 0]
+                        for value in (self.depth_m, self.depth_sigma_m))
+        return replace(self, skeleton=skeleton, keypoints_px=keypoints, confidence=confidence, depth_m=depth,
+                       depth_sigma_m=sigma)
 
     def boxes_px(self, threshold: float = 0.0) -> np.ndarray:
         """(P, 4) boxes x0 y0 x1 y1 around keypoints with confidence above ``threshold``; NaN when there is none."""
@@ -118,6 +133,26 @@ class People3D:
     def __len__(self) -> int:
         return len(self.joints_m)
 
+    def __getitem__(self, rows: np.ndarray | slice | list[int]) -> People3D:
+        """The people chosen by a mask, indices or a slice; what was seen in the image stays whole."""
+        rows = np.asarray(rows, int) if isinstance(rows, list) else rows
+        return replace(
+            self, joints_m=self.joints_m[rows], confidence=self.confidence[rows], sigma_m=self.sigma_m[rows],
+            velocity_mps=self.velocity_mps[rows], ids=self.ids[rows], states=self.states[rows])
+
+    def as_seen(self) -> People2D:
+        """``people_2d`` with the depth that these joints have: one camera's share of a view by several.
+
+        For people in a camera's optical frame, of whom all of ``sigma_m`` is counted along the line of sight.
+        """
+        if self.people_2d is None:
+            raise ValueError("expected people with their people_2d, got None")
+        row = {person: i for i, person in enumerate(self.ids.tolist())}
+        rows = np.array([row.get(person, len(self)) for person in self.people_2d.ids.tolist()], int)
+        depth, sigma = (np.concatenate([value, np.full((1, len(self.skeleton)), np.nan)])[rows]
+                        for value in (self.joints_m[..., 2], np.sqrt(3) * self.sigma_m))
+        return replace(self.people_2d, depth_m=depth, depth_sigma_m=sigma)
+
 
 def jitter_mm(results: Sequence[People3D], origin: int | None = None) -> float | None:
     """Mean length of the second difference of people's joints, in millimetres per frame squared; None if nobody stays.
@@ -131,3 +166,16 @@ def jitter_mm(results: Sequence[People3D], origin: int | None = None) -> float |
             second = a - 2 * b + c
             lengths.append(np.linalg.norm(second if origin is None else second - second[origin], axis=-1))
     return float(np.nanmean(lengths) * 1e3) if lengths else None
+
+
+def id_switches(matches: Iterable[tuple[int, int]]) -> int:
+    """How often the track that a true person is matched to changes, over (person, track id) in order of time.
+
+    The mismatches of CLEAR MOT (Bernardin and Stiefelhagen, 2008): a change counts also after a gap without a match.
+    """
+    last: dict[int, int] = {}
+    switches = 0
+    for person, track in matches:
+        switches += last.get(person, track) != track
+        last[person] = track
+    return switches

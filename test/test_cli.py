@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from conftest import wait_for
 
-from pose3d_ros.arguments import NODES, arguments, parameters
+from pose3d_ros.arguments import NODES, ONE_CAMERA, arguments, parameters
 from pose3d_ros.cli import COMMANDS, main
-from pose3d_ros.settings import SettingsError
+from pose3d_ros.settings import LIFTERS, SettingsError
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -64,11 +64,12 @@ def test_help_of_up_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
         main(["up", "--help"])
     shown = capsys.readouterr().out
     for node in NODES.values():
-        assert all(f"{spec.name}:=" in shown and spec.metadata["description"] in shown for spec in fields(node))
+        assert all(f"{spec.name}:=" in shown and spec.metadata["description"] in shown for spec in fields(node)
+                   if spec.name != "cameras"), "which a rig file names"
 
 
 @pytest.mark.parametrize(("words", "expected"), [
-    (["juggler"], "expected nodes among monocular, video, got 'juggler'"),
+    (["juggler"], "expected nodes among monocular, video, multiview, got 'juggler'"),
     (["use_sim_time:=true"], "expected at least one node"),
     (["monocular", "colour:=red"], "unknown argument colour"),
     (["monocular", "detector:=magic"], "detector: expected one of blazepose"),
@@ -79,6 +80,10 @@ def test_help_of_up_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
     (["monocular", "monocular"], "expected each node once, got monocular monocular"),
     (["monocular", "namespace:=9bad"], "namespace: got '/9bad'; Invalid namespace: namespace must not have a token"),
     (["monocular", "depth:=9x"], "depth: got '9x'; topic name '9x' is invalid: topic name token must not start"),
+    (["multiview"], "rig: expected a rig file"),
+    (["multiview", "rig:=/nowhere.yaml"], "/nowhere.yaml: No such file"),
+    (["multiview", "video", "rig:=rig.yaml"], "expected multiview alone, got multiview video"),
+    (["multiview", "rig:=rig.yaml", "image:=/camera/image"], "unknown argument image"),
     (["monocular", "image:=bad//topic"], "image: got 'bad//topic'; Invalid topic name: topic name must not contain"),
 ])
 def test_wrong_arguments_of_up(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +122,37 @@ def test_a_video_beside_the_pose_node_waits_for_it() -> None:
     assert both["VideoNode"]["wait_for_subscribers"] == 0
 
 
+RIG = """
+cameras:
+  left: {camera_matrix: [[500, 0, 320], [0, 500, 240], [0, 0, 1]], image_width: 640, image_height: 480,
+    position_m: [0, 0, 1], orientation_xyzw: [0, 0, 0, 1], video: left.mp4}
+  right: {camera_matrix: [[500, 0, 320], [0, 500, 240], [0, 0, 1]], image_width: 640, image_height: 480,
+    position_m: [1, 0, 1], orientation_xyzw: [0, 0, 0, 1], image: /usb/image_raw, namespace: /robot/right}
+  door: {camera_matrix: [[500, 0, 320], [0, 500, 240], [0, 0, 1]], image_width: 640, image_height: 480,
+    position_m: [2, 0, 1], orientation_xyzw: [0, 0, 0, 1], video: /dev/video7, frame_id: door_frame}
+"""
+
+
+def test_a_rig_brings_the_nodes_of_its_cameras(tmp_path: Path) -> None:
+    up = pytest.importorskip("pose3d_ros.nodes.up", reason="needs rclpy")
+    (tmp_path / "rig.yaml").write_text(RIG)
+    rig = str(tmp_path / "rig.yaml")
+    factories, ros_arguments = up.plan(["multiview", f"rig:={rig}", "threads:=2", "rate_hz:=5", "namespace:=/lab/"])
+    started = [(f.func.__name__, f.keywords["namespace"], f.keywords["cli_args"],
+                {p.name: p.value for p in f.keywords["parameter_overrides"]}) for f in factories]
+    in_2d = {"threads": 2, "lift": False}
+    assert started == [
+        ("MultiviewNode", "lab", None, {"rig": rig}),
+        ("MonocularNode", "lab/left", None, in_2d),
+        ("MonocularNode", "robot/right", ["--ros-args", "-r", "image:=/usb/image_raw"], in_2d),
+        ("MonocularNode", "lab/door", None, in_2d),
+        ("VideoNode", "lab/door", None, {"source": "/dev/video7", "frame_id": "door_frame", "rate_hz": 5.0,
+                                         "wait_for_subscribers": 1}),
+        ("VideoNode", "lab", None, {"rig": rig, "rate_hz": 5.0, "wait_for_subscribers": 1}),
+    ]
+    assert any(word.endswith("multiview.yaml") for word in ros_arguments)
+
+
 def test_simulated_time_is_the_configuration_files_unless_given() -> None:
     assert "use_sim_time" not in planned("monocular")["MonocularNode"]
     assert planned("monocular", "use_sim_time:=true")["MonocularNode"]["use_sim_time"] is True
@@ -132,9 +168,9 @@ def test_arguments_become_typed_parameters() -> None:
 
 
 def test_arguments_have_descriptions_and_choices() -> None:
-    listed = arguments(NODES)
-    assert all(argument.description for argument in listed.values())
-    assert listed["lifter"].choices == ("", "videopose3d", "martinez")
+    listed = arguments(ONE_CAMERA)
+    assert all(argument.description for argument in [*listed.values(), *arguments(("multiview",)).values()])
+    assert listed["lifter"].choices == ("", *LIFTERS)
     assert {"namespace", "config", "image", "camera_info", "video", "use_sim_time", "log_level"} <= set(listed)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +13,7 @@ from onnx import TensorProto, helper
 
 from pose3d_ros import inference
 from pose3d_ros.inference import EngineError
+from pose3d_ros.inference.shared import SharedEngine
 
 
 @pytest.fixture
@@ -84,3 +89,60 @@ def test_missing_and_corrupt_files(tmp_path):
 def test_a_wrong_shape_is_told_with_the_right_one(model):
     with pytest.raises(EngineError, match=r"expected x \(None, 3\); got x \(1, 4\) float32"):
         inference.load(model, "cpu")({"x": np.ones((1, 4), np.float32)})
+
+
+def test_who_asks_for_the_same_shares_it_until_the_last_one_closes_it(model, monkeypatch):
+    made = []
+
+    def counted(*arguments):
+        made.append(arguments)
+        return inference.onnxruntime_engine.cpu(*arguments)
+
+    monkeypatch.setitem(inference.ENGINES, "cpu", counted)
+    first, second = inference.load(model, "cpu", 1), inference.load(model, "cpu", 1)
+    other = inference.load(model, "cpu", 1, ["square"])
+    assert len(made) == 2 and list(other.outputs) == ["square"]
+    first.close()
+    with pytest.raises(EngineError, match="closed"):
+        first({"x": np.ones((1, 3), np.float32)})
+    assert second({"x": np.ones((1, 3), np.float32)})["double"].tolist() == [[2, 2, 2]]
+    second.close()
+    inference.load(model, "cpu", 1)
+    assert len(made) == 3
+
+
+def test_what_is_asked_for_meanwhile_runs_in_one_batch(model, monkeypatch):
+    """Four threads, of whom one asks for something impossible: each gets its own answer."""
+    batches, may_go_on, began = [], Event(), Event()
+
+    class Slow:
+        def __init__(self, *arguments):
+            self.engine = inference.onnxruntime_engine.cpu(*arguments)
+            self.name, self.inputs, self.outputs = self.engine.name, self.engine.inputs, self.engine.outputs
+
+        def __call__(self, feeds):
+            batches.append(feeds["x"].shape)
+            began.set()
+            may_go_on.wait(10)
+            return self.engine(feeds)
+
+    monkeypatch.setitem(inference.ENGINES, "cpu", Slow)
+    engine = inference.load(model, "cpu", 1)
+    assert isinstance(engine, SharedEngine) and engine._shared is not None
+    shared = engine._shared
+    with ThreadPoolExecutor(4) as pool:
+        asked = [np.full((rows, width), rows, np.float32) for rows, width in ((1, 3), (2, 3), (3, 4), (4, 3))]
+        answers = [pool.submit(engine, {"x": asked[0]})]
+        assert began.wait(10)
+        answers += [pool.submit(engine, {"x": x}) for x in asked[1:]]
+        end = time.monotonic() + 10
+        while len(shared._waiting) < 3 and time.monotonic() < end:
+            time.sleep(0.001)
+        may_go_on.set()
+        for x, answer in zip(asked, answers, strict=True):
+            if x.shape[1] == 3:
+                assert answer.result()["square"].tolist() == (x * x).tolist()
+            else:
+                with pytest.raises(EngineError, match="got x"):
+                    answer.result()
+    assert sorted(batches) == [(1, 3), (3, 4), (6, 3)]

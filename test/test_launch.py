@@ -1,4 +1,4 @@
-"""The launch file; needs a ROS distribution, whose launch packages are not on package indices."""
+"""The launch files; needs a ROS distribution, whose launch packages are not on package indices."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from launch_ros.actions import Node
 from launch_ros.utilities import evaluate_parameters
 
 from launch import LaunchContext, LaunchDescription
-from pose3d_ros.arguments import NODES, arguments
+from pose3d_ros.arguments import ONE_CAMERA, arguments
 from pose3d_ros.resources import share
 
 
-def description() -> LaunchDescription:
-    spec = importlib.util.spec_from_file_location("monocular_launch", share("launch", "monocular.launch.py"))
+def description(name: str = "monocular") -> LaunchDescription:
+    spec = importlib.util.spec_from_file_location(f"{name}_launch", share("launch", f"{name}.launch.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.generate_launch_description()
 
 
-def started(**given: str) -> list[Any]:
+def started(launch_file: str = "monocular", **given: str) -> list[Any]:
     """The nodes that the launch file starts with these arguments."""
     context = LaunchContext()
     context.launch_configurations.update(given)
     actions: list[Any] = []
-    for entity in description().entities:
+    for entity in description(launch_file).entities:
         actions += entity.visit(context) or []
     return [action for action in actions if isinstance(action, Node)]
 
@@ -41,9 +41,10 @@ def overrides(node: Any) -> dict[str, Any]:
     return dict(given)
 
 
-def test_arguments_are_those_of_pose3d_up_and_rviz() -> None:
-    declared = [entity for entity in description().entities if isinstance(entity, DeclareLaunchArgument)]
-    assert {argument.name for argument in declared} == {*arguments(NODES), "rviz"}
+@pytest.mark.parametrize(("name", "nodes"), [("monocular", ONE_CAMERA), ("multiview", ("multiview",))])
+def test_arguments_are_those_of_pose3d_up_and_rviz(name: str, nodes: tuple[str, ...]) -> None:
+    declared = [entity for entity in description(name).entities if isinstance(entity, DeclareLaunchArgument)]
+    assert {argument.name for argument in declared} == {*arguments(nodes), "rviz"}
     assert all(argument.description for argument in declared)
 
 
@@ -67,3 +68,19 @@ def test_wrong_values_are_refused() -> None:
         started(detector="magic")
     with pytest.raises(ValueError, match="smoothing: expected 0 to 10, got 99"):
         started(smoothing="99")
+
+
+def test_a_rig_starts_fusion_cameras_and_their_videos() -> None:
+    rig = str(share("demo", "rig.yaml"))
+    nodes = started("multiview", rig=rig, rviz="true", max_people="3")
+    assert [(node.node_executable, node._Node__node_namespace) for node in nodes] == [
+        ("multiview", "pose3d"), ("monocular", "pose3d/cam0"), ("monocular", "pose3d/cam1"), ("video", "pose3d"),
+        ("rviz2", "pose3d")]
+    assert [overrides(node) for node in nodes[:4]] == [
+        {"rig": rig}, {"lift": False, "max_people": 3}, {"lift": False, "max_people": 3},
+        {"rig": rig, "wait_for_subscribers": 1}]
+
+
+def test_a_rig_is_needed() -> None:
+    with pytest.raises(ValueError, match="rig: expected a rig file"):
+        started("multiview")

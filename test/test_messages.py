@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from pose3d_ros.camera import Camera, CameraError
+from pose3d_ros.multiview.keypoints import CloudError, people_2d
 from pose3d_ros.nodes import messages
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.skeleton import H36M17
@@ -82,7 +85,58 @@ def test_keypoints_have_the_same_layout_in_pixels() -> None:
     people = People2D(H36M17, pixels, np.full((1, 17), 0.5), 0, (640, 480), np.array([7]))
     cloud = messages.keypoints_cloud(people, HEADER)
     assert (cloud.height, cloud.width) == (1, 17)
-    assert read(cloud, 0, 5) == {"x": 10.0, "y": 11.0, "confidence": 0.5, "person": 7, "joint": 5}
+    point = read(cloud, 0, 5)
+    assert np.isnan([point.pop("depth"), point.pop("depth_sigma")]).all()
+    assert point == {"x": 10.0, "y": 11.0, "confidence": 0.5, "person": 7, "joint": 5, "image_width": 640,
+                     "image_height": 480}
+
+
+def test_keypoints_there_and_back() -> None:
+    pixels = np.random.default_rng(0).uniform(0, 400, (3, 17, 2)).astype(np.float32)
+    people = People2D(H36M17, pixels, np.full((3, 17), 0.5), 12_000_000_034, (640, 480), np.array([7, 2, 5]))
+    back = people_2d(messages.keypoints_cloud(people, HEADER), H36M17)
+    assert np.array_equal(back.keypoints_px, pixels) and np.array_equal(back.confidence, people.confidence)
+    assert (back.ids.tolist(), back.stamp_ns, back.image_size) == ([7, 2, 5], 12_000_000_034, (640, 480))
+    assert back.depth_m is None
+    assert len(people_2d(messages.keypoints_cloud(people[:0], HEADER), H36M17)) == 0
+    depth = np.full((3, 17), 4.0)
+    depth[1, 2] = np.nan
+    told = replace(people, depth_m=depth, depth_sigma_m=np.where(np.isnan(depth), np.nan, 0.04))
+    back = people_2d(messages.keypoints_cloud(told, HEADER), H36M17)
+    assert back.depth_m is not None and np.array_equal(back.depth_m, depth, equal_nan=True)
+
+
+def test_keypoints_of_another_maker() -> None:
+    """The three fields that are needed, in another order, wider and padded."""
+    dtype = np.dtype({"names": ["confidence", "y", "x"], "formats": ["<f4", "<f8", "<f8"], "offsets": [0, 8, 16],
+                      "itemsize": 32})
+    points = np.zeros((1, 17), dtype)
+    points["x"], points["y"], points["confidence"] = 3, 4, 0.5
+    points["x"][0, 1], points["confidence"][0, 2], points["confidence"][0, 3] = np.inf, np.nan, 7
+    cloud = PointCloud2(header=HEADER, height=1, width=17, point_step=32, row_step=32 * 17, data=points.tobytes(),
+                        fields=[PointField(name=n, offset=o, datatype=t, count=1) for n, o, t in (
+                            ("confidence", 0, PointField.FLOAT32), ("y", 8, PointField.FLOAT64),
+                            ("x", 16, PointField.FLOAT64))])
+    people = people_2d(cloud, H36M17)
+    assert people.keypoints_px[0, 0].tolist() == [3, 4] and people.image_size == (0, 0)
+    assert people.confidence[0, :4].tolist() == [0.5, 0, 0, 1]
+    assert np.isnan(people.keypoints_px[0, 1:3]).all()
+
+
+@pytest.mark.parametrize(("spoil", "message"), [
+    (lambda c: setattr(c, "width", 5), "expected a cloud of width 17.*got 5x1"),
+    (lambda c: c.fields.pop(2), "expected the fields x, y and confidence.*: confidence missing"),
+    (lambda c: setattr(c, "fields", []), "got none"),
+    (lambda c: setattr(c, "data", c.data[:100]), "got 100 bytes"),
+    (lambda c: setattr(c.fields[0], "datatype", 99), "as the fields tell"),
+    (lambda c: setattr(c.fields[0], "offset", 9999), "as the fields tell"),
+])
+def test_clouds_that_are_no_keypoints(spoil: Any, message: str) -> None:
+    cloud = messages.keypoints_cloud(People2D(H36M17, np.ones((1, 17, 2)), np.ones((1, 17)), 0, (640, 480)), HEADER)
+    spoil(cloud)
+    with pytest.raises(CloudError, match=message) as error:
+        people_2d(cloud, H36M17)
+    assert "\n" not in str(error.value)
 
 
 def test_markers_are_stable_and_deleted() -> None:
@@ -94,6 +148,9 @@ def test_markers_are_stable_and_deleted() -> None:
     assert [(m.ns, m.id) for m in again if m.action == Marker.DELETE] == [("limbs", 3), ("joints", 3), ("id", 3)]
     assert [(m.ns, m.id) for m in again if m.action == Marker.ADD] == key
     assert all(marker.lifetime.sec > 0 for marker in first)
+    highest = max(point.z for marker in first if (marker.ns, marker.id) == ("joints", 4) for point in marker.points)
+    fixed = {m.id: m for m in messages.markers(people, HEADER, up=messages.FIXED_UP).markers if m.ns == "id"}
+    assert fixed[4].pose.position.z == pytest.approx(highest + 0.2), "z is up in a fixed frame"
     limbs = {marker.id: marker for marker in first if marker.ns == "limbs"}
     assert len(limbs[4].points) == len(limbs[4].colors) == 2 * 16
     assert len(limbs[9].points) == 2 * 15, "the ankle that is not known ends one limb"

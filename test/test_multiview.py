@@ -1,14 +1,18 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
-from rigs import detected, ring, standing
+from rigs import detected, looking_at, ring, standing
+from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
+from pose3d_ros.multiview.association import NOBODY, assign
 from pose3d_ros.people import People2D, TrackState
 from pose3d_ros.skeleton import COCO17, H36M17
 
 STEP_NS = 40_000_000
+LEGS = np.isin(np.arange(17), H36M17.indices("r_hip", "r_knee", "r_ankle", "l_hip", "l_knee", "l_ankle"))
 
 
 def walking(start, velocity):
@@ -201,15 +205,13 @@ def test_bodies_in_two_pieces_are_one_person():
     # Detectors that put joints together to people often give arms and legs as two people.
     cameras, rng = ring(4), np.random.default_rng(0)
     tracker = MultiViewTracker(cameras, H36M17)
-    legs = np.zeros(17, bool)
-    legs[H36M17.indices("r_hip", "r_knee", "r_ankle", "l_hip", "l_knee", "l_ankle")] = True
     for frame in range(40):
         truth = TRIO(frame * STEP_NS * 1e-9)
         seen = []
         for camera in cameras:
             people = detected(camera, truth, frame * STEP_NS, rng)
             if frame >= 10 or camera is cameras[0]:
-                halves = [np.where(part[:, None], people.keypoints_px, np.nan) for part in (legs, ~legs)]
+                halves = [np.where(part[:, None], people.keypoints_px, np.nan) for part in (LEGS, ~LEGS)]
                 people = People2D(H36M17, np.concatenate(halves), np.tile(people.confidence, (2, 1)), people.stamp_ns,
                                   people.image_size)
             seen.append(people)
@@ -219,6 +221,45 @@ def test_bodies_in_two_pieces_are_one_person():
             ids, distance = owners(result, truth)
             assert sorted(ids) == [0, 1, 2] and distance.max() < 0.06
             assert (result.confidence > 0.3).all()
+
+
+def test_bodies_that_come_in_two_pieces_from_the_first_moment():
+    cameras, rng = ring(4), np.random.default_rng(0)
+    tracker = MultiViewTracker(cameras, H36M17)
+    for frame in range(30):
+        truth = TRIO(frame * STEP_NS * 1e-9)
+        seen = []
+        for camera in cameras:
+            people = detected(camera, truth, frame * STEP_NS, rng)
+            halves = [np.where(part[:, None], people.keypoints_px, np.nan) for part in (LEGS, ~LEGS)]
+            seen.append(People2D(H36M17, np.concatenate(halves), np.tile(people.confidence, (2, 1)), people.stamp_ns,
+                                 people.image_size))
+        result = tracker.update(seen, frame * STEP_NS)
+        if frame >= 5:
+            assert len(result) == 3
+            assert owners(result, truth)[1].max() < 0.06 and np.isfinite(result.joints_m).all()
+
+
+def exchanged(people, rows):
+    """Left taken for right in some of the people."""
+    keypoints = people.keypoints_px.copy()
+    keypoints[rows] = keypoints[rows][:, H36M17.flip]
+    return replace(people, keypoints_px=keypoints)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_left_and_right_exchanged_in_some_views(count):
+    cameras, rng = ring(count), np.random.default_rng(0)
+    tracker = MultiViewTracker(cameras, H36M17)
+    for frame in range(80):
+        truth, stamp_ns = TRIO(frame * STEP_NS * 1e-9), frame * STEP_NS
+        seen = [detected(camera, truth, stamp_ns, rng) for camera in cameras]
+        # In the beginning every view has it wrong, later one detection of five.
+        seen = [exchanged(p, rng.random(len(p)) < (1.0 if frame < 10 else 0.2)) for p in seen]
+        result = tracker.update(seen, stamp_ns)
+        if frame >= 30:
+            assert believed(result).sum() == 3
+            assert owners(result, truth)[1].max() < 0.08
 
 
 def test_a_detector_that_finds_everybody_twice():
@@ -300,6 +341,26 @@ def test_forty_people():
     one_id_each(run(cameras, walking(places, [(0.2, 0)] * 40), 8, missed=0.1), start=4)
 
 
+def test_a_crowd_before_many_cameras_has_no_ghosts():
+    places = [(x, y) for x in np.linspace(-3, 3, 7) for y in np.linspace(-2, 2, 5)]
+    one_id_each(run(ring(8, radius=12, height=4), walking(places, [(0.2, 0)] * 35), 6), start=3)
+
+
+def test_each_detection_goes_to_one_person_for_the_largest_total():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        people, view = rng.integers(0, 5), np.sort(rng.integers(0, 3, rng.integers(0, 12)))
+        score = rng.normal(0, 1, (len(view), people))
+        chosen = assign(score, view, 3)
+        for c in range(3):
+            rows = np.flatnonzero(view == c)
+            given = chosen[:, c][chosen[:, c] != NOBODY]
+            assert len(set(given)) == len(given) and set(given) <= set(rows)
+            total = sum(score[chosen[p, c], p] for p in range(people) if chosen[p, c] != NOBODY)
+            gain = np.maximum(score[rows], 0)
+            assert total == pytest.approx(gain[linear_sum_assignment(gain, maximize=True)].sum())
+
+
 def test_a_view_that_exchanges_wrists_is_outvoted():
     cameras, rng = ring(4), np.random.default_rng(3)
     person = walking([(0, 0)], [(0.3, 0)])
@@ -313,3 +374,66 @@ def test_a_view_that_exchanges_wrists_is_outvoted():
         result = tracker.update(seen, frame * STEP_NS)
         if frame > 5:
             assert np.linalg.norm(result.joints_m[0, wrists] - truth[0, wrists], axis=-1).max() < 0.06
+
+
+def test_a_camera_that_has_moved_shows_in_its_residual():
+    cameras, rng = ring(5), np.random.default_rng(0)
+    # Camera 1 was pushed: it looks 2 degrees to the side of where the calibration has it. Camera 4 comes late.
+    turn = np.eye(4)
+    turn[:3, :3] = cv2.Rodrigues(np.array([0, np.radians(2), 0]))[0]
+    pushed = replace(cameras[1], camera_from_world=turn @ cameras[1].camera_from_world)
+    tracker = MultiViewTracker(cameras, H36M17)
+    assert tracker.residuals_px == [None] * 5
+    for frame in range(60):
+        truth, stamp_ns = TRIO(frame * STEP_NS * 1e-9), frame * STEP_NS
+        real = [cameras[0], cameras[1] if frame < 30 else pushed, *cameras[2:]]
+        seen = [detected(camera, truth, stamp_ns, rng) for camera in real]
+        tracker.update([*seen[:4], None if frame < 50 else seen[4]], stamp_ns)
+        residuals = tracker.residuals_px
+        assert (residuals[4] is None) == (frame < 50)
+        known = [r for r in residuals if r is not None]
+        if 5 <= frame < 30:
+            assert max(known) < 5
+        elif frame >= 30:
+            assert residuals[1] > 10 and residuals[1] > 1.5 * sorted(known)[-2]
+
+
+RED, BLUE = (1.0, 0.1, 0.1), (0.1, 0.1, 1.0)
+
+
+def side_by_side(rng):
+    """Two people who cross on a line parallel to the cameras' baseline: every pair of detections makes a body."""
+    cameras = [replace(camera, camera_from_world=looking_at(np.array([x, -4.0, 2.0]), np.array([0, 0, 1.0])))
+               for camera, x in zip(ring(2), (-1.5, 1.5), strict=True)]
+    truth = standing(np.array([(-0.35, 0), (0.35, 0)]), np.zeros(2))
+    seen = [detected(camera, truth, 0, rng) for camera in cameras]
+    return cameras, truth, seen
+
+
+def colours(cameras, truth, shirts):
+    """Looks up which of the people a detection is of, as a picture would show it."""
+    def appearance(c, people):
+        away = np.nanmean(np.abs(people.keypoints_px[:, None] - cameras[c].project(truth)), (2, 3))
+        return np.array(shirts)[away.argmin(1)]
+    return appearance
+
+
+def test_appearance_decides_where_geometry_cannot():
+    def right(seed, shirts):
+        cameras, truth, seen = side_by_side(np.random.default_rng(seed))
+        appearance = None if shirts is None else colours(cameras, truth, shirts)
+        result = MultiViewTracker(cameras, H36M17, appearance=appearance).update(seen, 0)
+        apart = np.linalg.norm(result.joints_m[None] - truth[:, None], axis=-1).mean(-1)
+        return len(result) == 2 and apart.min(1).max() < 0.1
+
+    seeds = range(20)
+    assert all(right(seed, (RED, BLUE)) for seed in seeds)
+    without = [right(seed, None) for seed in seeds]
+    assert not all(without), "geometry alone should leave it open"
+    assert [right(seed, (RED, RED)) for seed in seeds] == without  # who look alike are told apart by geometry alone
+
+
+def test_appearance_of_the_wrong_shape():
+    cameras, _, seen = side_by_side(np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"each of 2 people of camera 0, got an array of shape \(2,\)"):
+        MultiViewTracker(cameras, H36M17, appearance=lambda c, people: np.zeros(2)).update(seen, 0)

@@ -7,6 +7,7 @@ from rigs import ring, standing
 
 from pose3d_ros import cli
 from pose3d_ros.multiview.evaluation import TRUTH_JOINTS, Recording, evaluate, right_parts, truth_joints
+from pose3d_ros.people import id_switches
 from pose3d_ros.skeleton import BODY25, H36M17
 
 SHELF = Path(__file__).parents[2] / "shared" / "data" / "shelf"
@@ -61,6 +62,12 @@ def test_parts_by_hand():
     nowhere = truth.copy()
     nowhere[TRUTH_JOINTS.index("top_head")] = np.nan
     assert (~right_parts(nowhere, truth)).nonzero()[0].tolist() == [8]
+
+
+def test_id_switches_are_changes_over_time():
+    # Person 0 is followed by 7, lost, found as 7 again, then as 8 and as 7: two changes. Person 1 keeps 9.
+    assert id_switches([(0, 7), (1, 9), (1, 9), (0, 7), (0, 8), (1, 9), (0, 7)]) == 2
+    assert id_switches([]) == 0
 
 
 def test_one_ear_stands_for_both():

@@ -41,7 +41,7 @@ def test_out_of_phase_cameras_are_near_each_other():
 
 def test_a_slow_camera_does_not_slow_the_fast_ones():
     taken = play(stream(0, period=20) + stream(1, period=20) + stream(2, period=300))
-    assert len({stamps[0] for _, _, stamps in taken}) > 10
+    assert len({stamps[0] for _, _, stamps in taken}) > 40, "of 80: it is waited for only when it is due"
     assert max(now - stamp for now, stamp, _ in taken) <= 130  # max_latency and the transport
     assert {s[2] for _, _, s in taken} - {None} == set(range(0, 1600, 300))
 

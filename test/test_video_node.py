@@ -202,6 +202,44 @@ def test_pace_of_the_joints(ros: Any, play: Any, folder: Path) -> None:
     wait_for(lambda: node.finished, "the end")
 
 
+def test_videos_of_a_rig_in_step(ros: Any, play: Any, folder: Path, video: Path, tmp_path: Path) -> None:
+    """A folder and a video of twice its rate, paths relative to the rig file; one camera without a video."""
+    camera = ("camera_matrix: [[50, 0, 32], [0, 50, 24], [0, 0, 1]], image_width: 64, image_height: 48, "
+              "orientation_xyzw: [0, 0, 0, 1]")
+    (tmp_path / "rig.yaml").write_text(f"""
+cameras:
+  a: {{{camera}, position_m: [0, 0, 1], video: images, frame_id: frame_of_a}}
+  b: {{{camera}, position_m: [1, 0, 1], video: {video}, image: /b/raw}}
+  c: {{{camera}, position_m: [2, 0, 1]}}
+""")
+    node = play(rig=tmp_path / "rig.yaml", wait_for_subscribers=1)
+    first, second = ros.collect(Image, "a/image"), ros.collect(Image, "/b/raw")
+    infos = ros.collect(CameraInfo, "a/camera_info")
+    assert node.start()
+    wait_for(lambda: node.finished and len(first) == len(second) == COUNT and infos, "all pictures of both")
+    stamps = [[message.header.stamp.sec * 10**9 + message.header.stamp.nanosec for message in sent]
+              for sent in (first, second)]
+    assert stamps[0][0] == stamps[1][0], "one moment, one stamp"
+    assert stamps[0][3] == stamps[1][5], "0.1 s later: 30 and 50 pictures per second"
+    assert {message.header.frame_id for message in first} == {"frame_of_a"}
+    assert infos[0].k[0] == 50
+    assert not ros.node.count_publishers("c/image")
+
+
+def test_at_the_pace_of_the_joints_stamps_are_when_images_are_due(ros: Any, play: Any, folder: Path) -> None:
+    node = play(source=folder, pace="joints", rate_hz=4.0)
+    sent, joints = ros.collect(Image, "image"), ros.publisher(PointCloud2, "joints", matched=False)
+    assert node.start()
+
+    def answered() -> bool:
+        joints.publish(PointCloud2(header=sent[-1].header if sent else Header()))
+        return bool(node.finished)
+
+    wait_for(answered, "the end")
+    stamps = np.array([message.header.stamp.sec + message.header.stamp.nanosec * 1e-9 for message in sent])
+    assert np.diff(stamps) == pytest.approx(0.25, abs=1e-6)
+
+
 @pytest.mark.parametrize(("parameters", "words"), [
     ({"source": "/nowhere/clip.mp4"}, ("cannot configure", "/nowhere/clip.mp4")),
     ({"calibration": "/nowhere/left.yaml"}, ("cannot configure", "/nowhere/left.yaml")),

@@ -7,33 +7,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from pose3d_ros.inference import onnxruntime_engine
 from pose3d_ros.inference.errors import EngineError
+from pose3d_ros.inference.shared import Engine, SharedEngine
 
 __all__ = ["ENGINES", "Engine", "EngineError", "load"]
-
-
-class Engine(Protocol):
-    """A network ready to run."""
-
-    name: str
-    """Key in ``ENGINES``."""
-    inputs: dict[str, tuple[int | None, ...]]
-    """Name -> shape; None stands for an axis of any length."""
-    outputs: dict[str, tuple[int | None, ...]]
-
-    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run once: input name -> array to output name -> array. Raises ``EngineError`` on a wrong shape or type."""
-
-    def close(self) -> None:
-        """Free the engine's memory; it cannot be called any more."""
 
 
 ENGINES: dict[str, Callable[[Path, int, Sequence[str] | None], Engine]] = {
@@ -44,7 +26,7 @@ ENGINES: dict[str, Callable[[Path, int, Sequence[str] | None], Engine]] = {
 
 
 def load(path: str | Path, engine: str = "auto", threads: int = 0, outputs: Sequence[str] | None = None) -> Engine:
-    """The network in the ONNX file ``path`` on an engine.
+    """The network in the ONNX file ``path`` on an engine, which all who ask for the same share.
 
     ``engine``: a key of ``ENGINES``, or ``auto``: CUDA where it is installed and works, otherwise the CPU (TensorRT
     only when asked for, because it builds for minutes at first use). ``threads`` on the CPU, 0 for all cores.
@@ -53,6 +35,11 @@ def load(path: str | Path, engine: str = "auto", threads: int = 0, outputs: Sequ
     path = Path(path)
     if not path.is_file():
         raise EngineError(f"expected a model at {path}, found no file")
+    key = (path.resolve(), path.stat().st_mtime_ns, engine, threads, None if outputs is None else tuple(outputs))
+    return SharedEngine(key, lambda: _make(path, engine, threads, outputs))
+
+
+def _make(path: Path, engine: str, threads: int, outputs: Sequence[str] | None) -> Engine:
     if engine == "auto":
         engine = "cpu"
         if onnxruntime_engine.cuda_works():

@@ -12,6 +12,8 @@ MEASURED_SIGMA = 0.15     # of the logarithm of one measured length: joints are 
 SIDES_SIGMA = 0.05        # left and right differ by this
 LEAST_SIGMA = 0.03        # bones never get stiffer than that: a person who stands still teaches only one pose
 DOUBT = 1.5               # growth of a length's variance in a frame that contradicts it
+CLEARLY = 1.5             # the end nearer to the body is blamed only when its sigma is so many times the other's
+SIZE_TOLERANCE = 0.15     # people do not grow or shrink by more, as the median of their bones' logarithms tells
 TOLERANCE = 3.0           # standard deviations beyond which a length is impossible
 
 
@@ -44,7 +46,7 @@ class Bones:
         return np.log(np.maximum(np.sqrt((bones * bones).sum(-1)), 1e-3))
 
     def impossible(self, joints_m: np.ndarray, sigma_m: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """Joints (T, J) at the less certain end of a bone that is far too long or too short."""
+        """Joints (T, J) at the outer or clearly less certain end of a bone that is far too long or too short."""
         measured = self._measured(joints_m)
         parent, child = self.limbs.T
         spread = self.variance + MEASURED_SIGMA**2 + (
@@ -53,12 +55,24 @@ class Bones:
         result = np.zeros(known.shape, bool)
         if wrong.any():
             people, bones = np.nonzero(wrong)
-            blamed = np.where(sigma_m[people, parent[bones]] > sigma_m[people, child[bones]],
+            blamed = np.where(sigma_m[people, parent[bones]] > CLEARLY * sigma_m[people, child[bones]],
                               parent[bones], child[bones])
             result[people, blamed] = True
             # Cameras that insist are right in the end: what was learnt first may have been somebody else's arm.
             self.variance[people, bones] = np.minimum(self.variance[people, bones] * DOUBT, LENGTH_SIGMA**2)
         return result
+
+    def another_size(self, joints_m: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Which people (T,) are of another size than they were, with a third of their bones ``known`` (T, J) or more.
+
+        Rays of two different people that happen to meet, as those of two cameras at one height do, meet nearer or
+        further away than either of them is.
+        """
+        both = known[:, self.limbs[:, 0]] & known[:, self.limbs[:, 1]]
+        count = both.sum(1)
+        change = np.sort(np.where(both, self._measured(joints_m) - self.log_length, np.inf), 1)
+        median = change[np.arange(len(change)), np.maximum(count - 1, 0) // 2]
+        return np.asarray((count >= len(self.limbs) / 3) & (np.abs(median) > SIZE_TOLERANCE))
 
     def _lengths(self) -> tuple[np.ndarray, np.ndarray]:
         """Logarithms (T, L) and their variance, where a bone and the one of the other side teach each other."""

@@ -17,6 +17,7 @@ LENGTH = 30          # 2D poses kept per camera
 class _Stream:
     pending: deque[tuple[People2D, int]] = field(default_factory=lambda: deque(maxlen=LENGTH))  # with arrival time
     newest_ns: int | None = None
+    period_ns: int = 0  # between its newest stamp and the one before
     used_ns: int | None = None
     arrival_ns: int | None = None
 
@@ -25,7 +26,8 @@ class PoseBuffer:
     """Buffers 2D poses per camera; ``take`` hands out one from each for a common time.
 
     A common time is complete when every live camera has something new. Late cameras are waited for ``max_latency_s``
-    after the first arrival, and what comes later still counts the next time; silent ones are not waited for at all.
+    after the first arrival, and what comes later still counts the next time. Silent ones are not waited for at all, nor
+    slow ones whose next stamp, as their last two tell, is not due within that time.
     Arrival times ``now_ns`` come from any steady clock, stamps from the cameras: they are never compared.
     """
 
@@ -44,7 +46,9 @@ class PoseBuffer:
                 or any(people.stamp_ns == other.stamp_ns for other, _ in stream.pending)):
             return False
         stream.pending.append((people, now_ns))
-        stream.newest_ns = people.stamp_ns if stream.newest_ns is None else max(people.stamp_ns, stream.newest_ns)
+        if stream.newest_ns is None or people.stamp_ns > stream.newest_ns:
+            stream.period_ns = 0 if stream.newest_ns is None else people.stamp_ns - stream.newest_ns
+            stream.newest_ns = people.stamp_ns
         return True
 
     def out_of_step(self, now_ns: int) -> list[int]:
@@ -65,11 +69,11 @@ class PoseBuffer:
         waiting = [stream.pending for stream in streams if stream.pending]
         if not waiting:
             return None
-        complete = all(stream.pending for c, stream in enumerate(streams) if c not in ignored
-                       and self._live(stream, now_ns))
+        reached = [max(people.stamp_ns for people, _ in pending) for pending in waiting]
+        complete = all(stream.pending or not self._live(stream, now_ns) or stream.newest_ns is not None
+                       and stream.newest_ns + stream.period_ns > max(reached) + self._latency_ns for stream in streams)
         if not complete and now_ns - min(pending[0][1] for pending in waiting) < self._latency_ns:
             return None
-        reached = [max(people.stamp_ns for people, _ in pending) for pending in waiting]
         stamp_ns = min(r for r in reached if r >= max(reached) - self._latency_ns)
         if self._stamp_ns is not None and self._stamp_ns - TIME_JUMP_S * 1e9 < stamp_ns <= self._stamp_ns:
             return None

@@ -14,10 +14,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.multiview.association import GATE_M, NOBODY, Detections, agreement, assign
+from pose3d_ros.multiview.association import GATE_M, NOBODY, Detections, agreement, assign, should_see
 from pose3d_ros.multiview.rig import Rig
-from pose3d_ros.multiview.tracker import VISIBLE_SHARE, MultiViewTracker
-from pose3d_ros.people import People2D, People3D, TrackState, jitter_mm
+from pose3d_ros.multiview.tracker import MultiViewTracker
+from pose3d_ros.people import People2D, People3D, TrackState, id_switches, jitter_mm
 from pose3d_ros.skeleton import BODY25, Skeleton
 
 # The 14 joints of the ground truth, and the parts that PCP counts: the last is from the middle of the hips.
@@ -116,7 +116,7 @@ def _supported(recording: Recording, frame: int, joints_m: np.ndarray) -> np.nda
     projected, depth = rig.project(np.nan_to_num(joints_m).astype(float))
     score = agreement(rig, detections, projected, depth, known, np.full(known.shape, GATE_M))
     views = (assign(score, view, len(rig)) != NOBODY).sum(1)
-    possible = ((rig.inside(projected, depth) & known).sum(-1) > VISIBLE_SHARE * known.sum(-1)).sum(0)
+    possible = should_see(rig, projected, depth, known).sum(1)
     return np.asarray(views >= np.clip(possible, 1, 2))
 
 
@@ -167,7 +167,7 @@ def scores(recording: Recording, frames: Sequence[int], results: Sequence[People
     """
     right: dict[int, list[np.ndarray]] = {int(a): [] for a in np.unique(recording.actor)}
     errors: list[float] = []
-    owners: dict[int, list[int]] = {}
+    matches: list[tuple[int, int]] = []
     unmatched, false, found, expected, judged = 0, 0, 0, 0, 0
     for frame, result in zip(frames, results, strict=True):
         rows = np.flatnonzero(recording.truth_frame == frame)
@@ -189,7 +189,7 @@ def scores(recording: Recording, frames: Sequence[int], results: Sequence[People
             if average[row, column] < PERSON_M:
                 own[column] = True
                 errors.extend(each[row, column][known[row, column]])
-                owners.setdefault(int(recording.actor[rows[row]]), []).append(int(ids[column]))
+                matches.append((int(recording.actor[rows[row]]), int(ids[column])))
         found += int(own.sum())
         unmatched += int((~own).sum())
         false += int((~own & ~_supported(recording, frame, result.joints_m[shown])).sum())
@@ -201,7 +201,7 @@ def scores(recording: Recording, frames: Sequence[int], results: Sequence[People
         "pcp": float(np.mean(means)) if means else None,
         "mpjpe_mm": float(np.mean(errors) * 1e3) if errors else None,
         "recall": found / max(expected, 1),
-        "id_switches": sum(int((np.diff(ids) != 0).sum()) for ids in owners.values()),
+        "id_switches": id_switches(matches),
         "unmatched_people_per_frame": unmatched / max(judged, 1),
         "false_people_per_frame": false / max(judged, 1),
         "jitter_mm": jitter_mm(results),

@@ -169,6 +169,23 @@ def solve(rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | No
     return Points(mean, covariance, inliers, holds, residual, depth)
 
 
+def measure(
+    rig: Rig, points: np.ndarray, precision: np.ndarray, mean: np.ndarray, covariance: np.ndarray, expected: np.ndarray
+) -> tuple[Points, np.ndarray]:
+    """Joints of P people from undistorted pixels (P, C, J, 2) with ``precision`` (P, C, J), and which (P, J) are known.
+
+    ``mean`` (P, J, 3) and ``covariance`` (P, J, 3, 3) are what is ``expected`` (P, J) of them; those may be seen once.
+    """
+    count, joints = expected.shape
+    prior = Prior(mean.reshape(-1, 3),
+                  (inverse(covariance + 1e-9 * np.eye(3)) * expected[..., None, None]).reshape(-1, 3, 3))
+    found = solve(rig, points.swapaxes(1, 2).reshape(count * joints, -1, 2),
+                  precision.swapaxes(1, 2).reshape(count * joints, -1), prior)
+    views = found.inliers.sum(1)
+    measured = ((views >= 2) | (views == 1) & found.prior_holds & expected.reshape(-1)) & found.known
+    return found, measured.reshape(count, joints)
+
+
 def triangulate(
     points_px: np.ndarray, cameras: Sequence[Camera], weights: np.ndarray, noise_px: float = 4.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from pose3d_ros.drawing import draw_people, render_view, viewpoint
 from pose3d_ros.nodes import images, transport
-from pose3d_ros.nodes.messages import JOINTS, KEYPOINTS
+from pose3d_ros.nodes.messages import JOINTS, KEYPOINTS, stamp_ns
 from pose3d_ros.people import People2D
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
@@ -58,18 +58,16 @@ class Watcher(Node):
         image = images.to_bgr(message)
         self.scale = PANE[1] / image.shape[0]
         small = cv2.resize(image, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
-        self.images[_stamp(message)] = cv2.imencode(".jpg", small)[1]  # a long film has to fit into memory
+        self.images[stamp_ns(message.header)] = cv2.imencode(".jpg", small)[1]  # a long film has to fit into memory
 
     def _joints(self, message: PointCloud2) -> None:
-        self.latencies_s.append(self.get_clock().now().nanoseconds * 1e-9 - _stamp(message) * 1e-9)
-        self.joints[_stamp(message)] = np.frombuffer(message.data, JOINTS).reshape(message.height, message.width)
+        self.latencies_s.append(self.get_clock().now().nanoseconds * 1e-9 - stamp_ns(message.header) * 1e-9)
+        cloud = np.frombuffer(message.data, JOINTS).reshape(message.height, message.width)
+        self.joints[stamp_ns(message.header)] = cloud
 
     def _keypoints(self, message: PointCloud2) -> None:
-        self.keypoints[_stamp(message)] = np.frombuffer(message.data, KEYPOINTS).reshape(message.height, message.width)
-
-
-def _stamp(message: Any) -> int:
-    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+        cloud = np.frombuffer(message.data, KEYPOINTS).reshape(message.height, message.width)
+        self.keypoints[stamp_ns(message.header)] = cloud
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,6 +19,7 @@ from pose3d_ros.nodes import parameters, transport
 from pose3d_ros.settings import Settings, SettingsError
 
 S = TypeVar("S", bound=Settings)
+OTHER_CLOCK_S = 10.0  # no image is that late
 
 
 class ManagedNode(LifecycleNode, Generic[S]):
@@ -67,6 +68,17 @@ class ManagedNode(LifecycleNode, Generic[S]):
     def every(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Timer in real time, also while simulated time stands still."""
         return self.create_timer(seconds, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def latency_s(self, acquired_ns: int) -> float | None:
+        """Time since acquisition; None, said in a line, when another clock stamped the image."""
+        latency_s = (self.get_clock().now().nanoseconds - acquired_ns) * 1e-9
+        if abs(latency_s) < OTHER_CLOCK_S:
+            self.solved("clock")
+            return latency_s
+        self.problem("clock", f"latency unknown: expected images stamped within {OTHER_CLOCK_S:g} s of this node's "
+                              f"clock, got another time; set use_sim_time:=true and play the bag with --clock, or "
+                              f"synchronise the clocks")
+        return None
 
     def start(self) -> bool:
         """Configure and activate, unless a lifecycle manager is to do it. False when the node refused."""

@@ -19,7 +19,9 @@ from pose3d_ros.people import People2D, People3D, TrackState
 
 JOINTS = np.dtype([(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
                   + [("person", "<i4"), ("joint", "<i4")])
-KEYPOINTS = np.dtype([(name, "<f4") for name in ("x", "y", "confidence")] + [("person", "<i4"), ("joint", "<i4")])
+KEYPOINTS = np.dtype([(name, "<f4") for name in ("x", "y", "confidence")]
+                     + [(name, "<i4") for name in ("person", "joint", "image_width", "image_height")]
+                     + [(name, "<f4") for name in ("depth", "depth_sigma")])
 _FIELD_TYPE = {"<f4": PointField.FLOAT32, "<i4": PointField.INT32}
 MARKER_LIFETIME_S = 1
 
@@ -49,23 +51,44 @@ def joints_cloud(people: People3D, header: Header) -> PointCloud2:
 
 
 def keypoints_cloud(people: People2D, header: Header) -> PointCloud2:
-    """``keypoints``: the same layout in pixels (fields of ``KEYPOINTS``)."""
+    """``keypoints``: the same layout in pixels of an image of the size that each point tells (``KEYPOINTS``).
+
+    ``depth`` along the optical axis, with one standard deviation, is NaN where no depth image tells it.
+    """
     points = np.empty(people.confidence.shape, KEYPOINTS)
     points["x"], points["y"] = people.keypoints_px[..., 0], people.keypoints_px[..., 1]
     points["confidence"] = people.confidence
     points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
+    points["image_width"], points["image_height"] = people.image_size
+    points["depth"] = np.nan if people.depth_m is None else people.depth_m
+    points["depth_sigma"] = np.nan if people.depth_sigma_m is None else people.depth_sigma_m
     return _cloud(points, header)
+
+
+def stamp_ns(header: Header) -> int:
+    """Acquisition time of a message in nanoseconds."""
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
+
+
+def time_of(stamp_ns: int) -> Time:
+    """Inverse of ``stamp_ns``."""
+    return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
 
 
 def _points(positions: np.ndarray) -> list[Point]:
     return [Point(x=x, y=y, z=z) for x, y, z in positions.tolist()]
 
 
-def markers(people: People3D, header: Header, gone: Iterable[int] = ()) -> MarkerArray:
+OPTICAL_UP, FIXED_UP = (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)  # REP-103: y points down in an optical frame, else z up
+
+
+def markers(
+    people: People3D, header: Header, gone: Iterable[int] = (), up: tuple[float, float, float] = OPTICAL_UP
+) -> MarkerArray:
     """RViz skeletons: namespaces ``limbs``, ``joints`` and ``id``, each with the track id as marker id.
 
     Limbs have the person's colour, the left ones bright, the right ones dark; people who are predicted are translucent.
-    ``gone``: ids of people whose markers are to be deleted.
+    ``gone``: ids of people whose markers are to be deleted. The id floats above the head, in the direction ``up``.
     """
     array_ = MarkerArray()
     for person in gone:
@@ -94,8 +117,8 @@ def markers(people: People3D, header: Header, gone: Iterable[int] = ()) -> Marke
         spheres.points = _points(joints[known])
         text = marker("id", Marker.TEXT_VIEW_FACING, 0.2)
         text.text = str(person)
-        x, y, z = joints[known][joints[known][:, 1].argmin()]  # the highest joint: y points down in an optical frame
-        text.pose.position = Point(x=x, y=y - 0.2, z=z)
+        x, y, z = joints[known][(joints[known] @ up).argmax()] + 0.2 * np.array(up)
+        text.pose.position = Point(x=x, y=y, z=z)
         array_.markers += [lines, spheres, text]
     return array_
 
@@ -127,20 +150,22 @@ def camera_from_info(info: CameraInfo) -> Camera:
                                    info.distortion_model, info.header.frame_id)
 
 
-def diagnostics(name: str, stamp: Time, problems: Iterable[str], values: Mapping[str, object]) -> DiagnosticArray:
-    """/diagnostics of one node: its problems as the message, at level WARN when there are any."""
-    message = "; ".join(problems)
-    status = DiagnosticStatus(
-        level=DiagnosticStatus.WARN if message else DiagnosticStatus.OK, name=name, message=message or "OK",
-        values=[KeyValue(key=key, value=f"{value:.4g}" if isinstance(value, float) else str(value))
-                for key, value in values.items()])
-    return DiagnosticArray(header=Header(stamp=stamp), status=[status])
+def diagnostics(stamp: Time, *parts: tuple[str, Iterable[str], Mapping[str, object]]) -> DiagnosticArray:
+    """/diagnostics of a node and its parts: each its name, its problems and its values; with problems at level WARN."""
+    array_ = DiagnosticArray(header=Header(stamp=stamp))
+    for name, problems, values in parts:
+        message = "; ".join(problems)
+        array_.status.append(DiagnosticStatus(
+            level=DiagnosticStatus.WARN if message else DiagnosticStatus.OK, name=name, message=message or "OK",
+            values=[KeyValue(key=key, value=f"{value:.4g}" if isinstance(value, float) else str(value))
+                    for key, value in values.items()]))
+    return array_
 
 
 def tf_message(people: People3D, header: Header, per_joint: bool) -> object:
     """tf2_msgs/TFMessage with a frame ``person_ID`` at each pelvis, or ``person_ID/JOINT`` at each known joint.
 
-    Frames are parallel to the camera's. Raises ``ImportError`` where tf2_msgs is not installed.
+    Frames are parallel to the header's. Raises ``ImportError`` where tf2_msgs is not installed.
     """
     from geometry_msgs.msg import TransformStamped
     from tf2_msgs.msg import TFMessage

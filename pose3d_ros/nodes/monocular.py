@@ -13,14 +13,14 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import Header
 
 from pose3d_ros.camera import Camera, CameraError
+from pose3d_ros.lifting import LATENCY_FRAMES
 from pose3d_ros.nodes import images
 from pose3d_ros.nodes.inputs import SILENCE_S, Input, Newest
 from pose3d_ros.nodes.managed import ManagedNode, in_one_line, run
-from pose3d_ros.nodes.messages import camera_from_info, diagnostics
-from pose3d_ros.nodes.outputs import Outputs
+from pose3d_ros.nodes.messages import camera_from_info, diagnostics, stamp_ns
+from pose3d_ros.nodes.outputs import ImageOutputs
 from pose3d_ros.nodes.statistics import Statistics
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import MonocularNodeSettings
@@ -28,20 +28,14 @@ from pose3d_ros.settings import MonocularNodeSettings
 DEPTH_TOLERANCE_NS = 20_000_000  # more is another frame at 30 Hz
 DEPTH_WAIT_S = 0.02  # beyond the time that detection takes
 FOCAL_TOLERANCE = 0.05  # autofocus and stabilisation stay below; zoom does not
-OTHER_CLOCK_S = 10.0  # no image is that late
-
-
-def stamp_ns(header: Header) -> int:
-    """Acquisition time of a message in nanoseconds."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
 class MonocularNode(ManagedNode[MonocularNodeSettings]):
-    """Subscribes to ``image`` and ``camera_info`` (and ``depth``), works on the newest image, publishes ``Outputs``."""
+    """Hears ``image`` and ``camera_info`` (and ``depth``), works on the newest image, publishes ``ImageOutputs``."""
 
     def __init__(self, **options: Any) -> None:
         self._pipeline: MonocularPipeline | None = None
-        self._outputs: Outputs | None = None
+        self._outputs: ImageOutputs | None = None
         self._inputs: list[Input] = []
         self._diagnose_timer: Any = None
         self._worker: Thread | None = None
@@ -51,8 +45,9 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
     def configure(self) -> None:
         """Load the models; a wrong path or engine is refused here."""
         self._pipeline = MonocularPipeline(self.settings)
-        self._outputs = Outputs(self)
-        self.get_logger().info(f"ready: {self.settings.detector} and {self.settings.lifter} on "
+        self._outputs = ImageOutputs(self)
+        self._lifter_name = self.settings.lifter_model or self.settings.lifter
+        self.get_logger().info(f"ready: {self.settings.detector} and {self._lifter_name} on "
                                f"{self._pipeline.engine_name}")
 
     def activate(self) -> None:
@@ -137,20 +132,9 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             self._pipeline.reconfigure(self.settings)
         people = self._pipeline(image, camera, acquired_ns, lambda: self._depth_of(image, acquired_ns))
         found = time.perf_counter()
-        self._outputs.publish(people, message.header, image, self.settings.publish_tf)
+        self._outputs.publish_with_image(people, message.header, self.settings.publish_tf, image)
         stages = {"convert": converted - started, **self._pipeline.seconds, "publish": time.perf_counter() - found}
-        self._statistics.add(self._latency_s(acquired_ns), stages)
-
-    def _latency_s(self, acquired_ns: int) -> float | None:
-        """Time since acquisition; None, said in a line, when another clock stamped the image."""
-        latency_s = (self.get_clock().now().nanoseconds - acquired_ns) * 1e-9
-        if abs(latency_s) < OTHER_CLOCK_S:
-            self.solved("clock")
-            return latency_s
-        self.problem("clock", f"latency unknown: expected images stamped within {OTHER_CLOCK_S:g} s of this node's "
-                              f"clock, got another time; set use_sim_time:=true and play the bag with --clock, or "
-                              f"synchronise the clocks")
-        return None
+        self._statistics.add(self.latency_s(acquired_ns), stages)
 
     def _in_order(self, acquired_ns: int) -> bool:
         """Whether time advances; when it jumps back (a bag plays again), the past is forgotten."""
@@ -263,9 +247,10 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         assert self._pipeline is not None
         values = {**self._statistics.report(self.settings.diagnostics_period_s), "dropped": self._images.dropped,
                   "engine": self._pipeline.engine_name, "detector": self.settings.detector,
-                  "lifter": self.settings.lifter}
-        self._diagnostics.publish(diagnostics(self.get_fully_qualified_name().lstrip("/"),
-                                              self.get_clock().now().to_msg(), list(self.problems.values()), values))
+                  "lifter": self._lifter_name,
+                  "lifter_latency_frames": LATENCY_FRAMES}
+        self._diagnostics.publish(diagnostics(self.get_clock().now().to_msg(), (
+            self.get_fully_qualified_name().lstrip("/"), list(self.problems.values()), values)))
 
 
 def main() -> int:

@@ -22,14 +22,13 @@ except ImportError:  # Humble
 
 
 class Outputs:
-    """Publishers of ``joints``, ``keypoints``, ``markers``, ``overlay`` and, if asked for, ``/tf``."""
+    """Publishers of ``joints``, ``markers`` and, if asked for, ``/tf``. ``up``: where up is in the people's frame."""
 
-    def __init__(self, node: ManagedNode[Any]) -> None:
-        self.node = node
+    def __init__(self, node: ManagedNode[Any], up: tuple[float, float, float] = messages.FIXED_UP) -> None:
+        self.node, self.up = node, up
+        self._publishers: dict[str, Any] = {}
         self.joints = self._publisher(PointCloud2, "joints")
-        self.keypoints = self._publisher(PointCloud2, "keypoints")
         self.markers = self._publisher(MarkerArray, "markers")
-        self.overlay = self._publisher(Image, "overlay", depth=1)
         self._tf: Any = None
         self._marked: set[int] = set()
         self._timer = node.every(1.0, self._forgive)
@@ -42,28 +41,25 @@ class Outputs:
             self.node.problem(f"{topic} qos", f"a subscriber of {name} gets nothing: it requests another {policy} than "
                               f"the reliable, volatile that is offered; subscribe with volatile durability")
 
-        return self.node.create_lifecycle_publisher(
+        self._publishers[topic] = self.node.create_lifecycle_publisher(
             message_type, topic, QoSProfile(depth=depth), event_callbacks=PublisherEventCallbacks(
                 incompatible_qos=incompatible))
+        return self._publishers[topic]
 
     def _forgive(self) -> None:
         """DDS tells of an incompatible subscriber that comes, but not of one that goes."""
-        for topic in ("joints", "keypoints", "markers", "overlay"):
+        for topic in self._publishers:
             subscribers = self.node.get_subscriptions_info_by_topic(self.node.resolve_topic_name(topic))
             if all(subscriber.qos_profile.durability == DurabilityPolicy.VOLATILE for subscriber in subscribers):
                 self.node.solved(f"{topic} qos")
 
-    def publish(self, people: People3D, header: Header, image_bgr: np.ndarray, tf: str) -> None:
-        """Publish what was found in an image; ``tf`` as the parameter ``publish_tf``."""
+    def publish(self, people: People3D, header: Header, tf: str) -> None:
+        """Publish people; ``tf`` as the parameter ``publish_tf``."""
         self.joints.publish(messages.joints_cloud(people, header))
-        if people.people_2d is not None and self.keypoints.get_subscription_count():
-            self.keypoints.publish(messages.keypoints_cloud(people.people_2d, header))
         ids = set(people.ids.tolist())
         if self.markers.get_subscription_count():
-            self.markers.publish(messages.markers(people, header, sorted(self._marked - ids)))
+            self.markers.publish(messages.markers(people, header, sorted(self._marked - ids), self.up))
             self._marked = ids
-        if people.people_2d is not None and self.overlay.get_subscription_count():
-            self.overlay.publish(images.to_message(draw_people(image_bgr, people.people_2d), header))
         if tf != "none" and len(people):
             self._publish_tf(people, header, tf == "joints")
         elif tf == "none":
@@ -84,6 +80,24 @@ class Outputs:
     def close(self) -> None:
         """Remove the publishers."""
         self.node.destroy_timer(self._timer)
-        for publisher in (self.joints, self.keypoints, self.markers, self.overlay, self._tf):
+        for publisher in (*self._publishers.values(), self._tf):
             if publisher is not None:
                 self.node.destroy_lifecycle_publisher(publisher)
+
+
+class ImageOutputs(Outputs):
+    """Of a camera: ``keypoints`` and ``overlay`` as well."""
+
+    def __init__(self, node: ManagedNode[Any]) -> None:
+        super().__init__(node, messages.OPTICAL_UP)
+        self.keypoints = self._publisher(PointCloud2, "keypoints")
+        self.overlay = self._publisher(Image, "overlay", depth=1)
+
+    def publish_with_image(self, people: People3D, header: Header, tf: str, image_bgr: np.ndarray) -> None:
+        """Publish what was found in an image; ``tf`` as the parameter ``publish_tf``."""
+        seen = people.people_2d
+        if seen is not None and self.keypoints.get_subscription_count():
+            self.keypoints.publish(messages.keypoints_cloud(seen, header))
+        self.publish(people, header, tf)
+        if seen is not None and self.overlay.get_subscription_count():
+            self.overlay.publish(images.to_message(draw_people(image_bgr, seen), header))

@@ -16,20 +16,24 @@ from rclpy.parameter import Parameter
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
 
-from pose3d_ros.arguments import NODES, TOPICS, arguments, parameters
+from pose3d_ros.arguments import NODES, ONE_CAMERA, TOPICS, arguments, parameters
 from pose3d_ros.nodes.managed import ManagedNode, run
+from pose3d_ros.nodes.plan import Planned, plan_rig
 from pose3d_ros.resources import share
 
-CLASSES = {"monocular": "pose3d_ros.nodes.monocular:MonocularNode", "video": "pose3d_ros.nodes.video:VideoNode"}
+CLASSES = {"monocular": "pose3d_ros.nodes.monocular:MonocularNode", "video": "pose3d_ros.nodes.video:VideoNode",
+           "multiview": "pose3d_ros.nodes.multiview:MultiviewNode"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", nargs="+", metavar="NODE|NAME:=VALUE",
-                        help=f"nodes ({', '.join(NODES)}) and arguments; video:=SOURCE also starts the video node")
-    parser.epilog = "arguments:\n" + "\n".join(
-        f"  {name}:=  {argument.description}" for name, argument in arguments(NODES).items())
+                        help=f"nodes ({', '.join(NODES)}) and arguments; video:=SOURCE also starts the video node, and "
+                             "multiview rig:=FILE the nodes of all its cameras")
+    sections = {"arguments:": arguments(ONE_CAMERA), "arguments of multiview:": arguments(("multiview",))}
+    parser.epilog = "\n".join(line for title, listed in sections.items() for line in (
+        title, *(f"  {name}:=  {argument.description}" for name, argument in listed.items())))
 
 
 def command(options: argparse.Namespace) -> int:
@@ -50,6 +54,8 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
     if len(set(nodes)) < len(nodes):
         raise ValueError(f"expected each node once, got {' '.join(nodes)}; start the second with another namespace in "
                          f"a process of its own")
+    if "multiview" in nodes and len(nodes) > 1:
+        raise ValueError(f"expected multiview alone, got {' '.join(nodes)}: it starts the nodes of its cameras itself")
     known = arguments(nodes)
     if unknown := sorted(set(given) - set(known)):
         raise ValueError(f"unknown argument {unknown[0]}; expected one of {', '.join(known)}")
@@ -61,21 +67,25 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
     _check_config(Path(values["config"]))
     namespace = f"/{values['namespace'].strip('/')}"
     _check_name("namespace", namespace, validate_namespace)
+    ros_arguments = ["--ros-args", "--params-file", values["config"], "--log-level", values["log_level"]]
+    if nodes == ["multiview"]:
+        return [_factory(planned) for planned in plan_rig(values)], ros_arguments
     for topic in TOPICS:
         _check_name(topic, values[topic],
                     lambda name: validate_full_topic_name(expand_topic_name(name, nodes[0], namespace)))
     if "monocular" in nodes and "video" in nodes:
         values["wait_for_subscribers"] = values["wait_for_subscribers"] or "1"  # a short video would be over too early
-    ros_arguments = ["--ros-args", "--params-file", values["config"], "-r", f"__ns:={namespace}"]
-    for topic in TOPICS:
-        if values[topic] != topic:
-            ros_arguments += ["-r", f"{topic}:={values[topic]}"]
-    factories: list[Callable[[], ManagedNode[Any]]] = []
-    for node in nodes:
-        module, name = CLASSES[node].split(":")
-        factories.append(partial(getattr(import_module(module), name), parameter_overrides=[
-            Parameter(key, value=value) for key, value in parameters(node, values).items()]))
-    return factories, [*ros_arguments, "--log-level", values["log_level"]]
+    renamed = {topic: values[topic] for topic in TOPICS if values[topic] != topic}
+    return [_factory(Planned(node, namespace, parameters(node, values), renamed)) for node in nodes], ros_arguments
+
+
+def _factory(planned: Planned) -> Callable[[], ManagedNode[Any]]:
+    module, name = CLASSES[planned.node].split(":")
+    remappings = [word for old, new in planned.remappings.items() for word in ("-r", f"{old}:={new}")]
+    return partial(
+        getattr(import_module(module), name), namespace=planned.namespace,
+        cli_args=["--ros-args", *remappings] if remappings else None,
+        parameter_overrides=[Parameter(key, value=value) for key, value in planned.parameters.items()])
 
 
 def _check_config(path: Path) -> None:

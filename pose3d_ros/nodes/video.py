@@ -1,9 +1,11 @@
-"""The video node: a camera for everything that is not one (topics and parameters in the README)."""
+"""The video node: a camera, or a rig of them, for everything that is not one (topics and parameters in the README)."""
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from threading import Event, Thread
 from typing import Any
@@ -15,57 +17,117 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.multiview.rig_file import read_rig
 from pose3d_ros.nodes import images
 from pose3d_ros.nodes.managed import ManagedNode, in_one_line, run
-from pose3d_ros.nodes.messages import camera_info
-from pose3d_ros.nodes.sources import Frame, frames
+from pose3d_ros.nodes.messages import camera_info, time_of
+from pose3d_ros.nodes.plan import beside, is_device, topic_of
+from pose3d_ros.nodes.sources import Frame, SourceError, frames
 from pose3d_ros.settings import VideoNodeSettings
 
 JOINTS_TIMEOUT_S = 5.0
 DELIVERY_TIMEOUT_S = 1.0
+SAME_TIME_S = 1e-3  # frames of several videos that are due this close to each other are of one moment
+
+
+@dataclass
+class Channel:
+    """What is played on one camera's topics, and their publishers. ``camera``: its calibration, or None."""
+
+    source: str
+    camera: Camera | None
+    frame_id: str
+    image_topic: str = "image"
+    info_topic: str = "camera_info"
+    opened: Iterator[Frame] | None = None
+    image: Any = None
+    info: Any = None
+    compressed: Any = None
+
+    def camera_of(self, frame: Frame, assumed_fov_deg: float) -> Camera | None:
+        """The camera at the frame's size."""
+        height, width = frame.image_bgr.shape[:2]
+        if self.camera is not None:
+            return self.camera.at_resolution(width, height)
+        return Camera.from_fov(width, height, np.radians(assumed_fov_deg)) if assumed_fov_deg else None
+
+    @property
+    def publishers(self) -> list[Any]:
+        """Those that there are."""
+        return [publisher for publisher in (self.image, self.info, self.compressed) if publisher is not None]
+
+
+def in_step(streams: Sequence[Iterator[Frame]]) -> Iterator[list[tuple[int, Frame]]]:
+    """Frames with the index of their stream, in the order in which they are due; those of one moment together."""
+    if len(streams) == 1:  # it may be live: nothing may wait for the frame after
+        yield from ([(0, frame)] for frame in streams[0])
+        return
+
+    def timed(index: int, stream: Iterator[Frame]) -> Iterator[tuple[float, int, Frame]]:
+        return ((frame.due_s or 0.0, index, frame) for frame in stream)
+
+    moment: list[tuple[int, Frame]] = []
+    began_s = 0.0
+    for due_s, index, frame in heapq.merge(*map(timed, range(len(streams)), streams), key=lambda entry: entry[:2]):
+        if moment and due_s - began_s > SAME_TIME_S:
+            yield moment
+            moment = []
+        began_s = began_s if moment else due_s
+        moment.append((index, frame))
+    if moment:
+        yield moment
 
 
 class VideoNode(ManagedNode[VideoNodeSettings]):
-    """Publishes ``image``, ``image/compressed`` and ``camera_info``; every image is stamped when it is sent."""
+    """Publishes ``image``, ``image/compressed`` and ``camera_info``; every image is stamped when it is sent.
+
+    At the pace of the joints it is stamped when it is due: motion shall not look slower where computers are. With a rig
+    file the node plays for each camera, images of one moment with one stamp.
+    """
 
     def __init__(self, **options: Any) -> None:
         self._worker: Thread | None = None
         self._stop_asked = Event()
         self._taken = Event()
         self._sent: Header | None = None
-        self._image: Any = None
-        self._info: Any = None
-        self._compressed: Any = None
+        self._channels: list[Channel] = []
         self._joints: Any = None
-        self._camera: Camera | None = None
-        self._opened: Iterator[Frame] | None = None
         super().__init__("video", VideoNodeSettings, **options)
 
     def configure(self) -> None:
-        """Open the source, read the calibration, announce the topics."""
+        """Open the sources, read the calibration, announce the topics."""
         settings = self.settings
-        self._camera = Camera.from_yaml(settings.calibration) if settings.calibration else None
-        opened = self._frames()
-        head = next(opened)
-        self._opened = chain([head], opened)  # a camera device takes its time to open: once is enough
-        self._camera_of(head)
+        self._channels = self._rig_channels() if settings.rig else [Channel(
+            settings.source, Camera.from_yaml(settings.calibration) if settings.calibration else None,
+            settings.frame_id)]
         qos = QoSProfile(depth=1)  # reliable: whoever listens, nothing is lost on the way
-        self._image = self.create_lifecycle_publisher(Image, "image", qos)
-        self._info = self.create_lifecycle_publisher(CameraInfo, "camera_info", QoSProfile(depth=5))
-        self._compressed = (self.create_lifecycle_publisher(
-            CompressedImage, self.resolve_topic_name("image") + "/compressed", qos) if settings.compressed else None)
+        for channel in self._channels:
+            opened = self._frames(channel)
+            head = next(opened)
+            channel.opened = chain([head], opened)  # a camera device takes its time to open: once is enough
+            channel.camera_of(head, settings.assumed_fov_deg)
+            channel.image = self.create_lifecycle_publisher(Image, channel.image_topic, qos)
+            channel.info = self.create_lifecycle_publisher(CameraInfo, channel.info_topic, QoSProfile(depth=5))
+            if settings.compressed:
+                channel.compressed = self.create_lifecycle_publisher(
+                    CompressedImage, self.resolve_topic_name(channel.image_topic) + "/compressed", qos)
         self._joints = (self.create_subscription(PointCloud2, "joints", self._hear_joints, QoSProfile(depth=5))
                         if settings.pace == "joints" else None)
 
-    def _frames(self) -> Iterator[Frame]:
-        return frames(self.settings.source, self.settings.rate_hz, self.settings.bag_topic)
+    def _rig_channels(self) -> list[Channel]:
+        """The cameras of the rig file that have a video which is no live camera."""
+        path = self.settings.rig
+        rig = read_rig(path)
+        channels = [
+            Channel(beside(path, sources["video"]), rig.cameras[name], rig.cameras[name].frame_id,
+                    topic_of("image", name, sources), topic_of("camera_info", name, sources))
+            for name, sources in rig.sources.items() if sources.get("video") and not is_device(sources["video"])]
+        if not channels:
+            raise SourceError(f"rig: expected the file of a video in at least one camera's entry of {path}, got none")
+        return channels
 
-    def _camera_of(self, frame: Frame) -> Camera | None:
-        height, width = frame.image_bgr.shape[:2]
-        if self._camera is not None:
-            return self._camera.at_resolution(width, height)
-        fov_deg = self.settings.assumed_fov_deg
-        return Camera.from_fov(width, height, np.radians(fov_deg)) if fov_deg else None
+    def _frames(self, channel: Channel) -> Iterator[Frame]:
+        return frames(channel.source, self.settings.rate_hz, self.settings.bag_topic)
 
     def activate(self) -> None:
         """Play from the beginning."""
@@ -83,19 +145,23 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
 
     def cleanup(self) -> None:
         """Remove the topics."""
-        for publisher in (self._image, self._info, self._compressed):
-            if publisher is not None:
+        for channel in self._channels:
+            for publisher in channel.publishers:
                 self.destroy_lifecycle_publisher(publisher)
         if self._joints is not None:
             self.destroy_subscription(self._joints)
-        self._image = self._info = self._compressed = self._joints = self._opened = None
+        self._channels, self._joints = [], None
 
     def _expected_subscribers_are_there(self) -> bool:
         settings = self.settings
         expected = max(settings.wait_for_subscribers, int(settings.pace == "joints"))
-        heard = sum(publisher.get_subscription_count() for publisher in (self._image, self._compressed) if publisher)
-        calibrated = bool(settings.calibration or settings.assumed_fov_deg)
-        return not expected or heard >= expected and (not calibrated or self._info.get_subscription_count() > 0)
+
+        def heard(channel: Channel) -> bool:
+            ears = sum(p.get_subscription_count() for p in channel.publishers if p is not channel.info)
+            calibrated = bool(settings.calibration or settings.assumed_fov_deg)
+            return ears >= expected and (not calibrated or channel.info.get_subscription_count() > 0)
+
+        return not expected or all(heard(channel) for channel in self._channels)
 
     def _work(self) -> None:
         try:
@@ -107,39 +173,49 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         self.finished = not self._stop_asked.is_set()
 
     def _play(self) -> None:
-        settings, sent = self.settings, 0
+        settings, sent, channels = self.settings, 0, self._channels
         if not self._expected_subscribers_are_there():
-            self.get_logger().info(f"waiting for subscribers of {self.resolve_topic_name('image')}")
+            topics = ", ".join(self.resolve_topic_name(channel.image_topic) for channel in channels)
+            self.get_logger().info(f"waiting for subscribers of {topics}")
         while not self._expected_subscribers_are_there():
             if self._stop_asked.wait(0.05):
                 return
         while True:
-            started = time.monotonic()
-            opened, self._opened = self._opened or self._frames(), None
-            for frame in opened:
-                if settings.pace == "realtime" and frame.due_s is not None:
-                    self._stop_asked.wait(max(0.0, started + frame.due_s - time.monotonic()))
+            started, started_ns = time.monotonic(), self.get_clock().now().nanoseconds
+            streams = [channel.opened or self._frames(channel) for channel in channels]
+            for channel in channels:
+                channel.opened = None
+            for moment in in_step(streams):
+                due_s = moment[0][1].due_s
+                if settings.pace == "realtime" and due_s is not None:
+                    self._stop_asked.wait(max(0.0, started + due_s - time.monotonic()))
                 if self._stop_asked.is_set():
                     return
-                self._publish(frame)
-                sent += 1
+                due = settings.pace == "joints" and due_s is not None
+                self._publish(moment, started_ns + round((due_s or 0) * 1e9) if due else
+                              self.get_clock().now().nanoseconds)
+                sent += len(moment)
                 if settings.pace == "joints":
                     self._wait_for_joints()
             if not settings.loop:
                 break
-        self._image.wait_for_all_acked(Duration(seconds=DELIVERY_TIMEOUT_S))
-        self.get_logger().info(f"end of {settings.source}: {sent} images sent")
+        for channel in channels:
+            channel.image.wait_for_all_acked(Duration(seconds=DELIVERY_TIMEOUT_S))
+        self.get_logger().info(f"end of {', '.join(channel.source for channel in channels)}: {sent} images sent")
 
-    def _publish(self, frame: Frame) -> None:
-        header = Header(stamp=self.get_clock().now().to_msg(), frame_id=self.settings.frame_id)
+    def _publish(self, moment: list[tuple[int, Frame]], stamp_ns: int) -> None:
+        stamp = time_of(stamp_ns)
         self._taken.clear()
-        self._sent = header
-        if (camera := self._camera_of(frame)) is not None:
-            self._info.publish(camera_info(camera, header))
-        if self._compressed is not None and self._compressed.get_subscription_count():
-            self._compressed.publish(images.to_compressed_message(frame.image_bgr, header))
-        if self._image.get_subscription_count():
-            self._image.publish(images.to_message(frame.image_bgr, header))
+        self._sent = Header(stamp=stamp)
+        for index, frame in moment:
+            channel = self._channels[index]
+            header = Header(stamp=stamp, frame_id=channel.frame_id)
+            if (camera := channel.camera_of(frame, self.settings.assumed_fov_deg)) is not None:
+                channel.info.publish(camera_info(camera, header))
+            if channel.compressed is not None and channel.compressed.get_subscription_count():
+                channel.compressed.publish(images.to_compressed_message(frame.image_bgr, header))
+            if channel.image.get_subscription_count():
+                channel.image.publish(images.to_message(frame.image_bgr, header))
 
     def _hear_joints(self, cloud: PointCloud2) -> None:
         if self._sent is not None and cloud.header.stamp == self._sent.stamp:

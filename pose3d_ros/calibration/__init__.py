@@ -1,0 +1,1 @@
+"""Calibrating cameras: intrinsics and extrinsics from boards, extrinsics refined from people."""
