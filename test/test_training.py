@@ -177,7 +177,7 @@ def test_flip_test_of_a_mirrored_person_is_the_mirrored_answer():
     keypoints, state = torch.randn(2, 1, 18, 3), recurrent.first_state(2)
     for _ in range(3):
         straight, state = recurrent(keypoints, state)
-        mirrored, _ = recurrent(recurrent.flip.keypoints(keypoints), torch.cat(state.chunk(2, 1)[::-1], 1))
+        mirrored, _ = recurrent(recurrent.flip.inputs(keypoints), torch.cat(state.chunk(2, 1)[::-1], 1))
     with torch.no_grad():
         again, _ = recurrent(keypoints, state)
     np.testing.assert_allclose(recurrent.flip.joints(mirrored).detach(), again, atol=1e-5)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from pose3d_ros.people import People2D
-from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import Skeleton
 
 
@@ -41,13 +41,19 @@ DETECTORS = {
     "yolo-pose": "onestage:yolo_pose",
 }
 """``settings.detector`` -> module of this package and factory in it, which takes the ``PipelineSettings``."""
+WITH_FEATURES = ("blazepose",)
+"""Detectors that can give feature maps; their factories take ``features``."""
 
 
-def create(settings: PipelineSettings) -> Detector:
-    """The detector that ``settings.detector`` names.
+def create(settings: PipelineSettings, features: bool = False) -> Detector:
+    """The detector that ``settings.detector`` names; with ``features``, people come with its feature maps.
 
     Raises ``ModelError``, ``EngineError`` or ``SettingsError``, each in one line that says what to do.
     """
+    if features and settings.detector not in WITH_FEATURES:
+        raise SettingsError(f"detector: expected {' or '.join(WITH_FEATURES)}, whose feature maps this lifter reads, "
+                            f"got '{settings.detector}'; change the detector or the lifter")
     module, factory = DETECTORS[settings.detector].split(":")
-    detector: Detector = getattr(import_module(f"{__name__}.{module}"), factory)(settings)
+    options = {"features": True} if features else {}
+    detector: Detector = getattr(import_module(f"{__name__}.{module}"), factory)(settings, **options)
     return detector

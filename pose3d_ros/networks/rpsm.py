@@ -124,7 +124,7 @@ class RPSM(Machine):
 
     ``forward``: images [B x T x 3 x size x size] and, to go on with a clip, the state [B x K x 2 x units] after it ->
     joints [B x T x K x J x O] of every stage (the last one's are the answer), state. A clip at once and frame by frame
-    are the same.
+    are the same. Pictures are uint8, blue first, or numbers that were made of them by x / 256 - 0.5.
 
     ``width`` scales the convolutions' channels (the paper's 1 at 368 px; half as wide at 256 px is for CPUs).
     ``released`` takes the adaption module of the authors' code. ``heatmaps``: joints of the pre-training head.
@@ -153,7 +153,7 @@ class RPSM(Machine):
 
     def forward(self, images: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Poses of clips."""
-        return self.recur(images.flatten(0, 1), images.shape[0], state)
+        return self.recur(_numbers(images.flatten(0, 1)), images.shape[0], state)
 
     def heat_maps(self, images: Tensor) -> Tensor:
         """For the pre-training of P on labelled pictures [N x 3 x size x size]: [N x K x J x size/8 x size/8].
@@ -162,7 +162,28 @@ class RPSM(Machine):
         """
         if self.heatmap_head is None:
             raise ValueError("this network has no heat-map head; build it with heatmaps=JOINTS to pre-train it")
-        return torch.stack([self.heatmap_head(f2d) for f2d in self.f2d(images)], 1)
+        return torch.stack([self.heatmap_head(f2d) for f2d in self.f2d(_numbers(images))], 1)
+
+
+class PoseModule(nn.Module):
+    """The 2D pose module of an RPSM with a heat-map head, for its pre-training; what comes after it is frozen."""
+
+    def __init__(self, network: RPSM) -> None:
+        super().__init__()
+        self.network = network
+        for stage in map(network.stage, range(network.count)):
+            stage.adaption.requires_grad_(False)
+            stage.recurrent.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [B x T x 3 x size x size] -> heat maps [B T x K x J x size/8 x size/8]."""
+        return self.network.heat_maps(images.flatten(0, 1))
+
+    def released(self) -> RPSM:
+        """The network for the training in 3D: without the head, nothing frozen."""
+        self.network.heatmap_head = None
+        self.network.requires_grad_(True)
+        return self.network
 
 
 class RPSMKeypoints(Machine):
@@ -231,10 +252,17 @@ class RPSMFeatures(Machine):
         return self.recur([maps.flatten(0, 1) for maps in features], features[0].shape[0], state)
 
 
+def _numbers(images: Tensor) -> Tensor:
+    return images.float() / 256 - 0.5 if images.dtype == torch.uint8 else images
+
+
 def _convolutions(channels: Sequence[int], size: int = 3, stride: int = 1) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):
-        layers += [nn.Conv2d(before, after, size, stride, size // 2), nn.ReLU()]
+        convolution = nn.Conv2d(before, after, size, stride, size // 2)
+        # In torch's own initialisation each layer of so many passes on 0.4 of the signal: nothing is left at the end.
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        layers += [convolution, nn.ReLU()]
     return layers
 
 

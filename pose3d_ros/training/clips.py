@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from pose3d_ros.lifting.normalise import normalise
 from pose3d_ros.skeleton import H36M17
 
 FRAME_S = 1 / 30
+Inputs = np.ndarray | tuple[np.ndarray, ...]
+"""What a network is given: keypoints, and with some more than that."""
 _LEGS = H36M17.indices("r_knee", "r_ankle", "l_knee", "l_ankle")
 _FEET = H36M17.indices("r_ankle", "l_ankle")
 
@@ -48,7 +50,7 @@ class View:
         """(T,) thirtieths of a second from the newest frame."""
         return np.arange(-self.step * (self.frames - 1), 1, self.step)
 
-    def __call__(self, clips: Clips) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, clips: Clips) -> tuple[Inputs, np.ndarray]:
         """Features (B, T, 18, 3) of ``lifting.normalise`` and the targets (B, T or 1, 17, 3) in metres, relative to the
         pelvis, in the axes of each answered frame's virtual camera.
         """
@@ -81,7 +83,7 @@ def hide(rng: np.random.Generator, clips: Clips) -> Clips:
     time = np.arange(frames)[:, None]
     gone = hidden[:, None] & (time >= begin[:, None]) & ((time < end[:, None]) | (end[:, None] > 0.8 * frames))
     confidence[gone] = 0
-    return Clips(clips.rays, confidence, clips.joints_m)
+    return replace(clips, confidence=confidence)
 
 
 def _slow(rng: np.random.Generator, clips: Clips) -> Clips:

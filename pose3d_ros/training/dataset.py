@@ -171,6 +171,18 @@ def completed(joints_m: np.ndarray) -> np.ndarray:
     return joints
 
 
+def canonical(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (T, 17, 3) in the camera's frame, the person scaled together with its distance to the canonical stature,
+    so that the rays stay; and which frames (T,) are valid and complete.
+    """
+    poses = completed(recording.joints_camera_m)
+    usable = recording.valid & np.isfinite(poses).all((1, 2))
+    if not usable.any():
+        return poses, usable
+    bones_m = stature(poses[usable]).mean() - _NOT_BONES_M
+    return poses * np.float32((CANONICAL_HEIGHT_M - _NOT_BONES_M) / bones_m), usable
+
+
 def write(folder: Path, split: str, recording: Recording) -> Path:
     """Write a recording into a split's folder; ``ValueError`` where its units, axes or camera cannot be right."""
     if split not in SPLITS:
@@ -235,14 +247,12 @@ class Recordings:
         count = 0
         for source in read(folder, split):
             recording = source.resampled(CLIP_RATE_HZ) if len(steps) > 1 else source
-            poses = completed(recording.joints_camera_m)
-            usable = recording.valid & np.isfinite(poses).all((1, 2))
+            poses, usable = canonical(recording)
             if not usable.any():
                 continue
             rays.append(np.nan_to_num(recording.camera.rays(recording.keypoints_px)).astype(np.float32))
             confidence.append(recording.confidence)
-            bones_m = stature(poses[usable]).mean() - _NOT_BONES_M
-            joints.append(poses * np.float32((CANONICAL_HEIGHT_M - _NOT_BONES_M) / bones_m))
+            joints.append(poses)
             ends = np.arange(-steps[0], len(recording))
             newest.append(count + ends[usable[ends[:, None] + steps].all(1)])
             count += len(recording)

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from pose3d_ros.networks import export as onnx_file
 from pose3d_ros.networks.rpsm import Machine
 from pose3d_ros.skeleton import H36M17
+from pose3d_ros.training.context import ContextLifter, NewestFrame
 
 
 class _Flip(nn.Module):
-    """Keypoints and joints seen in a mirror."""
+    """Keypoints or pictures, and joints, seen in a mirror."""
 
     order_in: Tensor
     order_out: Tensor
@@ -32,9 +33,9 @@ class _Flip(nn.Module):
         self.register_buffer("signs_in", signs)
         self.register_buffer("signs_out", torch.tensor([-1.0, 1.0, 1.0, 1.0]))
 
-    def keypoints(self, keypoints: Tensor) -> Tensor:
-        """[B x T x 18 x 3] to the same."""
-        return keypoints[:, :, self.order_in] * self.signs_in
+    def inputs(self, inputs: Tensor) -> Tensor:
+        """Keypoints [B x T x 18 x 3] or pictures [B x T x 3 x S x S] to the same."""
+        return inputs.flip(-1) if inputs.ndim == 5 else inputs[:, :, self.order_in] * self.signs_in
 
     def joints(self, joints: Tensor) -> Tensor:
         """[B x 17 x 4] to the same."""
@@ -53,12 +54,12 @@ class Window(nn.Module):
         straight = cast(Tensor, self.network(keypoints)[:, -1])
         if self.flip is None:
             return straight
-        mirrored = self.network(self.flip.keypoints(keypoints))[:, -1]
+        mirrored = self.network(self.flip.inputs(keypoints))[:, -1]
         return (straight + self.flip.joints(mirrored)) / 2
 
 
 class Recurrent(nn.Module):
-    """Keypoints and state -> joints [B x 17 x 4] of the last frame, state [B x K x 2 x U].
+    """Keypoints or pictures, and state -> joints [B x 17 x 4] of the last frame, state [B x K x 2 x U].
 
     With ``flip`` the state is [B x 2K x 2 x U]: the mirrored person has one as well.
     """
@@ -72,13 +73,13 @@ class Recurrent(nn.Module):
         state = self.machine.first_state(batch)
         return state if self.flip is None else torch.cat([state, state], 1)
 
-    def forward(self, keypoints: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Run the network on both sides at once."""
         if self.flip is None:
-            joints, after = self.machine(keypoints, state)
+            joints, after = self.machine(inputs, state)
             return joints[:, -1, -1], after
-        people = keypoints.shape[0]
-        both, after = self.machine(torch.cat([keypoints, self.flip.keypoints(keypoints)]),
+        people = inputs.shape[0]
+        both, after = self.machine(torch.cat([inputs, self.flip.inputs(inputs)]),
                                    torch.cat(state.chunk(2, 1)))
         joints = both[:, -1, -1]
         joints = (joints[:people] + self.flip.joints(joints[people:])) / 2
@@ -86,31 +87,40 @@ class Recurrent(nn.Module):
 
 
 def flip_test(network: nn.Module) -> nn.Module:
-    """Features [B x T x 18 x 3] -> joints [B x 17 x 4] of the newest frame, averaged over both sides."""
+    """Features [B x T x 18 x 3] or pictures [B x T x 3 x S x S] -> joints [B x 17 x 4] of the newest frame, averaged
+    over both sides.
+
+    Not so with feature maps: those of the mirrored picture would have to be computed, at twice the detector's price.
+    """
+    if isinstance(network, ContextLifter):
+        return NewestFrame(network)
     if not isinstance(network, Machine):
         return Window(network, flip=True)
     recurrent = Recurrent(network, flip=True)
 
     class FromTheFirstFrame(nn.Module):
-        def forward(self, keypoints: Tensor) -> Tensor:
-            return cast(Tensor, recurrent(keypoints, recurrent.first_state(len(keypoints)))[0])
+        def forward(self, inputs: Tensor) -> Tensor:
+            return cast(Tensor, recurrent(inputs, recurrent.first_state(len(inputs)))[0])
 
     return FromTheFirstFrame()
 
 
 def export(network: nn.Module, path: Path, flip: bool = True, people: int | None = None) -> Path:
-    """Write a lifter as ONNX: ``keypoints`` (people, T, 18, 3) -> ``joints`` (people, 17, 4).
+    """Write a lifter as ONNX: ``keypoints`` (people, T, 18, 3), or ``images`` (people, 1, 3, S, S) of numbers as
+    ``networks.rpsm.RPSM`` has them -> ``joints`` (people, 17, 4).
 
     A recurrent one takes one frame at a time and has ``state`` and ``next_state`` as well; zeros are the first state.
+    One that looks at feature maps has ``crop_keypoints`` and ``features0`` and on as well, and no flip test.
     ``people`` fixes how many there are; by default any number.
     """
     count = 2 if people is None else people
+    if isinstance(network, ContextLifter):
+        return onnx_file.export(NewestFrame(network), path, network.example(count), ["joints"], people is None)
     if not isinstance(network, Machine):
         example = cast(Tensor, network.example(count)["keypoints"])  # type: ignore[operator]
         return onnx_file.export(Window(network, flip), path, {"keypoints": example}, ["joints"], people is None)
     recurrent = Recurrent(network, flip)
-    inputs = {"keypoints": cast(Tensor, network.example(count)["keypoints"]),  # type: ignore[operator]
-              "state": recurrent.first_state(count)}
+    inputs = {**network.example(count), "state": recurrent.first_state(count)}  # type: ignore[operator]
     return onnx_file.export(recurrent, path, inputs, ["joints", "next_state"], people is None)
 
 

@@ -1,4 +1,7 @@
-"""What training minimises. Poses are [B x T x K x J x 3] of K stages and targets [B x T x J x 3], in metres."""
+"""What training minimises. Poses are [B x T x K x J x 3] of K stages and targets [B x T x J x 3], in metres.
+
+Maps are [N x K x J x H x W] and what they tell, points [N x J x 2]: x and y, -1 and 1 at the picture's borders.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ _GROUPS = [[i for i, (_, child) in enumerate(H36M17.limbs) if child[2:] in names
 # Their lengths as parts of the stature (de Leva, 1996). Within a group only the ratios matter.
 _USUAL = {"hip": 0.1, "knee": 0.235, "ankle": 0.249, "shoulder": 0.1, "elbow": 0.160, "wrist": 0.153}
 _SPAN = torch.tensor([_USUAL.get(child[2:], 1.0) for _, child in H36M17.limbs])
+_SIGMA = 2 * 21 / 368  # of heat maps' Gaussians: 21 px in a picture of 368
 
 
 def mean_distance(poses: Tensor, target: Tensor) -> Tensor:
@@ -58,6 +62,61 @@ def sigma_likelihood(log_sigma: Tensor, poses: Tensor, target: Tensor) -> Tensor
     square = (poses.detach() - target[:, :, None]).square().sum(-1)
     log_sigma = log_sigma.clamp(-6, 1)
     return (3 * log_sigma + square / (2 * (2 * log_sigma).exp())).mean((0, 1, 3)).sum()
+
+
+def heat_maps(maps: Tensor, points: Tensor) -> Tensor:
+    """Squared error of maps to a Gaussian of height 1 about each joint, summed over cells and stages.
+
+    The intermediate supervision of convolutional pose machines (Wei et al., CVPR 2016), by which RPSM's 2D
+    pose module is trained first. A joint beyond the border has what of its Gaussian lies within. On coarse maps the
+    Gaussian is at least a cell wide.
+    """
+    height, width = maps.shape[-2:]
+    x, y = _centres(width, maps), _centres(height, maps)
+    sigma_x, sigma_y = (max(_SIGMA, 2 / cells) for cells in (width, height))
+    across = (-((points[..., 0, None] - x) / sigma_x).square() / 2).exp()
+    down = (-((points[..., 1, None] - y) / sigma_y).square() / 2).exp()
+    truth = down[..., :, None] * across[..., None, :]
+    return (maps - truth[:, None]).square().sum((-2, -1)).mean((0, 2)).sum()
+
+
+def soft_argmax(maps: Tensor) -> Tensor:
+    """Points [... x 2] that maps [... x H x W] mean: the expected cell under their softmax (Sun et al., ECCV 2018)."""
+    height, width = maps.shape[-2:]
+    shares = maps.flatten(-2).softmax(-1).unflatten(-1, (height, width))
+    return torch.stack([shares.sum(-2) @ _centres(width, maps), shares.sum(-1) @ _centres(height, maps)], -1)
+
+
+def peaks(maps: Tensor) -> Tensor:
+    """Points [... x 2] of the largest cells of maps [... x H x W], between cells by the parabola through three."""
+    height, width = maps.shape[-2:]
+    values = maps.flatten(-2)
+    best = values.argmax(-1)
+    x, y = best % width, best // width
+
+    def value(across: int, down: int) -> Tensor:
+        cell = (y + down).clamp(0, height - 1) * width + (x + across).clamp(0, width - 1)
+        return values.gather(-1, cell[..., None])[..., 0]
+
+    def shift(before: Tensor, after: Tensor) -> Tensor:
+        return (after - before) / (2 * (2 * value(0, 0) - before - after)).clamp(min=1e-9)
+
+    return torch.stack([_centres(width, maps)[x] + shift(value(-1, 0), value(1, 0)) * (2 / width),
+                        _centres(height, maps)[y] + shift(value(0, -1), value(0, 1)) * (2 / height)], -1)
+
+
+def integral(maps: Tensor, points: Tensor) -> Tensor:
+    """Absolute error of the soft-argmax, summed over x, y and stages: integral regression (Sun et al.).
+
+    Joints beyond the border, which no map can tell, do not count.
+    """
+    within = (points.abs() <= 1).all(-1)[:, None]
+    error = (soft_argmax(maps) - points[:, None]).abs().sum(-1) * within
+    return error.sum((0, 2)).sum() / within.sum().clamp(min=1)
+
+
+def _centres(cells: int, like: Tensor) -> Tensor:
+    return (torch.arange(cells, dtype=like.dtype, device=like.device) + 0.5) * (2 / cells) - 1
 
 
 def _lengths(poses: Tensor) -> Tensor:

@@ -60,7 +60,14 @@ class Detector:
 
 
 def rig_offsets(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """The constant part (N, 17, 2) of residuals (N, 17, 2): where the rendered rig's joints are not the detector's.
+    """The constant part (N, 17, 2) of residuals (N, 17, 2): where the rendered rig's joints are not the detector's."""
+    offsets_m = rig_offsets_m(joints_m, residual, confidence)
+    rays, depth_m = joints_m[..., :2] / joints_m[..., 2:], joints_m[..., 2:]
+    return (offsets_m[..., :2] - rays * offsets_m[..., 2:]) / depth_m / rms_size(rays)[:, None, None]
+
+
+def rig_offsets_m(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """Where the detector's joints are, from the rendered rig's: metres (N, 17, 3) in the camera's axes.
 
     Every rig has its own idea of where a shoulder is. One offset per joint in the body's own axes (up, across,
     forward), the same for left and right, is fitted by least squares to poses (N, 17, 3) in the camera's frame.
@@ -84,7 +91,7 @@ def rig_offsets(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarr
         sure = confidence[:, both].reshape(-1) > 0.5
         offsets[joint] = np.linalg.lstsq(slopes[:, both].reshape(-1, 2, 3)[sure].reshape(-1, 3),
                                          residual[:, both].reshape(-1, 2)[sure].reshape(-1), rcond=None)[0]
-    return np.einsum("njka,ja->njk", slopes, offsets)
+    return np.einsum("ja,nak->njk", mirrored * offsets, axes)
 
 
 def facing_angle(joints_camera_m: np.ndarray) -> np.ndarray:

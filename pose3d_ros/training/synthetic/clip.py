@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.multiview.rig_file import RigFile, write_rig
 from pose3d_ros.training.synthetic.body import Assets, Material, Shape, Wardrobe
 from pose3d_ros.training.synthetic.render import Actor, Look, Renderer, Room, Scene
 from pose3d_ros.training.synthetic.retarget import retarget
@@ -21,7 +22,7 @@ SIZE = 1280, 720
 
 
 def render_clip(makehuman: Path, cmu_mocap: Path, out: Path, seconds: float = 8.0) -> list[Path]:
-    """Write cam0.mp4, cam1.mp4, their calibration, truth.npz and README.md to ``out``; returns the files.
+    """Write cam0.mp4, cam1.mp4, their calibration, rig.yaml, truth.npz and README.md to ``out``; returns the files.
 
     ``makehuman`` and ``cmu_mocap`` are folders of assets and motions. ``truth.npz``: ``joints_m`` (T, P, 17, 3) float32
     in the world (metres, z up, H36M17's order), ``camera_from_world`` (C, 4, 4), ``fps``. The scene is fixed: the same
@@ -42,6 +43,9 @@ def render_clip(makehuman: Path, cmu_mocap: Path, out: Path, seconds: float = 8.
     renderer.close()
     np.savez_compressed(out / "truth.npz", joints_m=np.stack([actor.posed.joints_m for actor in actors], 1),
                         camera_from_world=np.stack([camera.camera_from_world for camera in cameras]), fps=FPS)
+    names = [camera.frame_id for camera in cameras]
+    write_rig(out / "rig.yaml", RigFile(dict(zip(names, cameras, strict=True)),
+                                        sources={name: {"video": f"{name}.mp4"} for name in names}))
     (out / "README.md").write_text(_README)
     return sorted(out.iterdir())
 
@@ -107,7 +111,8 @@ _README = """# Demo clip
 
 Two people before two calibrated cameras (1280x720, 30 fps, no distortion), rendered with exact ground truth.
 
-- `cam0.mp4`, `cam1.mp4`: synchronised videos (H.264). `cam0.yaml`, `cam1.yaml`: their intrinsics.
+- `cam0.mp4`, `cam1.mp4`: synchronised videos (H.264). `cam0.yaml`, `cam1.yaml`: their intrinsics. `rig.yaml`: both,
+  where they stand, and their videos.
 - `truth.npz`: `joints_m` (T, P, 17, 3) metres in a world with z up, joints as `pose3d_ros.skeleton.H36M17`: the joint
   centres of the rendered bodies, exact to float32; `camera_from_world` (C, 4, 4); `fps`.
 

@@ -1,4 +1,4 @@
-"""Render labelled people with MakeHuman bodies in captured motions: a clip, a dataset, or a detector's errors."""
+"""Render labelled people with MakeHuman bodies in captured motions: a clip, a dataset, or what the detector sees."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import argparse
 import sys
 from pathlib import Path
 
-from pose3d_ros.training.synthetic import clip, detector_noise, recordings
+from pose3d_ros.training.synthetic import clip, detector_noise, features, recordings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pose3d render``."""
-    parser.add_argument("what", choices=["clip", "dataset", "noise"], help="clip: the two-camera film of the demo with its "
-                        "truth; dataset: recordings with pictures of random people, for pose3d train; noise: an npz of the "
-                        "embedded detector's errors on random people, for pose3d train")
-    parser.add_argument("output", type=Path, help="folder of the clip or of the dataset, or npz of the noise")
+    parser.add_argument("what", choices=["clip", "dataset", "features", "noise"],
+                        help="clip: the two-camera film of the demo with its truth. For pose3d train, of random "
+                        "people: dataset: recordings with pictures; features: the embedded detector's keypoints and "
+                        "feature maps (--lifter context); noise: an npz of its errors")
+    parser.add_argument("output", type=Path, help="folder to write, or npz of the noise")
     parser.add_argument("--makehuman", type=Path, required=True, help="folder with base.obj, targets, clothes and hair")
     parser.add_argument("--mocap", type=Path, required=True, help="folder with train.npz, val.npz and index.json")
-    parser.add_argument("--clips", type=int, default=60, help="noise, dataset: number of clips; default 60. A dataset "
-                        "has a quarter more for validation")
-    parser.add_argument("--frames", type=int, default=60, help="noise, dataset: frames of a clip, 30 a second; default 60")
-    parser.add_argument("--seed", type=int, default=1, help="noise, dataset: seed of people, cameras and motions; "
-                        "default 1")
+    parser.add_argument("--clips", type=int, default=60, help="number of clips; default 60. A dataset has a "
+                        "quarter more for validation, features a sixth; of features each is seen in a mirror, too")
+    parser.add_argument("--frames", type=int, default=60, help="frames of a clip, 30 a second; default 60")
+    parser.add_argument("--seed", type=int, default=1, help="seed of people, cameras and motions; default 1")
 
 
 def command(options: argparse.Namespace) -> int:
@@ -34,6 +34,11 @@ def command(options: argparse.Namespace) -> int:
         written = recordings.render(options.makehuman, options.mocap, options.output, options.clips, options.frames,
                                     options.seed, lambda done: sys.stderr.write(f"\rrecording {done}"))
         sys.stdout.write(f"\n{len(written)} recordings in {options.output}\n")
+        return 0
+    if options.what == "features":
+        total = features.record(options.makehuman, options.mocap, options.output, options.clips, options.frames,
+                                options.seed, lambda done: sys.stderr.write(f"\rclip {done + 1}"))
+        sys.stdout.write(f"\n{total['found']:.0f} of {total['frames']:.0f} pictures, {total['bytes'] / 1e9:.1f} GB\n")
         return 0
     summary = detector_noise.record(
         options.makehuman, options.mocap, options.output, options.clips, options.frames, options.seed,

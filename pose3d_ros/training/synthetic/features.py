@@ -1,8 +1,8 @@
-"""What the embedded detector sees of rendered people: keypoints and feature maps with the truth, to train lifters on."""
+"""What the embedded detector sees of rendered people: keypoints and feature maps, with the truth, to train lifters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from pose3d_ros.lifting.lifter import CANONICAL_HEIGHT_M
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.bodies import mirror, stature
-from pose3d_ros.training.dataset import SPLITS
 from pose3d_ros.training.synthetic.detector_noise import FRAME_NS, Frame, own_detection, random_clips
 
 VALIDATION = 6  # training clips for each one of the validation subjects
@@ -23,7 +22,7 @@ _NOT_BONES_M = float(stature(np.zeros((len(H36M17), 3))))
 
 def record(makehuman: Path, cmu_mocap: Path, out: Path, clips: int, frames: int, seed: int,
            progress: Callable[[int], object] = lambda clip: None) -> dict[str, float]:
-    """Render ``clips`` random clips of the training subjects, a sixth of that of the validation ones, and look at them.
+    """Look at ``clips`` rendered clips of the training subjects, and first at a sixth as many of the validation ones.
 
     Each clip is looked at twice, as it is and in a mirror: the features of a mirrored picture are not the mirrored
     features, so that training cannot mirror its samples itself. Writes ``out/train`` and ``out/val``, for each clip
@@ -32,10 +31,12 @@ def record(makehuman: Path, cmu_mocap: Path, out: Path, clips: int, frames: int,
     detector = create(PipelineSettings(), features=True)
     total = {"frames": 0, "found": 0, "bytes": 0}
     done = 0
-    for split, count in zip(SPLITS, (clips, -(-clips // VALIDATION)), strict=True):
+    for split, count in (("val", -(-clips // VALIDATION)), ("train", clips)):
         folder = out / split
         folder.mkdir(parents=True, exist_ok=True)
-        for number, rendered in enumerate(random_clips(makehuman, cmu_mocap, count, frames, seed, split=split)):
+        # Another seed for validation, whose bodies and rooms would be those of the first training clips.
+        rendering = random_clips(makehuman, cmu_mocap, count, frames, seed + 2**32 * (split == "val"), split=split)
+        for number, rendered in enumerate(rendering):
             for name, seen in (("", rendered), ("m", mirrored(rendered))):
                 labels, features = look(detector, seen)
                 total["frames"] += len(seen)
@@ -71,7 +72,8 @@ def look(detector: Detector, frames: list[Frame]) -> tuple[dict[str, np.ndarray]
     detector.reset()
     rows: list[dict[str, np.ndarray]] = []
     features: list[np.ndarray] = []
-    for number, (frame, people) in enumerate(_seen(detector, frames)):
+    for number, frame in enumerate(frames):
+        people = detector(frame.image_bgr, number * FRAME_NS).to(H36M17)
         inside = ((frame.joints_px >= 0) & (frame.joints_px < frame.camera.size)).all(-1).mean()
         own = own_detection(people, frame.joints_px) if inside >= 0.5 else None
         if own is None:
@@ -80,7 +82,7 @@ def look(detector: Detector, frames: list[Frame]) -> tuple[dict[str, np.ndarray]
         scale = (CANONICAL_HEIGHT_M - _NOT_BONES_M) / (float(stature(frame.joints_m)) - _NOT_BONES_M)
         rows.append({"rays": frame.camera.rays(person.keypoints_px)[0], "confidence": person.confidence[0],
                      "crop_keypoints": crop_keypoints(person)[0], "joints_m": scale * frame.joints_m,
-                     "crop_rays": crop_rays(frame.camera, person.crop_from_image)[0], "frame": np.array(number)})
+                     "crop_rays": crop_rays(frame.camera, person)[0], "frame": np.array(number)})
         features.append(np.concatenate([level.ravel() for level in person.features]).astype(np.float16))
     labels = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
     return ({name: value.astype(np.float32) if value.dtype == float else value for name, value in labels.items()},

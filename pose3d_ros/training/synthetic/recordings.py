@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -44,10 +43,10 @@ def render(makehuman: Path, cmu_mocap: Path, out: Path, clips: int, frames: int,
 def _recording(name: str, frames: list[Frame]) -> Recording:
     """Frames in which less than half of the joints are in the picture do not count."""
     camera = frames[0].camera
+    rotation, translation = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
+    joints_m = (np.stack([frame.joints_m for frame in frames]) - translation) @ rotation
     joints_px = np.stack([frame.joints_px for frame in frames])
     inside = ((joints_px >= 0) & (joints_px <= np.array(camera.size) - 1)).all(-1)
     visible = np.stack([frame.visible for frame in frames])
-    return Recording(
-        name, np.stack([frame.joints_m for frame in frames]), joints_px, np.where(visible, 1.0, _HIDDEN * inside),
-        replace(camera, camera_from_world=np.eye(4)), RATE_HZ, subject=name, action="motion",
-        images=f"images/{name}/{{frame:05d}}.jpg", valid=inside.mean(-1) >= 0.5)
+    return Recording(name, joints_m, joints_px, np.where(visible, 1.0, _HIDDEN * inside), camera, RATE_HZ, subject=name,
+                     action="motion", images=f"images/{name}/{{frame:05d}}.jpg", valid=inside.mean(-1) >= 0.5)
