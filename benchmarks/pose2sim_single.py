@@ -17,11 +17,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import tomllib
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors, frames
 from pose3d_ros.evaluation.table import table
+from pose3d_ros.multiview.rig_file import read_cameras
 from pose3d_ros.people import People3D, jitter_mm
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
@@ -33,14 +33,12 @@ BODY, LIMBS = BODY25B.indices(*LIMB_JOINTS), H36M17.indices(*LIMB_JOINTS)
 
 def load_camera(folder: Path, view: int) -> Camera:
     """Intrinsics of the calibration with the refined extrinsics."""
-    entry = tomllib.loads((folder / "calibration.toml").read_text())[f"cam_{view + 1:02d}"]
     reference = np.load(folder / "reference_refined.npz")
     camera_from_world = np.eye(4)
     camera_from_world[:3, :3] = cv2.Rodrigues(reference["rotation"][view])[0]
     camera_from_world[:3, 3] = reference["translation"][view]
-    width, height = (int(value) for value in entry["size"])
-    return Camera(np.array(entry["matrix"]), (width, height), np.array(entry["distortions"]),
-                  camera_from_world=camera_from_world, frame_id=f"cam_{view + 1:02d}")
+    cameras = read_cameras(folder / "calibration.toml")
+    return replace(cameras[f"cam_{view + 1:02d}"], camera_from_world=camera_from_world)
 
 
 def load_truth(folder: Path, camera: Camera) -> Truth:

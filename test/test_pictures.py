@@ -181,8 +181,8 @@ def test_only_pictures_are_pretrained_on(tmp_path):
         train(_settings(tmp_path, tmp_path, lifter="martinez"))
 
 
-@pytest.mark.parametrize("stop", [1, 2, 3])
-def test_training_from_pictures_resumes_bit_exact(tmp_path, stop):
+@pytest.mark.parametrize(("stop", "options"), [(1, {}), (2, {"amp": True}), (3, {"accumulate": 2})])
+def test_training_from_pictures_resumes_bit_exact(tmp_path, stop, options):
     """In the pre-training, just after it, and in 3D."""
     import torch
 
@@ -190,9 +190,9 @@ def test_training_from_pictures_resumes_bit_exact(tmp_path, stop):
 
     people(tmp_path)
     whole, part = tmp_path / "whole", tmp_path / "part"
-    train(_settings(tmp_path, whole), stop_after=4)
-    train(_settings(tmp_path, part), stop_after=stop)
-    train(_settings(tmp_path, part, resume=True), stop_after=4)
+    train(_settings(tmp_path, whole, **options), stop_after=4)
+    train(_settings(tmp_path, part, **options), stop_after=stop)
+    train(_settings(tmp_path, part, **options, resume=True), stop_after=4)
     for folder in ("", "pretraining"):
         states = [torch.load(path / folder / "checkpoint.pt", weights_only=True)["network"] for path in (whole, part)]
         for name, value in states[0].items():

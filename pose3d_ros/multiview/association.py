@@ -203,6 +203,8 @@ def group(rig: Rig, detections: Detections, likeness: np.ndarray | None = None) 
     """
     groups: list[np.ndarray] = []
     starts = np.unique(detections.view, return_index=True)[1]
+    if len(starts) < 2:
+        return np.zeros((0, len(rig)), int)
     every_pose, every_known, every_pair, every_score = _pairs(rig, detections, likeness)
     free = np.ones(len(detections), bool)
     while kept := _hypotheses(every_pair, free):

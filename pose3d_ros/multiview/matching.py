@@ -64,7 +64,8 @@ def match(
             owner[row] = person
     best = np.concatenate([score, np.zeros((1, len(people)))])[chosen, np.arange(len(people))[:, None]]
     doubtful = (chosen != NOBODY) & ~crossed & (best < SIDES_FIT * weight.sum(-1))
-    crossed[doubtful] = _crossed(rig, people, points, weight, pixels, depth, flip, *np.nonzero(doubtful))
+    if doubtful.any():
+        crossed[doubtful] = _crossed(rig, people, points, weight, pixels, depth, flip, *np.nonzero(doubtful))
     # Where most views of a person have been so for a while, it is the person who was begun the wrong way round.
     people.sides = np.minimum(people.sides + (chosen != NOBODY).sum(1), MOST_EVIDENCE) - 2 * crossed.sum(1)
     turned = people.sides < 0

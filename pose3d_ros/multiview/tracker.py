@@ -172,17 +172,20 @@ class MultiViewTracker:
         p.confidence = np.where(measured, (weight.swapaxes(1, 2) * inliers).max(-1), p.confidence)
         p.seen_ns[views > 0] = stamp_ns
         p.placed_ns[(views > 1) | placed] = stamp_ns
-        absent = unseen(rig, pixels, depth, p.known, chosen, looked)
-        lone = p.confirmed & (views < 2)
-        if lone.any():
-            absent[lone] &= ~hidden(rig, pixels, depth, p.known)[lone]
+        absent = np.zeros(chosen.shape, bool)
+        if (asked := (views < 2) | ~p.confirmed).any():
+            absent[asked] = unseen(rig, pixels[:, asked], depth[:, asked], p.known[asked], chosen[asked], looked)
+            absent[p.confirmed] &= ~hidden(rig, pixels, depth, p.known)[p.confirmed]
         p.judge(views, placed, absent.sum(1))
         squared = (found.residual_px**2).sum(-1).reshape(*measured.shape, -1).swapaxes(1, 2)
         self._trust.learn(squared, precision, (weight > 0) & p.confirmed[:, None, None], elapsed_s)
         loose = (chosen != NOBODY).sum(1) == 1
         if loose.any():
             loose &= LOOSE_SIGMAS * np.sqrt(3) * (p.sigma_m * p.known).sum(1) > GATE_M * p.known.sum(1)
-        return matched.owner, loose, self._bones.another_size(p.mean, measured & (inliers.sum(-1) >= 2))
+        strange = views == 2  # of three rays and more, a wrong one is found out
+        if strange.any():
+            strange &= self._bones.another_size(p.mean, measured & (inliers.sum(-1) >= 2))
+        return matched.owner, loose, strange
 
     def _meet(
         self, detections: Detections, owner: np.ndarray, likeness: np.ndarray | None, strange: np.ndarray,

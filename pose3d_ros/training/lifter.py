@@ -200,16 +200,16 @@ class _Samples(Dataset[tuple[Inputs, np.ndarray]]):
 def source(settings: TrainSettings, split: str) -> Source:
     """Where the samples come from. Raises ``ValueError`` or ``OSError``."""
     data, offsets = Path(settings.data), view(settings).offsets
+    captured = (data / "index.json").is_file()
+    if settings.noise and not captured:
+        raise ValueError(f"noise: recordings come with their own keypoints, leave it out; or is {data} meant to be "
+                         f"motion capture? Then it lacks index.json")
     if settings.lifter == "context":
         return SeenPeople.load(data, split)
     if settings.lifter == "rpsm-images":
         return Pictures.load(data, split, offsets, settings.size)
-    if (data / "index.json").is_file():
-        detector = Detector.load(Path(settings.noise), split) if settings.noise else None
-        return Mocap.load(data, split, offsets, detector)
-    if settings.noise:
-        raise ValueError(f"noise: recordings come with their own keypoints, leave it out; or is {data} meant to be "
-                         f"motion capture? Then it lacks index.json")
+    if captured:
+        return Mocap.load(data, split, offsets, Detector.load(Path(settings.noise), split) if settings.noise else None)
     return Recordings.load(data, split, offsets)
 
 
