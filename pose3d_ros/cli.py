@@ -16,7 +16,7 @@ COMMANDS = {
     "calibrate": ("pose3d_ros.calibration.command", "where cameras stand and what they see: from boards and people"),
     "render": ("pose3d_ros.training.synthetic.command", "render labelled people: a clip, or a detector's errors"),
     "networks": ("pose3d_ros.networks.command", "what the networks cost: parameters and multiply-adds"),
-    "train": ("pose3d_ros.training.lifter", "train a lifter on motion capture, or on recordings with 3D truth"),
+    "train": ("pose3d_ros.training.loop", "train a lifter on motion capture, or on recordings with 3D truth"),
     "export": ("pose3d_ros.training.export", "write a trained lifter as ONNX"),
 }
 REMEDIES = {

@@ -143,8 +143,8 @@ def test_feature_maps_are_looked_at_where_the_joints_are(lifter):
     people = with_crops(seen(PLACES_M[:1], 1), [0.0])
     expected = lifter(people, CAMERA, PipelineSettings()).joints_m
     row, column = np.rint((crop_keypoints(people)[0, H36M17.index("l_wrist"), ::-1] + 1) / 2 * 63).astype(int)
-    for place, matters in (((slice(0, 4), slice(0, 4)), False), ((row, column), True)):
-        people.features[0][0][(slice(None), *np.atleast_1d(place))] += 5
+    for rows, columns, matters in ((slice(0, 4), slice(0, 4), False), (row, column, True)):
+        people.features[0][0][:, rows, columns] += 5
         assert (np.abs(lifter(people, CAMERA, PipelineSettings()).joints_m - expected).max() > 1e-6) == matters
 
 
@@ -224,7 +224,8 @@ def test_each_frame_comes_with_its_own_feature_maps(seen_folder):
 def test_training_resumes_bit_exact(seen_folder, tmp_path, options):
     import torch
 
-    from pose3d_ros.training.lifter import TrainSettings, train
+    from pose3d_ros.training.lifter import TrainSettings
+    from pose3d_ros.training.loop import train
 
     settings = {**SMALL, "data": str(seen_folder), **options}
     train(TrainSettings(**settings, output=str(tmp_path / "whole")), stop_after=3)
@@ -236,7 +237,8 @@ def test_training_resumes_bit_exact(seen_folder, tmp_path, options):
 
 
 def test_where_to_sample_is_learnt_at_a_tenth_of_the_rate():
-    from pose3d_ros.training.lifter import TrainSettings, build, parameters
+    from pose3d_ros.training.lifter import TrainSettings, build
+    from pose3d_ros.training.loop import parameters
 
     network = build(TrainSettings(**SMALL))
     rates = {id(value): group["lr"] for group in parameters(network, 1e-3) for value in group["params"]}
@@ -249,7 +251,8 @@ def test_a_lifter_with_a_base_starts_from_its_answer(seen_folder, tmp_path):
     """Before the first step it says what the base says, and training leaves the base as it was."""
     import torch
 
-    from pose3d_ros.training.lifter import TrainSettings, build, load, parameters, train
+    from pose3d_ros.training.lifter import TrainSettings, build, load
+    from pose3d_ros.training.loop import parameters, train
 
     martinez = TrainSettings(lifter="martinez", channels=16)
     torch.manual_seed(2)
@@ -258,7 +261,7 @@ def test_a_lifter_with_a_base_starts_from_its_answer(seen_folder, tmp_path):
     (tmp_path / "base" / "settings.json").write_text(json.dumps(asdict(martinez)))
     torch.save({"network": base.state_dict()}, tmp_path / "base" / "checkpoint.pt")
     settings = TrainSettings(**SMALL, data=str(seen_folder), base=str(tmp_path / "base"), output=str(tmp_path / "run"))
-    network = build(settings).eval()
+    network: Any = build(settings).eval()
     assert not {id(value) for value in network.base.parameters()} & {
         id(value) for group in parameters(network, 1e-3) for value in group["params"]}
     keypoints, points, maps = torch.randn(2, 18, 3), torch.zeros(2, 17, 2), torch.rand(2, VALUES)
@@ -266,7 +269,7 @@ def test_a_lifter_with_a_base_starts_from_its_answer(seen_folder, tmp_path):
         expected = base(keypoints[:, None])
         np.testing.assert_array_equal(network(keypoints, points, maps), expected)
     train(settings, stop_after=2)
-    learnt = load(tmp_path / "run")[0]
+    learnt: Any = load(tmp_path / "run")[0]
     with torch.no_grad():
         np.testing.assert_array_equal(learnt.base(keypoints[:, None]), expected)
         assert not torch.equal(learnt(keypoints, points, maps), expected)
@@ -279,7 +282,7 @@ def test_exported_lifter_answers_as_torch_does(model):
 
     path, network = model
     torch.manual_seed(1)
-    inputs = [torch.randn(3, 18, 3), torch.rand(3, 17, 2) * 2 - 1,
+    inputs: list[Any] = [torch.randn(3, 18, 3), torch.rand(3, 17, 2) * 2 - 1,
               [6 * torch.rand(3, *shape) for shape in BLAZEPOSE]]
     with torch.no_grad():
         expected = network(*inputs)[:, -1]

@@ -110,7 +110,7 @@ def test_handover_from_several_cameras_to_one_lifter_and_back():
         ids |= set(result.ids.tolist())
         if frame >= 5:
             assert len(result) == 1 and result.states[0] == TrackState.CONFIRMED
-        error = np.linalg.norm(result.joints_m[0] - truth[0], axis=-1) if len(result) else np.inf
+        error = np.linalg.norm(result.joints_m[0] - truth[0], axis=-1) if len(result) else np.full(17, np.inf)
         if 120 <= frame < 130:
             alone.append(error)
             assert (result.sigma_m > 0.1).all()            # per axis; along the ray it is 0.45 m
@@ -182,10 +182,12 @@ def test_what_a_lifter_has_seen():
     people = People3D(H36M17, joints, np.ones((2, 17)), np.full((2, 17), 0.1), np.zeros((2, 17, 3)), np.array([3, 7]),
                       np.ones(2), 0, "camera", flat)
     seen = people.as_seen()
+    assert seen.depth_m is not None and seen.depth_sigma_m is not None
     np.testing.assert_allclose(seen.depth_m[0], joints[1, :, 2], rtol=1e-6)
     np.testing.assert_allclose(seen.depth_sigma_m[0], np.sqrt(3) * 0.1, rtol=1e-6)
     assert np.isnan(seen.depth_m[1]).all()
-    assert seen[[1]].depth_m.shape == (1, 17) and seen.to(COCO17).depth_m.shape == (2, 17)
+    fewer, other = seen[np.array([1])].depth_m, seen.to(COCO17).depth_m
+    assert fewer is not None and fewer.shape == (1, 17) and other is not None and other.shape == (2, 17)
     with pytest.raises(ValueError, match="with their people_2d, got None"):
         replace(people, people_2d=None).as_seen()
     with pytest.raises(ValueError, match="depth_m and depth_sigma_m together"):

@@ -80,9 +80,10 @@ def counter(tmp_path):
     nodes = [h.make_node("Add", ["state", "one"], ["next_state"]),
              h.make_node("MatMul", ["next_state", "weights"], ["flat"]),
              h.make_node("Reshape", ["flat", "shape"], ["joints"])]
-    values = [h.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in
-              (("keypoints", ["people", 1, 18, 3]), ("state", ["people", 1]), ("joints", ["people", 17, 4]),
-               ("next_state", ["people", 1]))]
+    shapes: dict[str, list[str | int | None]] = {
+        "keypoints": ["people", 1, 18, 3], "state": ["people", 1], "joints": ["people", 17, 4],
+        "next_state": ["people", 1]}
+    values = [h.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in shapes.items()]
     model = h.make_model(h.make_graph(nodes, "counter", values[:2], values[2:], constants),
                          opset_imports=[h.make_opsetid("", 17)], ir_version=9)
     onnx.save(model, tmp_path / "counter.onnx")

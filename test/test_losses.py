@@ -79,6 +79,7 @@ def test_heat_maps_keep_x_and_y_apart():
     maps = torch.zeros(1, 1, 1, 46, 46, requires_grad=True)
     at = torch.tensor([[[(30 + 0.5) * 2 / 46 - 1, (7 + 0.5) * 2 / 46 - 1]]])
     losses.heat_maps(maps, at).backward()
+    assert maps.grad is not None
     truth = -maps.grad[0, 0, 0] / 2  # d (m - t)^2 / dm = -2 t at 0
     assert truth[7, 30].item() == pytest.approx(1, abs=1e-5) and (truth.argmax() == 7 * 46 + 30)
     assert truth[7, 33].item() == pytest.approx(np.exp(-0.5 * (3 * 8 / 21) ** 2), abs=1e-4)
@@ -97,6 +98,7 @@ def test_peaks_are_where_the_gaussians_are():
     points = torch.rand(40, 3, 2) * 1.7 - 0.85
     maps = torch.zeros(40, 1, 3, 16, 16, requires_grad=True)
     losses.heat_maps(maps, points).backward()
+    assert maps.grad is not None
     found = losses.peaks(-maps.grad[:, 0])
     assert (found - points).abs().max() < 0.1 * 2 / 16
     assert torch.isfinite(losses.peaks(torch.zeros(2, 4, 4))).all()

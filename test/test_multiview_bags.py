@@ -75,7 +75,8 @@ def test_truth_is_interpolated_and_ends():
     joints = np.zeros((3, 1, 17, 3))
     joints[1:, ..., 0] = 1.0
     truth = bags.Truth(joints, np.array([0, 100, 1000]) * 1_000_000)
-    assert truth.at(25_000_000)[0, 0, 0] == pytest.approx(0.25)
+    between = truth.at(25_000_000)
+    assert between is not None and between[0, 0, 0] == pytest.approx(0.25)
     assert truth.at(500_000_000) is None and truth.at(-1) is None and truth.at(1_000_000_001) is None
 
 

@@ -162,7 +162,7 @@ def _settings(folder, output, **changes):
 
 
 def test_a_picture_that_breaks_in_training_is_told_in_one_line(tmp_path):
-    from pose3d_ros.training.lifter import train
+    from pose3d_ros.training.loop import train
 
     people(tmp_path)
     for path in sorted((tmp_path / "pictures/walk").iterdir())[1:]:
@@ -175,7 +175,7 @@ def test_a_picture_that_breaks_in_training_is_told_in_one_line(tmp_path):
 
 
 def test_only_pictures_are_pretrained_on(tmp_path):
-    from pose3d_ros.training.lifter import train
+    from pose3d_ros.training.loop import train
 
     with pytest.raises(ValueError, match="pretrain_steps: expected 0 for martinez, which sees no pictures"):
         train(_settings(tmp_path, tmp_path, lifter="martinez"))
@@ -186,7 +186,8 @@ def test_training_from_pictures_resumes_bit_exact(tmp_path, stop, options):
     """In the pre-training, just after it, and in 3D."""
     import torch
 
-    from pose3d_ros.training.lifter import load, train
+    from pose3d_ros.training.lifter import load
+    from pose3d_ros.training.loop import train
 
     people(tmp_path)
     whole, part = tmp_path / "whole", tmp_path / "part"
@@ -202,7 +203,7 @@ def test_training_from_pictures_resumes_bit_exact(tmp_path, stop, options):
 
 @pytest.mark.parametrize("pretraining", ["heatmaps", "integral"])
 def test_pretraining_finds_joints_before_the_3d_training(tmp_path, pretraining):
-    from pose3d_ros.training.lifter import train
+    from pose3d_ros.training.loop import train
 
     people(tmp_path)
     path = train(_settings(tmp_path, tmp_path / "out", pretraining=pretraining, pretrain_steps=60, steps=2,

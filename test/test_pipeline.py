@@ -80,7 +80,7 @@ def test_2d_with_a_depth_image_says_how_far_joints_are(clip):
     pipeline = MonocularPipeline(lift=False)
     people = pipeline(clip[0][0], None, clip[0][1], lambda: np.full((720, 1280), 5.0, np.float32)).people_2d
     pipeline.close()
-    assert people is not None and people.depth_m is not None
+    assert people is not None and people.depth_m is not None and people.depth_sigma_m is not None
     sure = people.confidence > 0.5
     assert sure.any() and (np.abs(people.depth_m[sure] - 5.08) < 0.03).all(), "5 to 10 cm behind the skin"
     assert (people.depth_sigma_m[sure] > 0).all()

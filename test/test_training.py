@@ -127,7 +127,8 @@ SMALL: dict[str, Any] = {"steps": 4, "batch": 8, "channels": 16, "clip": 4, "dro
 def test_training_resumes_bit_exact(mocap_folder, tmp_path, lifter):
     import torch
 
-    from pose3d_ros.training.lifter import TrainSettings, train
+    from pose3d_ros.training.lifter import TrainSettings
+    from pose3d_ros.training.loop import train
 
     settings = {**SMALL, "data": str(mocap_folder), "lifter": lifter}
     train(TrainSettings(**settings, output=str(tmp_path / "whole")), stop_after=3)
@@ -152,7 +153,7 @@ def test_exported_lifters_answer_as_torch_does(tmp_path, lifter, flip, people):
     network: Any = build(TrainSettings(lifter=lifter, channels=16)).eval()
     export(network, tmp_path / "lifter.onnx", flip, people)
     inputs = {name: torch.randn(3, *value.shape[1:]) for name, value in network.example(2).items()}
-    wrapped = (Recurrent if "state" in inputs else Window)(network, flip)
+    wrapped: Any = (Recurrent if "state" in inputs else Window)(network, flip)
     if "state" in inputs and flip:
         inputs["state"] = torch.randn(3, *wrapped.first_state(1).shape[1:])
     with torch.no_grad():
@@ -173,7 +174,8 @@ def test_flip_test_of_a_mirrored_person_is_the_mirrored_answer():
     from pose3d_ros.training.lifter import TrainSettings, build
 
     torch.manual_seed(0)
-    recurrent = Recurrent(build(TrainSettings(channels=16)).eval(), flip=True)
+    machine: Any = build(TrainSettings(channels=16)).eval()
+    recurrent: Any = Recurrent(machine, flip=True)
     keypoints, state = torch.randn(2, 1, 18, 3), recurrent.first_state(2)
     for _ in range(3):
         straight, state = recurrent(keypoints, state)
@@ -189,7 +191,8 @@ def test_flip_test_of_a_mirrored_person_is_the_mirrored_answer():
 def test_options_of_the_training_change_what_is_learnt(mocap_folder, tmp_path, options):
     import torch
 
-    from pose3d_ros.training.lifter import TrainSettings, load, train
+    from pose3d_ros.training.lifter import TrainSettings, load
+    from pose3d_ros.training.loop import train
 
     learnt = []
     for name, extra in (("plain", {}), ("option", options)):
@@ -211,7 +214,8 @@ def test_several_processes_train_one_network(mocap_folder, tmp_path):
 
 
 def test_wrong_data_and_folders_are_refused(mocap_folder, tmp_path):
-    from pose3d_ros.training.lifter import TrainSettings, load, train
+    from pose3d_ros.training.lifter import TrainSettings, load
+    from pose3d_ros.training.loop import train
 
     with pytest.raises(ValueError, match="velocity loss: expected clips of 2 frames"):
         train(TrainSettings(data=str(mocap_folder), output=str(tmp_path), velocity=1.0, **{**SMALL, "clip": 1}))

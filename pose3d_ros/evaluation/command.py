@@ -17,8 +17,10 @@ from pose3d_ros.evaluation.lifters import COLUMNS, Report
 from pose3d_ros.evaluation.lifters import evaluate as evaluate_lifter
 from pose3d_ros.evaluation.monocular import Truth, evaluate_video
 from pose3d_ros.evaluation.table import table
+from pose3d_ros.multiview import bags
 from pose3d_ros.multiview.evaluation import Recording
 from pose3d_ros.multiview.evaluation import evaluate as evaluate_recording
+from pose3d_ros.multiview.rig_file import read_rig
 from pose3d_ros.settings import LIFTERS, PipelineSettings
 from pose3d_ros.training.dataset import SPLITS, read
 from pose3d_ros.training.dataset import Recording as LabelledRecording
@@ -47,9 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     lifters.add_argument("--person-height-m", type=float, default=defaults.person_height_m, metavar="M",
                          help=f"standing height that sets the metric scale; default {defaults.person_height_m:.2f}")
     lifters.add_argument("--threads", type=int, default=defaults.threads, metavar="N", help="CPU threads; 0 takes all")
-    several = kinds.add_parser("multiview", help="several cameras on recorded 2D poses")
+    several = kinds.add_parser("multiview", help="several cameras on recorded 2D poses, or on a bag of them")
     several.add_argument("folder", type=Path, metavar="DIR", help="calibration.json (K, R, t of each camera), gt.npz "
-                         "(actor, frame, joints3d, eval_frames), detections_openpose_body25.npz (poses, frame, view)")
+                         "(actor, frame, joints3d, eval_frames), detections_openpose_body25.npz (poses, frame, view); "
+                         "or a rosbag2 with CAMERA/keypoints topics")
+    several.add_argument("--rig", type=Path, metavar="FILE", help="the cameras of a bag: a rig file")
+    several.add_argument("--truth", type=Path, metavar="NPZ", help="reference poses of a bag: joints_m (T, P, J, 3) in "
+                         "the rig's frame, stamp_ns (T,), and optionally skeleton")
     several.add_argument("--frames", type=_frame_range, metavar="A-B", help="first and last frame; all by default")
     several.add_argument("--views", type=_numbers, metavar="0,1,2", help="cameras to use; all by default")
     several.add_argument("--detections", type=Path, metavar="FILE", help="other 2D poses than the folder's")
@@ -126,6 +132,11 @@ def _monocular(options: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def _multiview(options: argparse.Namespace) -> dict[str, object]:
+    if (options.folder / "metadata.yaml").is_file():
+        if options.rig is None:
+            raise ValueError(f"{options.folder} is a bag: expected --rig with the file of its cameras")
+        truth = bags.Truth.load(options.truth) if options.truth else None
+        return bags.evaluate(options.folder, read_rig(options.rig), truth, options.views)
     recording = Recording.load(options.folder, options.detections)
     frames = options.frames or range(int(recording.frame.min()), int(recording.frame.max()) + 1)
     views = options.views if options.views is not None else range(len(recording.cameras))

@@ -14,6 +14,7 @@ from pose3d_ros.networks import export as onnx_file
 from pose3d_ros.networks.rpsm import Machine
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.context import ContextLifter, NewestFrame
+from pose3d_ros.training.lifter import load
 
 
 class _Flip(nn.Module):
@@ -135,8 +136,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Run ``pose3d export``."""
-    from pose3d_ros.training.lifter import load
-
     if options.people is not None and options.people < 1:
         raise ValueError(f"people: expected 1 or more, got {options.people}")
     network, _ = load(options.folder)
