@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=PipelineSettings().threads)
     arguments = parser.parse_args()
     base = PipelineSettings(threads=arguments.threads)
-    settings = {name: base.changed(lifter=name) for name in LIFTERS}
+    settings = {name: base.changed(lifter=name) for name in LIFTERS if name != "context"}
     settings |= {model: base.changed(lifter_model=model) for model in arguments.models}
     lifters = {name: lifting.create(chosen) for name, chosen in settings.items()}
     camera = Camera.from_fov(1280, 720, 1.0)

@@ -65,7 +65,7 @@ class Settings:
 
 
 DETECTORS = ("blazepose", "simcc", "heatmap", "heatmap-udp", "rtmo", "yolo-pose")
-LIFTERS = ("rpsm", "videopose3d", "martinez")
+LIFTERS = ("rpsm", "context", "videopose3d", "martinez")
 ENGINES = ("auto", "cpu", "cuda", "tensorrt")
 
 
@@ -80,7 +80,8 @@ class PipelineSettings(Settings):
     person_model: str = setting("", "Path of an ONNX person detector for the top-down detectors; it must contain "
                                 "yolox or rtmdet")
     lifter: str = setting("rpsm", "2D to 3D lifter: rpsm carries a state from frame to frame, videopose3d looks "
-                          "at the last 0.9 s, martinez at one frame", choices=LIFTERS)
+                          "at the last 0.9 s, martinez at one frame; context at the picture as well, and needs a "
+                          "lifter_model", choices=LIFTERS)
     lifter_model: str = setting("", "Path of another ONNX lifter, as 'pose3d train' and 'pose3d export' write it; "
                                 "empty takes the shipped one")
     engine: str = setting("auto", "Inference engine: auto takes the fastest that is installed", choices=ENGINES)

@@ -7,7 +7,7 @@ from pose3d_ros.lifting.context import ContextLifter
 from pose3d_ros.lifting.lifter import LATENCY_FRAMES, LiftedPoses, Lifter
 from pose3d_ros.lifting.recurrent import RecurrentLifter
 from pose3d_ros.lifting.temporal import TemporalLifter
-from pose3d_ros.model_store import locate
+from pose3d_ros.model_store import ModelError, locate
 from pose3d_ros.settings import PipelineSettings
 
 __all__ = ["LATENCY_FRAMES", "LiftedPoses", "Lifter", "create"]
@@ -19,6 +19,9 @@ def create(settings: PipelineSettings) -> Lifter:
 
     Raises ``ModelError`` or ``EngineError``.
     """
+    if settings.lifter == "context" and not settings.lifter_model:
+        raise ModelError("lifter context: expected lifter_model, a file that 'pose3d train --lifter context' wrote; no "
+                         "weights of it are shipped, because ours do not help on real video yet")
     engine = inference.load(locate(settings.lifter_model or f"lifter-{settings.lifter}"), settings.engine,
                             settings.threads)
     if missing := {"keypoints"} - engine.inputs.keys() | {"joints"} - engine.outputs.keys():
