@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pose3d_ros.multiview.bags import CLOUD_TYPE
+from pose3d_ros.multiview.keypoints import CloudError, people_2d
+from pose3d_ros.people import NO_ID
 from pose3d_ros.skeleton import H36M17
 
 RATE_HZ = 10.0   # poses nearer in time say little more
 LONGEST_S = 0.2  # between two messages, over which a joint's way is taken as straight
-_CLOUD = "sensor_msgs/msg/PointCloud2"
 
 
 class Message(NamedTuple):
@@ -35,13 +37,13 @@ def read(path: Path, namespaces: Sequence[str]) -> list[list[Message]]:
     from rosbags.typesys import Stores, get_typestore
 
     with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
-        offered = {c.topic: c for c in reader.connections if c.msgtype == _CLOUD}
+        offered = {c.topic: c for c in reader.connections if c.msgtype == CLOUD_TYPE}
         chosen = []
         for namespace in namespaces:
             ending = f"/{namespace.strip('/')}/keypoints"
             fitting = [topic for topic in offered if f"/{topic.strip('/')}".endswith(ending)]
             if len(fitting) != 1:
-                raise ValueError(f"{path}: expected one topic ...{ending} of {_CLOUD}, got "
+                raise ValueError(f"{path}: expected one topic ...{ending} of {CLOUD_TYPE}, got "
                                  f"{', '.join(fitting) or 'none'} among {', '.join(offered) or 'none'}: record the "
                                  f"keypoints of every camera of the rig")
             chosen.append(fitting[0])
@@ -55,22 +57,14 @@ def read(path: Path, namespaces: Sequence[str]) -> list[list[Message]]:
 
 
 def _message(topic: str, cloud: Any) -> Message:
-    joints, offsets = len(H36M17), {field.name: field.offset for field in cloud.fields}
-    missing = [name for name in ("x", "y", "confidence", "person") if name not in offsets]
-    if missing or cloud.height and cloud.width != joints or cloud.is_bigendian:
-        raise ValueError(f"{topic}: expected clouds of width {joints} with x, y, confidence and person, got width "
-                         f"{cloud.width} with {', '.join(offsets)}")
-    dtype = np.dtype({"names": list(offsets), "formats": ["<i4" if name in ("person", "joint", "image_width",
-                      "image_height") else "<f4" for name in offsets], "offsets": list(offsets.values()),
-                      "itemsize": cloud.point_step})
-    points: np.ndarray = np.frombuffer(bytes(cloud.data), dtype).reshape(cloud.height, joints if cloud.height else 0)
-    poses = np.stack([points[name] for name in ("x", "y", "confidence")], -1).astype(float)
-    poses[~np.isfinite(poses).all(-1)] = 0
-    size = (0, 0)
-    if cloud.height and {"image_width", "image_height"} <= set(offsets):
-        size = int(points["image_width"][0, 0]), int(points["image_height"][0, 0])
-    ids = points["person"][:, 0] if cloud.height else np.zeros(0, int)
-    return Message(cloud.header.stamp.sec + cloud.header.stamp.nanosec * 1e-9, poses, ids, size)
+    try:
+        people = people_2d(cloud, H36M17)
+    except CloudError as error:
+        raise ValueError(f"{topic}: {error}") from None
+    if (people.ids == NO_ID).any():
+        raise ValueError(f"{topic}: expected clouds with the field person, by which people are followed, got none")
+    poses = np.concatenate([np.nan_to_num(people.keypoints_px), people.confidence[..., None]], -1).astype(float)
+    return Message(people.stamp_ns * 1e-9, poses, people.ids, people.image_size)
 
 
 def at_common_times(cameras: Sequence[Sequence[Message]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

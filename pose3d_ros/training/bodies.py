@@ -43,6 +43,11 @@ def stature(joints_m: np.ndarray) -> np.ndarray:
     return steps.sum(-1) - steps[..., 2] + pelvis_to_spine + _ANKLE_AND_CROWN_M
 
 
+def canonical_scale(stature_m: np.ndarray) -> np.ndarray:
+    """Factor (...,) that gives bodies of a standing height the canonical one; sole and crown do not scale."""
+    return (CANONICAL_HEIGHT_M - _ANKLE_AND_CROWN_M) / (stature_m - _ANKLE_AND_CROWN_M)
+
+
 def change_body(joints_m: np.ndarray, variation: np.ndarray) -> np.ndarray:
     """Poses (B, T, 17, 3) with limbs of average length and all bones multiplied by ``variation`` (B, kinds of bone), at
     the canonical stature.
@@ -58,8 +63,7 @@ def change_body(joints_m: np.ndarray, variation: np.ndarray) -> np.ndarray:
     changed[:, :, 0] = joints_m[:, :, 0]
     for row, (child, parent) in enumerate(zip(_CHILDREN, _PARENTS, strict=True)):
         changed[:, :, child] = changed[:, :, parent] + bones[:, :, row]
-    bones_m = stature(changed).mean(1) - _ANKLE_AND_CROWN_M
-    return changed * ((CANONICAL_HEIGHT_M - _ANKLE_AND_CROWN_M) / bones_m)[:, None, None, None]
+    return changed * canonical_scale(stature(changed).mean(1))[:, None, None, None]
 
 
 def heading(joints_m: np.ndarray) -> np.ndarray:

@@ -44,9 +44,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.lifting.lifter import CANONICAL_HEIGHT_M
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.bodies import mirror, stature
+from pose3d_ros.training.bodies import canonical_scale, mirror, stature
 from pose3d_ros.training.clips import Clips, hide
 
 SPLITS = ("train", "val")
@@ -54,7 +53,6 @@ CLIP_RATE_HZ = 30.0
 SLOWEST_HZ = 15.0  # slower recordings are not interpolated: a step takes half a second
 STATURES_M = (0.5, 2.6)
 LARGEST_MISS = 0.1  # median distance of keypoints from the projected joints, as a part of the image's width
-_NOT_BONES_M = float(stature(np.zeros((len(H36M17), 3))))  # what a stature has beside them
 _ARRAYS = {"joints_m": np.float32, "keypoints_px": np.float32, "confidence": np.float32, "valid": bool,
            "frame": np.int64}
 _TEXTS = ("subject", "action", "detector", "images")
@@ -179,8 +177,7 @@ def canonical(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     usable = recording.valid & np.isfinite(poses).all((1, 2))
     if not usable.any():
         return poses, usable
-    bones_m = stature(poses[usable]).mean() - _NOT_BONES_M
-    return poses * np.float32((CANONICAL_HEIGHT_M - _NOT_BONES_M) / bones_m), usable
+    return poses * np.float32(canonical_scale(stature(poses[usable]).mean())), usable
 
 
 def write(folder: Path, split: str, recording: Recording) -> Path:

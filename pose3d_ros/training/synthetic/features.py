@@ -10,14 +10,12 @@ import numpy as np
 
 from pose3d_ros.detection import Detector, create
 from pose3d_ros.lifting.context import crop_keypoints, crop_rays
-from pose3d_ros.lifting.lifter import CANONICAL_HEIGHT_M
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.bodies import mirror, stature
+from pose3d_ros.training.bodies import canonical_scale, mirror, stature
 from pose3d_ros.training.synthetic.detector_noise import FRAME_NS, Frame, own_detection, random_clips
 
 VALIDATION = 6  # training clips for each one of the validation subjects
-_NOT_BONES_M = float(stature(np.zeros((len(H36M17), 3))))
 
 
 def record(makehuman: Path, cmu_mocap: Path, out: Path, clips: int, frames: int, seed: int,
@@ -79,7 +77,7 @@ def look(detector: Detector, frames: list[Frame]) -> tuple[dict[str, np.ndarray]
         if own is None:
             continue
         person = people[[own]]
-        scale = (CANONICAL_HEIGHT_M - _NOT_BONES_M) / (float(stature(frame.joints_m)) - _NOT_BONES_M)
+        scale = float(canonical_scale(stature(frame.joints_m)))
         rows.append({"rays": frame.camera.rays(person.keypoints_px)[0], "confidence": person.confidence[0],
                      "crop_keypoints": crop_keypoints(person)[0], "joints_m": scale * frame.joints_m,
                      "crop_rays": crop_rays(frame.camera, person)[0], "frame": np.array(number)})
