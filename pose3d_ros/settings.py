@@ -65,8 +65,11 @@ class Settings:
 
 
 DETECTORS = ("blazepose", "simcc", "heatmap", "heatmap-udp", "rtmo", "yolo-pose")
-LIFTERS = ("rpsm", "context", "videopose3d", "martinez")
-ENGINES = ("auto", "cpu", "cuda", "tensorrt")
+LIFTERS = ("auto", "rpsm-context", "rpsm", "context", "videopose3d", "martinez")
+GUESS_DEPTH = ("blazepose",)
+"""Detectors that guess how deep each joint is."""
+ENGINES = ("auto", "cpu", "cuda", "tensorrt", "onnxruntime-tensorrt", "openvino")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,15 @@ class PipelineSettings(Settings):
     detector_model: str = setting("", "Path of the detector's ONNX model; empty for blazepose")
     person_model: str = setting("", "Path of an ONNX person detector for the top-down detectors; it must contain "
                                 "yolox or rtmdet")
-    lifter: str = setting("rpsm", "2D to 3D lifter: rpsm carries a state from frame to frame, videopose3d looks "
-                          "at the last 0.9 s, martinez at one frame; context at the picture as well, and needs a "
-                          "lifter_model", choices=LIFTERS)
+    lifter: str = setting("auto", "2D to 3D lifter: rpsm carries a state from frame to frame, rpsm-context looks at "
+                          "the detector's guess of depth as well, videopose3d at the last 0.9 s, martinez at one "
+                          "frame; context at feature maps, and needs a lifter_model; auto is rpsm-context with "
+                          "blazepose and rpsm with other detectors", choices=LIFTERS)
     lifter_model: str = setting("", "Path of another ONNX lifter, as 'pose3d train' and 'pose3d export' write it; "
                                 "empty takes the shipped one")
     engine: str = setting("auto", "Inference engine: auto takes the fastest that is installed", choices=ENGINES)
+    precision: str = setting("auto", "Arithmetic of the networks: auto is fp16 with tensorrt and fp32 else; bf16 (of "
+                             "openvino) and int8 are for the detector's", choices=PRECISIONS)
     threads: int = setting(0, "CPU threads for inference; 0 takes all cores", low=0, high=256)
     lift: bool = setting(True, "Lift to 3D; false publishes 2D keypoints only (a camera of a multi-view rig)")
     max_people: int = setting(4, "Most people followed at once", low=1, high=64)

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pose3d_ros import inference
-from pose3d_ros.inference import EngineError
+from pose3d_ros import inference, settings
+from pose3d_ros.inference import EngineError, Options, onnxruntime_engine
 from pose3d_ros.inference.shared import SharedEngine
 
 
@@ -41,6 +41,11 @@ def test_outputs_may_be_restricted(model):
     assert list(engine.outputs) == list(engine({"x": np.ones((2, 3), np.float32)})) == ["square"]
 
 
+def test_the_settings_offer_what_there_is():
+    assert ("auto", *inference.ENGINES) == settings.ENGINES
+    assert ("auto", *inference.PRECISIONS) == settings.PRECISIONS
+
+
 def test_auto_takes_an_engine_that_works(model):
     assert inference.load(model).name in ("cpu", "cuda")
 
@@ -49,17 +54,18 @@ def test_auto_goes_on_with_the_cpu_and_says_so_once(model, monkeypatch, caplog):
     def broken(*_):
         raise EngineError("engine cuda: no driver")
 
-    monkeypatch.setattr(inference.onnxruntime_engine, "cuda_works", lambda: True)
-    monkeypatch.setitem(inference.ENGINES, "cuda", broken)
-    assert [inference.load(model).name for _ in range(2)] == ["cpu", "cpu"]
-    assert caplog.messages == ["engine cuda: no driver; going on with the CPU"]
+    monkeypatch.setattr(onnxruntime_engine, "cuda", broken)
+    monkeypatch.setattr(inference, "ON_GPU", ("cuda",))
+    assert [inference.load(model, threads=n).name for n in (1, 2)] == ["cpu", "cpu"]
+    assert caplog.messages == ["engine cuda: no driver; going on without cuda"]
     with pytest.raises(EngineError, match="no driver"):
         inference.load(model, "cuda")
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"engine": "abacus"}, "engine: expected auto, cpu, cuda, tensorrt; got 'abacus'"),
+    ({"engine": "abacus"}, "engine: expected auto, cpu, cuda, .*; got 'abacus'"),
     ({"engine": "cpu", "outputs": ["cube"]}, "cube not among double, square"),
+    ({"engine": "cpu", "precision": "fp16"}, "precision: expected auto, fp32.* with engine cpu, got 'fp16'"),
 ])
 def test_what_is_not_there_is_named(model, options, message):
     with pytest.raises(EngineError, match=message):
@@ -67,7 +73,7 @@ def test_what_is_not_there_is_named(model, options, message):
 
 
 @pytest.mark.parametrize(("engine", "missing"), [("cuda", "CUDAExecutionProvider"),
-                                                  ("tensorrt", "TensorrtExecutionProvider")])
+                                                  ("onnxruntime-tensorrt", "TensorrtExecutionProvider")])
 def test_an_engine_that_is_not_installed_says_what_is_missing(model, engine, missing):
     import onnxruntime
     if missing in onnxruntime.get_available_providers():
@@ -91,14 +97,22 @@ def test_a_wrong_shape_is_told_with_the_right_one(model):
         inference.load(model, "cpu")({"x": np.ones((1, 4), np.float32)})
 
 
+def test_an_engine_with_a_largest_batch_runs_more_in_parts(model):
+    engine = onnxruntime_engine.cpu(model, Options(1), ["square"])
+    engine.most = 2
+    x = np.arange(15, dtype=np.float32).reshape(5, 3)
+    assert engine({"x": x})["square"].tolist() == (x * x).tolist()
+
+
 def test_who_asks_for_the_same_shares_it_until_the_last_one_closes_it(model, monkeypatch):
     made = []
 
     def counted(*arguments):
         made.append(arguments)
-        return inference.onnxruntime_engine.cpu(*arguments)
+        return cpu(*arguments)
 
-    monkeypatch.setitem(inference.ENGINES, "cpu", counted)
+    cpu = onnxruntime_engine.cpu
+    monkeypatch.setattr(onnxruntime_engine, "cpu", counted)
     first, second = inference.load(model, "cpu", 1), inference.load(model, "cpu", 1)
     other = inference.load(model, "cpu", 1, ["square"])
     assert len(made) == 2 and list(other.outputs) == ["square"]
@@ -117,8 +131,9 @@ def test_what_is_asked_for_meanwhile_runs_in_one_batch(model, monkeypatch):
 
     class Slow:
         def __init__(self, *arguments):
-            self.engine = inference.onnxruntime_engine.cpu(*arguments)
-            self.name, self.inputs, self.outputs = self.engine.name, self.engine.inputs, self.engine.outputs
+            self.engine = cpu(*arguments)
+            self.name, self.types = self.engine.name, self.engine.types
+            self.inputs, self.outputs = self.engine.inputs, self.engine.outputs
 
         def __call__(self, feeds):
             batches.append(feeds["x"].shape)
@@ -126,7 +141,8 @@ def test_what_is_asked_for_meanwhile_runs_in_one_batch(model, monkeypatch):
             may_go_on.wait(10)
             return self.engine(feeds)
 
-    monkeypatch.setitem(inference.ENGINES, "cpu", Slow)
+    cpu = onnxruntime_engine.cpu
+    monkeypatch.setattr(onnxruntime_engine, "cpu", Slow)
     engine = inference.load(model, "cpu", 1)
     assert isinstance(engine, SharedEngine) and engine._shared is not None
     shared = engine._shared

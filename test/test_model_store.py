@@ -112,7 +112,7 @@ def test_any_file_may_be_a_model_and_unknown_names_list_the_known(wheel, tmp_pat
 def test_shipped_models_are_those_recorded():
     problems = {model.name: model.problem for model in model_store.models() if model.name not in model_store.EMBEDDED}
     assert problems and not any(problems.values()), (
-        f"{problems}; after changing a shipped model: (cd models && sha256sum *.onnx > SHA256SUMS)")
+        f"{problems}; after changing a shipped model: python scripts/references.py NAME")
 
 
 def test_a_damaged_shipped_model_is_told(tmp_path, monkeypatch):

@@ -2,56 +2,84 @@
 
 >>> engine = load("model.onnx", engine="auto")
 >>> engine({"image": images})["landmarks"]
+
+A new engine is one file and one line in ``ENGINES`` (and its name in ``settings.ENGINES``). The file has a factory of
+the type ``options.Factory``, which imports the engine's library inside (nobody pays for what is not used), answers
+``MissingEngineError`` with a one-line remedy where it is missing, takes its default precision from
+``Options.precision_of``, and returns what ``shared.Engine`` describes. What takes more than a second to make belongs
+in the cache (``cache.Cache``); what takes minutes behind an engine that serves meanwhile (``switching.Switching``),
+unless ``Options.wait``.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
-from pose3d_ros.inference import onnxruntime_engine
-from pose3d_ros.inference.errors import EngineError
+from pose3d_ros.inference import choice
+from pose3d_ros.inference.errors import EngineError, MissingEngineError, PrecisionError
+from pose3d_ros.inference.options import PRECISIONS, Factory, Options
 from pose3d_ros.inference.shared import Engine, SharedEngine
 
-__all__ = ["ENGINES", "Engine", "EngineError", "load"]
+__all__ = ["ENGINES", "PRECISIONS", "Engine", "EngineError", "MissingEngineError", "Options", "PrecisionError",
+           "create", "load"]
 
 
-ENGINES: dict[str, Callable[[Path, int, Sequence[str] | None], Engine]] = {
-    "cpu": onnxruntime_engine.cpu,
-    "cuda": onnxruntime_engine.cuda,
-    "tensorrt": onnxruntime_engine.tensorrt,
+ENGINES = {
+    "cpu": "onnxruntime_engine:cpu",
+    "cuda": "onnxruntime_engine:cuda",
+    "tensorrt": "tensorrt_engine:tensorrt",
+    "onnxruntime-tensorrt": "onnxruntime_engine:tensorrt",
+    "openvino": "openvino_engine:openvino",
 }
+"""Name -> module of this package, imported at first use, and the ``Factory`` in it."""
+ON_GPU = ("tensorrt", "cuda")
+"""What ``auto`` tries before the CPU."""
 
 
-def load(path: str | Path, engine: str = "auto", threads: int = 0, outputs: Sequence[str] | None = None) -> Engine:
+def load(
+    path: str | Path, engine: str = "auto", threads: int = 0, outputs: Sequence[str] | None = None,
+    precision: str = "auto", max_people: int = 16
+) -> Engine:
     """The network in the ONNX file ``path`` on an engine, which all who ask for the same share.
 
-    ``engine``: a key of ``ENGINES``, or ``auto``: CUDA where it is installed and works, otherwise the CPU (TensorRT
-    only when asked for, because it builds for minutes at first use). ``threads`` on the CPU, 0 for all cores.
-    ``outputs`` restricts what is computed. Raises ``EngineError``.
+    ``engine``: a key of ``ENGINES``, or ``auto``: the first of ``ON_GPU`` that is installed and works, otherwise the
+    one that is fastest on this CPU. The others are in ``Options``; ``outputs`` restricts what is computed. Raises
+    ``EngineError``.
     """
     path = Path(path)
     if not path.is_file():
         raise EngineError(f"expected a model at {path}, found no file")
-    key = (path.resolve(), path.stat().st_mtime_ns, engine, threads, None if outputs is None else tuple(outputs))
-    return SharedEngine(key, lambda: _make(path, engine, threads, outputs))
+    options = Options(threads, precision, max(max_people, Options.max_people))
+    key = (path.resolve(), path.stat().st_mtime_ns, engine, options, None if outputs is None else tuple(outputs))
+    return SharedEngine(key, lambda: create(path, engine, options, outputs))
 
 
-def _make(path: Path, engine: str, threads: int, outputs: Sequence[str] | None) -> Engine:
+def create(path: Path, engine: str, options: Options, outputs: Sequence[str] | None = None) -> Engine:
+    """As ``load``, with all options, and for the caller alone."""
     if engine == "auto":
-        engine = "cpu"
-        if onnxruntime_engine.cuda_works():
+        for name in ON_GPU:
             try:
-                return ENGINES["cuda"](path, threads, outputs)
+                return _factory(name)(path, options, outputs)
+            except MissingEngineError:
+                continue
             except EngineError as error:
-                _warn_once(f"{error}; going on with the CPU")
+                _warn_once(f"{error}; going on without {name}")
+        engine, options = choice.chosen(path, options)
     if engine not in ENGINES:
         raise EngineError(f"engine: expected auto, {', '.join(ENGINES)}; got '{engine}'")
-    return ENGINES[engine](path, threads, outputs)
+    return _factory(engine)(path, options, outputs)
 
 
-@cache
+def _factory(engine: str) -> Factory:
+    module, name = ENGINES[engine].split(":")
+    factory: Factory = getattr(import_module(f"{__name__}.{module}"), name)
+    return factory
+
+
+@functools.cache
 def _warn_once(text: str) -> None:
     logging.getLogger(__name__).warning(text)

@@ -2,41 +2,61 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Mapping, Sequence
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pose3d_ros.inference.errors import EngineError
+from pose3d_ros.inference import gpu, int8
+from pose3d_ros.inference.batches import in_parts, profiles, rows_of
+from pose3d_ros.inference.contract import TOLERANCES
+from pose3d_ros.inference.cpu import threads as threads_for
+from pose3d_ros.inference.errors import EngineError, MissingEngineError
+from pose3d_ros.inference.options import Options
+from pose3d_ros.inference.shared import Engine, warm_up
+from pose3d_ros.inference.switching import Progress, Switching
+from pose3d_ros.inference.typed import typed
 from pose3d_ros.model_store import cache_folder
 
-MOST_THREADS = 8
-"""Networks of a few milliseconds do not gain from more."""
+_log = logging.getLogger(__name__)
+
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
+         "tensor(uint8)": np.uint8, "tensor(int8)": np.int8, "tensor(int32)": np.int32, "tensor(int64)": np.int64,
+         "tensor(bool)": np.bool_}
 
 
 class OnnxRuntimeEngine:
     """An ONNX Runtime session; see ``inference.Engine``."""
 
     def __init__(
-        self, name: str, providers: list[Any], path: Path, threads: int, outputs: Sequence[str] | None
+        self, name: str, providers: list[Any], path: Path, threads: int, outputs: Sequence[str] | None,
+        precision: str = "fp32"
     ) -> None:
         runtime = _onnxruntime()
         options = runtime.SessionOptions()
-        options.intra_op_num_threads = threads or min(_cores(), MOST_THREADS)
+        options.intra_op_num_threads = threads_for(threads)
         # Threads that spin between two networks take the time of the other one: a third of the rate on two cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        model: str | bytes = str(path)
+        if precision == "fp16":
+            model = typed(path, precision)
+            # All of them end the process on an LSTM in fp16 that runs on the CPU (ONNX Runtime 1.31).
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        elif precision == "int8":
+            model = int8.kept(path)
         try:
-            session = runtime.InferenceSession(str(path), options, providers=providers)
+            session = runtime.InferenceSession(model, options, providers=providers, disabled_optimizers=int8.UNWANTED)
         except Exception as error:  # ONNX Runtime's errors have no common class
             raise EngineError(f"{path}: ONNX Runtime cannot load this model ({_one_line(error)}); replace the file by "
                               f"a valid ONNX export") from None
         self.name = name
         self.inputs = {value.name: _shape(value) for value in session.get_inputs()}
         self.outputs = {value.name: _shape(value) for value in session.get_outputs()}
+        self.types = {value.name: np.dtype(TYPES[value.type]) for value in session.get_inputs()}
         self._run_options = runtime.RunOptions()
         if outputs is not None:
             if missing := sorted(set(outputs) - set(self.outputs)):
@@ -44,6 +64,8 @@ class OnnxRuntimeEngine:
                                   f"{', '.join(self.outputs)}")
             self.outputs = {name: self.outputs[name] for name in outputs}
             self._run_options.only_execute_path_to_fetches = True
+        self.most: int | None = None
+        """Rows that it can take at once; more run in parts."""
         self._path = path
         self._session: Any = session
 
@@ -54,6 +76,9 @@ class OnnxRuntimeEngine:
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once: input name -> array to output name -> array. Raises ``EngineError`` on a wrong shape or type."""
+        if self.most is not None and rows_of(self._path, self.inputs, self.types, feeds) > self.most:
+            parts = [self(part) for part in in_parts(self.inputs, feeds, self.most)]
+            return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
         names = list(self.outputs)
         try:
             return dict(zip(names, self._session.run(names, dict(feeds), self._run_options), strict=True))
@@ -67,61 +92,92 @@ class OnnxRuntimeEngine:
         self._session = None
 
 
-def cpu(path: Path, threads: int, outputs: Sequence[str] | None) -> OnnxRuntimeEngine:
+def cpu(path: Path, options: Options, outputs: Sequence[str] | None) -> OnnxRuntimeEngine:
     """On the CPU."""
-    return OnnxRuntimeEngine("cpu", ["CPUExecutionProvider"], path, threads, outputs)
+    precision = options.precision_of("cpu", "fp32", "int8")
+    return OnnxRuntimeEngine("cpu", ["CPUExecutionProvider"], path, options.threads, outputs, precision)
 
 
-def cuda(path: Path, threads: int, outputs: Sequence[str] | None) -> OnnxRuntimeEngine:
+def cuda(path: Path, options: Options, outputs: Sequence[str] | None) -> OnnxRuntimeEngine:
     """On an NVIDIA GPU with CUDA."""
-    return _on_gpu("cuda", ["CUDAExecutionProvider", "CPUExecutionProvider"], path, threads, outputs)
+    precision = options.precision_of("cuda", "fp32", "fp16")
+    providers = [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]  # fp32 shall be fp32
+    engine = _on_gpu("cuda", providers, path, options.threads, outputs, precision)
+    warm_up(engine)
+    return engine
 
 
-def tensorrt(path: Path, threads: int, outputs: Sequence[str] | None) -> OnnxRuntimeEngine:
-    """On an NVIDIA GPU with TensorRT; engines are built at first use and kept in the package's cache folder."""
-    cached = {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(cache_folder() / "tensorrt")}
-    return _on_gpu("tensorrt", [("TensorrtExecutionProvider", cached), "CUDAExecutionProvider",
-                                "CPUExecutionProvider"], path, threads, outputs)
-
-
-@cache
-def cuda_works() -> bool:
-    """Whether ONNX Runtime has CUDA and a device to run it on."""
+def quick(path: Path, options: Options, outputs: Sequence[str] | None) -> OnnxRuntimeEngine:
+    """On the GPU where it can be, else on the CPU: what serves while something better is built."""
     try:
-        runtime = _onnxruntime()
-    except EngineError:
-        return False
-    return "CUDAExecutionProvider" in runtime.get_available_providers() and os.path.exists("/dev/nvidiactl")
+        return cuda(path, options, outputs)
+    except MissingEngineError:
+        pass
+    except EngineError as error:
+        _log.warning("%s; going on with the CPU", error)
+    return cpu(path, options, outputs)
+
+
+def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Engine:
+    """On an NVIDIA GPU with TensorRT through ONNX Runtime, which keeps what it builds in a cache of its own.
+
+    For models with operators that TensorRT lacks: those run with CUDA.
+    """
+    precision = options.precision_of("onnxruntime-tensorrt", "fp16", "fp32")
+    check("onnxruntime-tensorrt", "TensorrtExecutionProvider")
+    serving = quick(path, replace(options, precision="auto"), outputs)
+
+    def make(_: Progress) -> OnnxRuntimeEngine:
+        folder = str(cache_folder() / "onnxruntime-tensorrt")
+        configuration = {"trt_engine_cache_enable": True, "trt_engine_cache_path": folder,
+                         "trt_timing_cache_enable": True, "trt_timing_cache_path": folder}
+        for i, kind in enumerate(("min", "opt", "max")):
+            configuration[f"trt_profile_{kind}_shapes"] = ",".join(
+                f"{name}:{'x'.join(map(str, shapes[i]))}"
+                for name, shapes in profiles(path, serving.inputs, options.max_people).items())
+        providers = [("TensorrtExecutionProvider", configuration), "CUDAExecutionProvider", "CPUExecutionProvider"]
+        engine = _on_gpu("onnxruntime-tensorrt", providers, path, options.threads, outputs, precision)
+        engine.most = options.max_people
+        warm_up(engine)  # it builds at the first run
+        return engine
+
+    if options.wait:
+        serving.close()
+        return make(Progress())
+    return Switching(serving, f"onnxruntime-tensorrt of {path.stem}", make, TOLERANCES[precision])
 
 
 def _on_gpu(
-    name: str, providers: list[Any], path: Path, threads: int, outputs: Sequence[str] | None
+    name: str, providers: list[Any], path: Path, threads: int, outputs: Sequence[str] | None, precision: str
 ) -> OnnxRuntimeEngine:
-    runtime = _onnxruntime()
-    wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
-    if wanted not in runtime.get_available_providers():
-        library = "onnxruntime-gpu" if name == "cuda" else "onnxruntime-gpu, and NVIDIA's TensorRT libraries"
-        raise EngineError(f"engine {name}: this ONNX Runtime ({runtime.__version__}) has no {wanted}; install "
-                          f"{library}, or set engine to cpu")
-    if hasattr(runtime, "preload_dlls"):
-        runtime.preload_dlls()
-    engine = OnnxRuntimeEngine(name, providers, path, threads, outputs)
+    wanted = providers[0][0]
+    check(name, wanted)
+    engine = OnnxRuntimeEngine(name, providers, path, threads, outputs, precision)
     if wanted not in engine.providers:  # ONNX Runtime goes on without a provider whose libraries do not load
         raise EngineError(f"engine {name}: ONNX Runtime could not start {wanted}; the GPU driver or the libraries of "
                           f"{'CUDA and cuDNN' if name == 'cuda' else 'TensorRT'} are missing or of another version")
     return engine
 
 
+def check(name: str, provider: str) -> None:
+    """Raises ``MissingEngineError`` where ONNX Runtime lacks the provider, or the machine a GPU."""
+    runtime = _onnxruntime()
+    if provider not in runtime.get_available_providers():
+        library = "onnxruntime-gpu" if name == "cuda" else "onnxruntime-gpu, and NVIDIA's TensorRT libraries"
+        raise MissingEngineError(f"engine {name}: this ONNX Runtime ({runtime.__version__}) has no {provider}; install "
+                                 f"{library}, or set engine to cpu")
+    if gpu.find() is None:
+        raise MissingEngineError(f"engine {name}: found no NVIDIA GPU; install its driver, or set engine to cpu")
+    if hasattr(runtime, "preload_dlls"):
+        runtime.preload_dlls()
+
+
 def _onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError(f"ONNX Runtime is not installed ({error}); pip install onnxruntime") from None
+        raise MissingEngineError(f"ONNX Runtime is not installed ({error}); pip install onnxruntime") from None
     return onnxruntime
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shape(value: Any) -> tuple[int | None, ...]:

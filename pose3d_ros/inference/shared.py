@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol
@@ -13,22 +14,61 @@ import numpy as np
 from pose3d_ros.inference.errors import EngineError
 
 Arrays = dict[str, np.ndarray]
+SMALL = 0.1
 
 
 class Engine(Protocol):
     """A network ready to run."""
 
-    name: str
-    """Key in ``ENGINES``."""
+    @property
+    def name(self) -> str:
+        """Key in ``ENGINES``, for people; and what it is doing besides, such as building another engine."""
+
     inputs: dict[str, tuple[int | None, ...]]
     """Name -> shape; None stands for an axis of any length."""
     outputs: dict[str, tuple[int | None, ...]]
+    types: dict[str, np.dtype]
+    """Type of each input."""
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Run once: input name -> array to output name -> array. Raises ``EngineError`` on a wrong shape or type."""
 
     def close(self) -> None:
         """Free the engine's memory; it cannot be called any more."""
+
+
+def warm_up(engine: Engine, rows: Iterable[int] = (1,)) -> None:
+    """Run an engine on zeros, once for each batch size: the first run is slow in all of them.
+
+    A network with another free axis than the first is left alone: nobody knows what it takes.
+    """
+    if any(None in shape[1:] for shape in engine.inputs.values()):
+        return
+    for count in rows:
+        engine({name: np.zeros([count if n is None else n for n in shape], engine.types[name])
+                for name, shape in engine.inputs.items()})
+
+
+def largest_difference(expected: Arrays, found: Arrays) -> float:
+    """The largest difference of a value, as a share of the largest value of its array; infinite where one is not there.
+
+    Values that are not finite must be the same in both. An array of small values (the probability that nothing is a
+    person) is measured as if its largest were ``SMALL``.
+    """
+    worst = 0.0
+    for name, reference in expected.items():
+        if name not in found or found[name].shape != reference.shape:
+            return np.inf
+        finite = np.isfinite(reference)
+        if not np.array_equal(reference[~finite], found[name][~finite], equal_nan=True):
+            return np.inf
+        if finite.any():
+            apart = np.abs(found[name][finite].astype(np.float64) - reference[finite])
+            difference = float(apart.max() / max(np.abs(reference[finite]).max(), SMALL))
+            if not np.isfinite(difference):
+                return np.inf
+            worst = max(worst, difference)
+    return worst
 
 
 @dataclass
@@ -99,6 +139,20 @@ class _Shared:
             request.answer = dict(zip(found, parts, strict=True))
 
 
+Heard = Callable[[Hashable, Mapping[str, np.ndarray]], None]
+_listeners: list[Heard] = []
+
+
+@contextmanager
+def listening(heard: Heard) -> Iterator[None]:
+    """While it lasts, ``heard`` is told the key and the feeds of every call of a shared engine (``inference.load``)."""
+    _listeners.append(heard)
+    try:
+        yield
+    finally:
+        _listeners.remove(heard)
+
+
 _engines: WeakValueDictionary[Hashable, _Shared] = WeakValueDictionary()
 _loading = Lock()
 
@@ -111,13 +165,21 @@ class SharedEngine:
             shared = _engines.get(key)
             if shared is None:
                 shared = _engines[key] = _Shared(make())
-        self.name, self.inputs, self.outputs = shared.engine.name, shared.engine.inputs, shared.engine.outputs
+        self._key = key
+        self.inputs, self.outputs, self.types = shared.engine.inputs, shared.engine.outputs, shared.engine.types
         self._shared: _Shared | None = shared
+
+    @property
+    def name(self) -> str:
+        """Name of the engine, as it is now."""
+        return "closed" if self._shared is None else self._shared.engine.name
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Run once, perhaps together with what others ask for."""
         if self._shared is None:
             raise EngineError("expected an open engine, got one that was closed")
+        for heard in _listeners:
+            heard(self._key, feeds)
         return self._shared.run(feeds)
 
     def close(self) -> None:

@@ -1,0 +1,34 @@
+"""The processor that engines run on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+MOST_THREADS = 8
+"""Networks of a few milliseconds do not gain from more."""
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads(wanted: int) -> int:
+    """Threads for one network: those ``wanted``, or for 0 as many as help."""
+    return wanted or min(cores(), MOST_THREADS)
+
+
+@cache
+def model() -> str:
+    """Name of the processor with what it can do, as far as the system tells: two machines of one name may differ."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    lines = dict(line.split(":", 1) for line in reversed(text.splitlines()) if ":" in line)
+    known = {key.strip(): " ".join(value.split()) for key, value in lines.items()}
+    parts = (known.get(key, "") for key in ("model name", "CPU part", "flags", "Features"))
+    return " ".join(part for part in (platform.machine(), *parts) if part)

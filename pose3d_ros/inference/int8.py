@@ -1,0 +1,210 @@
+"""INT8 models: weights per channel, activations per tensor, ranged on what the network was fed with, and judged.
+
+Explicit quantisation (QuantizeLinear and DequantizeLinear in the model), which ONNX Runtime, OpenVINO and both lines of
+TensorRT read; what is quantised can be judged on any CPU. Layers that INT8 harms stay in float32: each is quantised
+alone, and what that does to the outputs is measured.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pose3d_ros.inference.cache import Cache, hash_of
+from pose3d_ros.inference.errors import EngineError, PrecisionError
+from pose3d_ros.inference.shared import Arrays
+from pose3d_ros.inference.typed import typed
+
+Feeds = Sequence[Mapping[str, np.ndarray]]
+
+LAYERS = ("Conv", "Gemm", "MatMul")
+"""Operators with weights."""
+JUDGED = 8
+"""Calls that a layer's harm is measured on."""
+HARMFUL = 0.25
+HARMLESS = 1e-3
+"""A layer stays in float32 that alone makes ``HARMFUL`` of some output's whole mean square error, unless it makes less
+than ``HARMLESS`` of the output's mean square."""
+NO_ARITHMETIC = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Concat", "Sigmoid", "Clip",
+                 "Relu")
+UNWANTED = ["WeightBiasQuantization"]
+"""Optimiser of ONNX Runtime that quantises layers left in float32 after all, with one scale for all channels."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """How a kind of engine wants INT8."""
+
+    name: str
+    quantised: tuple[str, ...]
+    """Operators that take nearly all of the time; the others stay as they are."""
+    activations: str
+    """ONNX Runtime's name of their type."""
+    engine: str
+    """To build with."""
+
+
+# Adds and poolings in INT8 as well cost accuracy and save nothing; int8 activations run at half the speed of uint8.
+CPU = Flavour("uint8 activations", ("Conv", "Clip", "Relu"), "QUInt8", "cpu")
+TENSORRT = Flavour("symmetric", ("Conv", "Gemm", "MatMul"), "QInt8", "tensorrt")
+
+
+def keep(path: Path, feeds: Feeds, flavour: Flavour = CPU) -> list[str]:
+    """Quantise the model and put it into the cache, in the place of an earlier one. The layers left in float32."""
+    model, left = quantise(path, feeds, flavour)
+    Cache().write(_parts(path, flavour), model)
+    return left
+
+
+def kept(path: Path, flavour: Flavour = CPU) -> bytes:
+    """The quantised model that was put into the cache. Raises ``PrecisionError`` where there is none."""
+    data = Cache().read(_parts(path, flavour))
+    if data is None:
+        raise PrecisionError(f"precision int8: {path.name} was not calibrated on this machine; run pose3d models "
+                             f"build --engine {flavour.engine} --precision int8 --images FOLDER once, with pictures "
+                             f"as the camera's")
+    return data
+
+
+def quantise(path: Path, feeds: Feeds, flavour: Flavour = CPU) -> tuple[bytes, list[str]]:
+    """The model in ``path`` in INT8, ranged on what it does with ``feeds``, and the layers that stay in float32.
+
+    A network without convolutions on maps, such as a lifter, stays as it is on the CPU: it has nothing to gain.
+    Raises ``EngineError``.
+    """
+    model = named(path)
+    layers = [node for node in model.graph.node if node.op_type in flavour.quantised and node.op_type in LAYERS]
+    if not any(len(shape) == 4 for shape in _weights(model, layers)):
+        return path.read_bytes(), [node.name for node in layers]
+    ranges = calibrated(model, feeds, flavour)
+    heads = _heads(model)  # an output in 256 steps is of no use
+    left = heads | sensitive(model, ranges, [layer.name for layer in layers if layer.name not in heads],
+                             feeds[::max(len(feeds) // JUDGED, 1)][:JUDGED], flavour)
+    return with_scales(model, ranges, left, flavour), sorted(left)
+
+
+def sensitive(model: Any, ranges: Any, layers: Sequence[str], feeds: Feeds, flavour: Flavour) -> set[str]:
+    """The layers that do harm (``HARMFUL``), measured with each of them quantised alone."""
+    others = {node.name for node in model.graph.node if node.op_type in LAYERS}
+    expected = _run(model.SerializeToString(), feeds)
+
+    def error(quantised: Iterable[str]) -> np.ndarray:
+        return _error(expected, _run(with_scales(model, ranges, others - set(quantised), flavour), feeds))
+
+    bearable = np.maximum(HARMFUL * error(layers), HARMLESS)
+    found = set()
+    for number, layer in enumerate(layers):
+        if (error([layer]) > bearable).any():
+            found.add(layer)
+        if number % 20 == 0:
+            _log.info("judging layer %d of %d", number + 1, len(layers))
+    return found
+
+
+def calibrated(model: Any, feeds: Feeds, flavour: Flavour) -> Any:
+    """ONNX Runtime's ranges of the model's tensors while it runs on ``feeds``.
+
+    From the least to the largest value: its percentiles keep every tensor of every feed, which are gigabytes.
+    """
+    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
+    from onnxruntime.quantization.calibrate import create_calibrator
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.rest = iter(feeds)
+
+        def get_next(self) -> Any:
+            feed = next(self.rest, None)
+            return None if feed is None else dict(feed)
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "model.onnx"
+        source.write_bytes(model.SerializeToString())
+        calibrator = create_calibrator(source, list(flavour.quantised), f"{folder}/augmented.onnx",
+                                       CalibrationMethod.MinMax)
+        calibrator.collect_data(Reader())
+        return calibrator.compute_data()
+
+
+def with_scales(model: Any, ranges: Any, left: Iterable[str], flavour: Flavour) -> bytes:
+    """The model with quantisation of all layers but those ``left`` in float32."""
+    import onnx
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    names = set(left)
+    outputs = {output for node in model.graph.node if node.name in names for output in node.output}
+    # The activation after a layer goes with it.
+    names |= {node.name for node in model.graph.node if node.op_type in ("Clip", "Relu") and node.input[0] in outputs}
+    symmetric = flavour.activations == "QInt8"
+    quantiser = QDQQuantizer(
+        onnx.shape_inference.infer_shapes(copy.deepcopy(model)), True, False, QuantType.QInt8,
+        getattr(QuantType, flavour.activations), copy.deepcopy(ranges), [], sorted(names), list(flavour.quantised),
+        {"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric})
+    quantiser.quantize_model()
+    return bytes(quantiser.model.model.SerializeToString())
+
+
+def named(path: Path) -> Any:
+    """The model in ``path`` with its constants folded and a name for each node. Raises ``EngineError``."""
+    try:
+        import onnx
+        import onnxruntime.quantization  # noqa: F401
+    except ImportError as error:
+        raise EngineError(f"quantising needs the packages onnx and onnxruntime ({error}); pip install onnx "
+                          f"onnxruntime") from None
+    model = onnx.load_from_string(typed(path, "fp32"))
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
+    return model
+
+
+def _weights(model: Any, layers: Sequence[Any]) -> list[tuple[int, ...]]:
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    return [shapes.get(layer.input[1], ()) for layer in layers]
+
+
+def _heads(model: Any) -> set[str]:
+    """The layers that make the model's outputs, with no arithmetic after them."""
+    made = {output: node for node in model.graph.node for output in node.output}
+    heads, tensors = set(), [output.name for output in model.graph.output]
+    while tensors:
+        node = made.get(tensors.pop())
+        if node is not None and node.op_type in NO_ARITHMETIC:
+            tensors += node.input
+        elif node is not None and node.op_type in LAYERS:
+            heads.add(node.name)
+    return heads
+
+
+def _run(model: bytes, feeds: Feeds) -> list[Arrays]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"],
+                                           disabled_optimizers=UNWANTED)
+    names = [output.name for output in session.get_outputs()]
+    return [dict(zip(names, session.run(names, dict(feed)), strict=True)) for feed in feeds]
+
+
+def _error(expected: Sequence[Arrays], found: Sequence[Arrays]) -> np.ndarray:
+    """Of each output, the mean square error as a share of its mean square."""
+    shares = []
+    for name in expected[0]:
+        wrong = sum(float(((a[name] - b[name]) ** 2).sum()) for a, b in zip(expected, found, strict=True))
+        shares.append(wrong / max(sum(float((a[name] ** 2).sum()) for a in expected), 1e-12))
+    return np.array(shares)
+
+
+def _parts(path: Path, flavour: Flavour) -> dict[str, str]:
+    return {"name": path.stem, "model": hash_of(path), "quantised": f"int8, {flavour.name}"}

@@ -1,0 +1,91 @@
+"""Networks in OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pose3d_ros.inference import cpu, int8
+from pose3d_ros.inference.errors import EngineError, MissingEngineError, PrecisionError
+from pose3d_ros.inference.options import Options
+
+
+class OpenVinoEngine:
+    """A compiled network; see ``inference.Engine``."""
+
+    name = "openvino"
+
+    def __init__(self, path: Path, threads: int, arithmetic: str, outputs: Sequence[str] | None,
+                 model: bytes | None = None) -> None:
+        """``arithmetic``: f32 or bf16. ``model``: taken instead of what is in ``path``."""
+        openvino = _openvino()
+        core = openvino.Core()
+        try:
+            network = core.read_model(path if model is None else BytesIO(model))
+            if outputs is not None:
+                known = {name: output for output in network.outputs for name in output.names}
+                if missing := sorted(set(outputs) - set(known)):
+                    raise EngineError(f"{path}: expected the outputs {', '.join(outputs)}; {', '.join(missing)} not "
+                                      f"among {', '.join(known)}")
+                network = openvino.Model([known[name] for name in outputs], network.get_parameters())
+            # Pinned to a core each, the threads of two networks and of other programs wait for one another.
+            compiled = core.compile_model(network, "CPU", {
+                "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False,
+                "INFERENCE_PRECISION_HINT": arithmetic})
+        except RuntimeError as error:
+            raise EngineError(f"{path}: OpenVINO cannot load this model ({_one_line(error)}); replace the file by a "
+                              f"valid ONNX export, or set engine to cpu") from None
+        self.inputs = {value.any_name: _shape(value) for value in compiled.inputs}
+        self.outputs = {value.any_name: _shape(value) for value in compiled.outputs}
+        self.types = {value.any_name: np.dtype(value.element_type.to_dtype()) for value in compiled.inputs}
+        self._path = path
+        self._request: Any = compiled.create_infer_request()
+
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once: input name -> array to output name -> array. Raises ``EngineError`` on a wrong shape or type."""
+        # OpenVINO takes what it can convert, silently.
+        problem = "" if {name: array.dtype for name, array in feeds.items()} == self.types else "another type or name"
+        if not problem:
+            try:
+                found = self._request.infer(dict(feeds), share_inputs=True)
+                return {name: found[name] for name in self.outputs}
+            except RuntimeError as error:
+                problem = _one_line(error)
+        got = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feeds.items())
+        expected = ", ".join(f"{name} {shape} {self.types[name]}" for name, shape in self.inputs.items())
+        raise EngineError(f"{self._path}: expected {expected}; got {got} ({problem})")
+
+    def close(self) -> None:
+        """Free the network's memory; the engine cannot be called any more."""
+        self._request = None
+
+
+def openvino(path: Path, options: Options, outputs: Sequence[str] | None) -> OpenVinoEngine:
+    """On the CPU; ``bf16`` on CPUs that compute in it."""
+    precision = options.precision_of("openvino", "fp32", "bf16", "int8")
+    if precision == "bf16" and "BF16" not in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise PrecisionError("precision bf16: this CPU has no such arithmetic; set precision to fp32 or int8")
+    arithmetic = "bf16" if precision == "bf16" else "f32"
+    return OpenVinoEngine(path, cpu.threads(options.threads), arithmetic, outputs,
+                          int8.kept(path) if precision == "int8" else None)
+
+
+def _openvino() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingEngineError(f"engine openvino: OpenVINO is not installed ({error}); pip install openvino, or set "
+                                 f"engine to cpu") from None
+    return openvino
+
+
+def _shape(value: Any) -> tuple[int | None, ...]:
+    return tuple(n.get_length() if n.is_static else None for n in value.partial_shape)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,39 @@
+"""What all engines can be asked for, whichever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pose3d_ros.inference.errors import PrecisionError
+from pose3d_ros.inference.shared import Engine
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to make an engine; each takes what concerns it and leaves the rest."""
+
+    threads: int = 0
+    """On the CPU; 0 for all cores."""
+    precision: str = "auto"
+    """One of ``PRECISIONS``, or auto for the engine's own default."""
+    max_people: int = 16
+    """Rows of the largest batch that an engine with fixed limits is built for; it splits larger ones."""
+    wait: bool = False
+    """Whether to wait for what is built for minutes; otherwise a quick engine serves meanwhile."""
+
+    def precision_of(self, engine: str, *possible: str) -> str:
+        """The precision to use, of those that are ``possible``, the default first. Raises ``PrecisionError``."""
+        precision = possible[0] if self.precision == "auto" else self.precision
+        if precision not in possible:
+            raise PrecisionError(f"precision: expected auto, {', '.join(possible)} with engine {engine}, got "
+                                 f"'{precision}'")
+        return precision
+
+
+Factory = Callable[[Path, Options, Sequence[str] | None], Engine]
+"""Makes an engine: the ONNX file, how, and the outputs to compute (None for all). Raises ``EngineError``, and
+``MissingEngineError`` when its library or device is not there."""
