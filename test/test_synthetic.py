@@ -10,9 +10,10 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.skeleton import CMU22, H36M17
 from pose3d_ros.training.synthetic.body import AssetError, Assets, Body, Material, Posed, Shape, Wardrobe, _ranges
 from pose3d_ros.training.synthetic.detector_noise import visible_joints
+from pose3d_ros.training.synthetic.motions import Motions, place
 from pose3d_ros.training.synthetic.render import Actor, Renderer, RenderError, Room, Scene
 from pose3d_ros.training.synthetic.retarget import retarget
-from pose3d_ros.training.synthetic.scene import Motions, look_at, place
+from pose3d_ros.training.synthetic.scene import look_at
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"

@@ -115,20 +115,19 @@ class Mesh:
         """(V, 3) smooth unit normals."""
         a, b, c = (self.vertices[self.triangles[:, i]] for i in range(3))
         faces = np.cross(b - a, c - a)
-        normals = np.zeros_like(self.vertices)
-        for corner in range(3):
-            np.add.at(normals, self.triangles[:, corner], faces)
+        normals = np.stack([np.bincount(self.triangles.ravel(), np.repeat(faces[:, axis], 3), len(self.vertices))
+                            for axis in range(3)], 1)
         return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
     @staticmethod
-    def join(parts: list[Mesh]) -> Mesh:
-        """One mesh of several, without the vertices that no triangle uses."""
+    def join(parts: list[Mesh]) -> tuple[Mesh, np.ndarray]:
+        """One mesh of several, without the vertices that no triangle uses, and which of all vertices it has."""
         starts = np.cumsum([0] + [len(part.vertices) for part in parts])
         triangles = np.concatenate([part.triangles + start for part, start in zip(parts, starts, strict=False)])
         used, triangles = np.unique(triangles, return_inverse=True)
         arrays = {name: np.concatenate([getattr(part, name) for part in parts])[used]
                   for name in ("vertices", "canonical", "material", "bones", "weights")}
-        return Mesh(**arrays, triangles=triangles.reshape(-1, 3))
+        return Mesh(**arrays, triangles=triangles.reshape(-1, 3)), used
 
 
 @dataclass(frozen=True)
@@ -294,11 +293,22 @@ class Wardrobe:
 
 
 @dataclass(frozen=True)
+class _Outfit:
+    """What is alike in all bodies that wear the same: the dressed mesh, which of all vertices it has, and the fits."""
+
+    mesh: Mesh
+    used: np.ndarray
+    fittings: tuple[_Fitting, ...]
+
+
+@dataclass(frozen=True)
 class Assets:
     """A folder of MakeHuman assets. Raises ``AssetError`` naming a file that is missing."""
 
     folder: Path
     base: _Obj = field(init=False)
+    _outfits: dict[Wardrobe, _Outfit] = field(init=False, repr=False, default_factory=dict)
+    _garments: dict[tuple[str, str], tuple[_Fitting, Mesh]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "base", _read_obj(self.folder / "base.obj"))
@@ -340,23 +350,11 @@ class Assets:
                 rows, offsets = _read_target(self.folder / "targets" / f"{name}.target")
                 base[rows] += weight * offsets
 
-        hidden = np.zeros(len(base), bool)
-        parts = []
-        for kind, folders in (("clothes", wardrobe.clothes), ("hair", (wardrobe.hair,) if wardrobe.hair else ())):
-            for folder in folders:
-                mhclo = min((self.folder / kind / folder).glob("*.mhclo"), default=None)
-                if mhclo is None:
-                    raise AssetError(f"no {kind} '{folder}' in {self.folder}; there are {', '.join(self.names(kind))}")
-                fitting = _read_mhclo(mhclo)
-                hidden[fitting.hidden] = True
-                parts.append(self._garment(fitting, _read_obj(mhclo.with_suffix(".obj")), base, folder, kind))
-
-        skin = self.base.triangles[self.base.groups == "body"]
-        eyes = self.base.triangles[np.isin(self.base.groups, ("helper-l-eye", "helper-r-eye"))]
-        for triangles, material in ((skin[~hidden[skin].all(1)], Material.SKIN), (eyes, Material.EYE)):
-            parts.append(_part(base, self.base.vertices, np.full(len(base), material), self._weights, triangles))
-
-        mesh = Mesh.join(parts)
+        outfit = self._outfits.get(wardrobe)
+        if outfit is None:
+            outfit = self._outfits[wardrobe] = self._dress(wardrobe)
+        points = np.concatenate([*(fitting.fit(base) for fitting in outfit.fittings), base, base])[outfit.used]
+        mesh = replace(outfit.mesh, vertices=points @ _WORLD_FROM_MAKEHUMAN.T)
         joints = {name: base[rows].mean(0) for name, rows in self._skeleton["joints"].items()}
         order = list(self._bones)
         heads, tails = (np.array([joints[bone[end]] for bone in self._bones.values()]) @ _WORLD_FROM_MAKEHUMAN.T
@@ -366,7 +364,35 @@ class Assets:
         vertices, heads, tails = ((points - floor) * shape.scale for points in (mesh.vertices, heads, tails))
         return Body(replace(mesh, vertices=vertices), Rig(tuple(order), parents, heads, tails))
 
-    def _garment(self, fitting: _Fitting, obj: _Obj, base: np.ndarray, name: str, kind: str) -> Mesh:
+    def _dress(self, wardrobe: Wardrobe) -> _Outfit:
+        """The unshaped body in its clothes."""
+        base = self.base.vertices
+        hidden = np.zeros(len(base), bool)
+        parts, fittings = [], []
+        for kind, folders in (("clothes", wardrobe.clothes), ("hair", (wardrobe.hair,) if wardrobe.hair else ())):
+            for folder in folders:
+                garment = self._garments.get((kind, folder))
+                if garment is None:
+                    garment = self._garments[kind, folder] = self._garment(folder, kind)
+                hidden[garment[0].hidden] = True
+                fittings.append(garment[0])
+                parts.append(garment[1])
+
+        skin = self.base.triangles[self.base.groups == "body"]
+        eyes = self.base.triangles[np.isin(self.base.groups, ("helper-l-eye", "helper-r-eye"))]
+        for triangles, material in ((skin[~hidden[skin].all(1)], Material.SKIN), (eyes, Material.EYE)):
+            parts.append(replace(self._naked, material=np.full(len(base), material), triangles=triangles))
+        return _Outfit(*Mesh.join(parts), tuple(fittings))
+
+    @cached_property
+    def _naked(self) -> Mesh:
+        return _part(self.base.vertices, np.zeros(len(self.base.vertices), int), self._weights, self.base.triangles)
+
+    def _garment(self, name: str, kind: str) -> tuple[_Fitting, Mesh]:
+        mhclo = min((self.folder / kind / name).glob("*.mhclo"), default=None)
+        if mhclo is None:
+            raise AssetError(f"no {kind} '{name}' in {self.folder}; there are {', '.join(self.names(kind))}")
+        fitting, obj = _read_mhclo(mhclo), _read_obj(mhclo.with_suffix(".obj"))
         canonical = fitting.fit(self.base.vertices)
         if kind == "hair":
             material = np.full(len(canonical), Material.HAIR)
@@ -377,7 +403,7 @@ class Assets:
         else:
             material = _top_or_bottom(canonical * 0.1, obj.triangles)
         weights = np.einsum("vk,vkb->vb", fitting.shares, self._weights[fitting.bound]).clip(0)
-        return _part(fitting.fit(base), canonical, material, weights, obj.triangles)
+        return fitting, _part(canonical, material, weights, obj.triangles)
 
 
 def _top_or_bottom(canonical_m: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -395,11 +421,10 @@ def _top_or_bottom(canonical_m: np.ndarray, triangles: np.ndarray) -> np.ndarray
     return material
 
 
-def _part(vertices: np.ndarray, canonical: np.ndarray, material: np.ndarray, weights: np.ndarray,
-          triangles: np.ndarray) -> Mesh:
+def _part(points: np.ndarray, material: np.ndarray, weights: np.ndarray, triangles: np.ndarray) -> Mesh:
     bones = np.argsort(-weights, 1)[:, :_INFLUENCES]
     strongest = np.take_along_axis(weights, bones, 1)
     total = strongest.sum(1, keepdims=True)
     strongest = np.where(total > 0, strongest / np.maximum(total, 1e-9), [1, 0, 0, 0])
-    return Mesh(vertices @ _WORLD_FROM_MAKEHUMAN.T, canonical @ _WORLD_FROM_MAKEHUMAN.T, material, bones, strongest,
-                triangles)
+    canonical = points @ _WORLD_FROM_MAKEHUMAN.T
+    return Mesh(canonical, canonical, material, bones, strongest, triangles)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import yaml
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.multiview.rig_file import RigFile, write_rig
-from pose3d_ros.training.synthetic.body import Assets, Material, Shape, Wardrobe
-from pose3d_ros.training.synthetic.render import Actor, Look, Renderer, Room, Scene
+from pose3d_ros.training.synthetic import textures
+from pose3d_ros.training.synthetic.body import Assets, Shape, Wardrobe
+from pose3d_ros.training.synthetic.motions import Motions, level, place
+from pose3d_ros.training.synthetic.render import Actor, Look, Renderer, Room, Scene, Surface
 from pose3d_ros.training.synthetic.retarget import retarget
-from pose3d_ros.training.synthetic.scene import Motions, level, look_at, place
+from pose3d_ros.training.synthetic.scene import look_at
 
 FPS = 30
 SIZE = 1280, 720
@@ -33,8 +36,10 @@ def render_clip(makehuman: Path, cmu_mocap: Path, out: Path, seconds: float = 8.
     actors = _actors(Assets(makehuman), Motions.load(cmu_mocap, "train"), frames)
     cameras = demo_cameras()
     boxes = [[[-2.6, 3.6, 0], [-1.4, 4.4, 0.9]], [[2.6, 3.2, 0], [3.3, 4.2, 1.6]], [[-4.6, 0.5, 0], [-4.0, 2.2, 0.75]]]
-    room = Room(floor=((0.60, 0.47, 0.34), 1), wall=((0.72, 0.76, 0.78), 2), object_colour=(0.45, 0.42, 0.40),
-                boxes=np.array(boxes), to_light=(-0.2, -0.5, 0.75), light_colour=(0.95, 0.92, 0.86))
+    surfaces = (Surface((0.60, 0.47, 0.34), (0.38, 0.30, 0.22), textures.PLANKS, 1.0, 0.1),
+                Surface((0.72, 0.76, 0.78), (0.60, 0.64, 0.66), textures.BRICKS, 1.0), Surface((0.9, 0.9, 0.9)),
+                Surface((0.45, 0.42, 0.40), (0.35, 0.33, 0.31), textures.GRAIN, 1.0))
+    room = Room(surfaces, boxes=np.array(boxes), to_light=(-0.2, -0.5, 0.75), light_colour=(0.95, 0.92, 0.86))
     renderer = Renderer(SIZE)
     renderer.load(Scene(actors, room))
     for camera in cameras:
@@ -64,7 +69,7 @@ def _actors(assets: Assets, motions: Motions, frames: int) -> tuple[Actor, ...]:
          Shape(male=1, muscle=0.6, weight=0.45, ancestry=(0, 0, 1), scale=1.02),
          Wardrobe(("male_casualsuit02", "shoes03"), "short02"),
          ((0.86, 0.67, 0.56), (1, 1, 1), (0.22, 0.15, 0.1), (0.75, 0.22, 0.18), (0.16, 0.18, 0.26), (0.85, 0.85, 0.85)),
-         (0, 0, 0, 1, 0, 0)),
+         (0, 0, 0, textures.STRIPES, 0, 0)),
         ("seq_train_directing_traffic_4", 220, (-0.6, -0.1), 4.7,
          Shape(male=0, muscle=0.5, weight=0.45, ancestry=(0.6, 0.1, 0.3), scale=1.03),
          Wardrobe(("female_casualsuit01", "shoes02"), "ponytail01"),
@@ -75,8 +80,10 @@ def _actors(assets: Assets, motions: Motions, frames: int) -> tuple[Actor, ...]:
     for name, start, position, turn, shape, wardrobe, colours, pattern in people:
         body = assets.build(shape, wardrobe)
         joints_m = place(level(motions.clips[name][start : start + frames]), position, turn)
-        look = Look(colours, (*Look().second[: Material.TOP], (0.85, 0.85, 0.85), (0.3, 0.3, 0.3), (0.95, 0.95, 0.95)),
-                    pattern)
+        look = Look(tuple(
+            replace(plain, first=colour, second=(0.85, 0.85, 0.85), texture=cloth, scale=3.0) if cloth
+            else replace(plain, first=colour, second=colour)
+            for plain, colour, cloth in zip(Look().surfaces, colours, pattern, strict=True)))
         actors.append(Actor(body, retarget(joints_m, body), look))
     return tuple(actors)
 

@@ -19,8 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--makehuman", type=Path, required=True, help="folder with base.obj, targets, clothes and hair")
     parser.add_argument("--mocap", type=Path, required=True, help="folder with train.npz, val.npz and index.json")
     parser.add_argument("--clips", type=int, default=60, help="number of clips; default 60. A dataset has a "
-                        "quarter more for validation, features a sixth; of features each is seen in a mirror, too")
-    parser.add_argument("--frames", type=int, default=60, help="frames of a clip, 30 a second; default 60")
+                        "quarter more for validation, features a twelfth")
+    parser.add_argument("--frames", type=int, default=60, help="frames of a clip, 30 a second, of features 10; "
+                        "default 60")
+    parser.add_argument("--backgrounds", type=Path, help="folder of pictures (.jpg, .png) for surfaces and what is far "
+                        "away, besides procedural ones; default none")
+    parser.add_argument("--threads", type=int, default=0, help="of the detector's network, for features; default all "
+                        "cores. LP_NUM_THREADS does it for rendering without a GPU")
     parser.add_argument("--seed", type=int, default=1, help="seed of people, cameras and motions; default 1")
 
 
@@ -32,12 +37,14 @@ def command(options: argparse.Namespace) -> int:
         return 0
     if options.what == "dataset":
         written = recordings.render(options.makehuman, options.mocap, options.output, options.clips, options.frames,
-                                    options.seed, lambda done: sys.stderr.write(f"\rrecording {done}"))
+                                    options.seed, lambda done: sys.stderr.write(f"\rclip {done + 1}"),
+                                    options.backgrounds)
         sys.stdout.write(f"\n{len(written)} recordings in {options.output}\n")
         return 0
     if options.what == "features":
         total = features.record(options.makehuman, options.mocap, options.output, options.clips, options.frames,
-                                options.seed, lambda done: sys.stderr.write(f"\rclip {done + 1}"))
+                                options.seed, lambda done: sys.stderr.write(f"\rclip {done + 1}"), options.backgrounds,
+                                options.threads)
         sys.stdout.write(f"\n{total['found']:.0f} of {total['frames']:.0f} pictures, {total['bytes'] / 1e9:.1f} GB\n")
         return 0
     summary = detector_noise.record(

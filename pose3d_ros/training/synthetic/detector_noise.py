@@ -15,9 +15,11 @@ from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.noise import facing_angle, rms_size
+from pose3d_ros.training.synthetic import pictures, textures
 from pose3d_ros.training.synthetic.body import Assets
+from pose3d_ros.training.synthetic.motions import Motions
 from pose3d_ros.training.synthetic.render import Renderer
-from pose3d_ros.training.synthetic.scene import Motions, as_sensed, random_scene
+from pose3d_ros.training.synthetic.scene import Cast, Shot, random_shot
 
 FRAME_NS = 33_333_333
 RIGHT = 0.2  # a keypoint within this share of the person's size is right
@@ -36,25 +38,31 @@ class Frame:
 
 
 def random_clips(makehuman: Path, cmu_mocap: Path, clips: int, frames: int, seed: int,
-                 size: tuple[int, int] = (640, 480), split: str = "train") -> Iterator[list[Frame]]:
-    """Rendered clips, each of one random person before one random camera, with motions of the split."""
-    assets, motions = Assets(makehuman), Motions.load(cmu_mocap, split)
-    renderer = Renderer(size)
+                 size: tuple[int, int] = (640, 480), split: str = "train", backgrounds: Path | None = None
+                 ) -> Iterator[list[Frame]]:
+    """Rendered clips, each of a random person before one random camera, with motions of the split."""
+    cast, motions = Cast(Assets(makehuman)), Motions.load(cmu_mocap, split)
+    images = textures.make(seed, pictures=backgrounds)
+    renderer = Renderer(size, images=images)
     for clip in range(clips):
         rng = np.random.default_rng((seed, clip))
-        scene, camera = random_scene(rng, assets, motions, frames, size)
-        renderer.load(scene)
-        blur_px, noise = rng.uniform(0, 1.0), rng.uniform(0, 5)
-        rotation, translation = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
-        rendered = []
-        for number in range(frames):
-            joints_m = scene.actors[0].posed.joints_m[number] @ rotation.T + translation
-            joints_px = camera.project(joints_m, "camera")
-            visible = visible_joints(joints_px, joints_m[:, 2], *renderer.labels(camera, number))
-            image = as_sensed(rng, renderer.picture(camera, number), blur_px, noise)
-            rendered.append(Frame(image, camera, joints_m, joints_px, visible))
-        yield rendered
+        shot = random_shot(rng, cast, motions, frames, images, size=size)
+        renderer.load(shot.scene)
+        yield [frame_of(rng, renderer, shot, number) for number in range(frames)]
     renderer.close()
+
+
+def frame_of(rng: np.random.Generator, renderer: Renderer, shot: Shot, number: int) -> Frame:
+    """The sensor's picture of one frame with the first person's labels."""
+    camera = shot.camera
+    rotation, translation = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
+    joints_m = shot.scene.actors[0].posed.joints_m[number] @ rotation.T + translation
+    joints_px = camera.project(joints_m, "camera")
+    view = pictures.view_of(camera)
+    image, surface_m = pictures.whole(rng, renderer, shot, number, view)
+    visible = seen_by_depth(view.camera.project(joints_m, "camera"), joints_m[:, 2], surface_m)
+    inside = ((joints_px >= 0) & (joints_px <= np.array(camera.size) - 1)).all(-1)
+    return Frame(image, camera, joints_m, joints_px, visible & inside)
 
 
 def visible_joints(joints_px: np.ndarray, depth_m: np.ndarray, person: np.ndarray, surface_m: np.ndarray,
@@ -65,6 +73,14 @@ def visible_joints(joints_px: np.ndarray, depth_m: np.ndarray, person: np.ndarra
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     column, row = np.where(inside, column, 0), np.where(inside, row, 0)
     return inside & (person[row, column] == number) & (surface_m[row, column] > depth_m - _LIMB_RADIUS_M)
+
+
+def seen_by_depth(joints_px: np.ndarray, depth_m: np.ndarray, surface_m: np.ndarray) -> np.ndarray:
+    """(J,) which joints at ``depth_m`` (J,) have nothing before them but what they lie in; ``surface_m`` (H, W)."""
+    height, width = surface_m.shape
+    column, row = np.rint(np.nan_to_num(joints_px, nan=-1)).astype(int).T
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    return inside & (surface_m[np.where(inside, row, 0), np.where(inside, column, 0)] > depth_m - _LIMB_RADIUS_M)
 
 
 def own_detection(people: People2D, joints_px: np.ndarray) -> int | None:

@@ -3,85 +3,148 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from pose3d_ros.detection import Detector, create
+from pose3d_ros import inference
+from pose3d_ros.detection import blazepose, blazepose_landmarks, regions
 from pose3d_ros.lifting.context import crop_keypoints, crop_rays
-from pose3d_ros.settings import PipelineSettings
-from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.bodies import canonical_scale, mirror, stature
-from pose3d_ros.training.synthetic.detector_noise import FRAME_NS, Frame, own_detection, random_clips
+from pose3d_ros.model_store import locate
+from pose3d_ros.people import People2D
+from pose3d_ros.skeleton import BLAZEPOSE33, H36M17
+from pose3d_ros.training.bodies import canonical_scale, stature
+from pose3d_ros.training.synthetic import crops, pictures, textures
+from pose3d_ros.training.synthetic.body import Assets
+from pose3d_ros.training.synthetic.detector_noise import own_detection, seen_by_depth
+from pose3d_ros.training.synthetic.motions import Motions
+from pose3d_ros.training.synthetic.render import Renderer
+from pose3d_ros.training.synthetic.scene import Cast, Shot, random_shot
 
-VALIDATION = 6  # training clips for each one of the validation subjects
+VALIDATION = 12  # training clips for each one of the validation subjects
+LEVELS = blazepose_landmarks.LEVELS[1:]
+"""Maps that are kept: (48, 32, 32), (48, 16, 16) and (144, 8, 8). The finest is three quarters of the bytes."""
+FRAME_STEP = 3  # of 30 a second
+SHARD = 64
+_TEXTURES_FOR = 256  # clips
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the landmark network says of P crops: ``people`` in H36M17 with feature maps; ``heat`` (P,) how sharply it
+    sees them; ``followed`` (P,) which of them the detector would go on following; ``landmark_z`` (P, 17) how much
+    further away than the hips their joints are, in sides of the crop.
+    """
+
+    people: People2D
+    heat: np.ndarray
+    followed: np.ndarray
+    landmark_z: np.ndarray
+
+
+class Reader:
+    """The detector's landmark network on crops of our own."""
+
+    def __init__(self, threads: int = 0) -> None:
+        self._engine = inference.load(locate("blazepose-full"), "auto", threads,
+                                      ["landmarks", "presence", "heatmap", *LEVELS])
+
+    def __call__(self, images: np.ndarray, where: np.ndarray, size: tuple[int, int]) -> Seen:
+        """``images`` (P, 256, 256, 3) of the regions ``where`` (P, 4) of a picture of ``size``."""
+        found = blazepose_landmarks.decode(self._engine({"image": images}), where)
+        people = People2D(BLAZEPOSE33, found.keypoints_px, found.confidence, 0, size, features=found.features,
+                          crop_from_image=regions.region_from_image(where), relief_px=found.relief_px).to(H36M17)
+        assert people.relief_px is not None
+        followed = (found.presence >= blazepose.MIN_PRESENCE_FOLLOWED) & (found.heat >= blazepose.MIN_HEAT)
+        return Seen(people, found.heat, followed, people.relief_px / where[:, 2:3])
+
+    def close(self) -> None:
+        """Free the engine."""
+        self._engine.close()
 
 
 def record(makehuman: Path, cmu_mocap: Path, out: Path, clips: int, frames: int, seed: int,
-           progress: Callable[[int], object] = lambda clip: None) -> dict[str, float]:
-    """Look at ``clips`` rendered clips of the training subjects, and first at a sixth as many of the validation ones.
+           progress: Callable[[int], object] = lambda clip: None, backgrounds: Path | None = None,
+           threads: int = 0) -> dict[str, float]:
+    """Look at ``clips`` rendered clips of the training subjects, and first at a twelfth as many of the validation ones.
 
-    Each clip is looked at twice, as it is and in a mirror: the features of a mirrored picture are not the mirrored
-    features, so that training cannot mirror its samples itself. Writes ``out/train`` and ``out/val``, for each clip
-    ``NAME.npz`` with what ``look`` returns and ``NAME.features.npy``, and returns how many frames and bytes they are.
+    Each has ``frames`` pictures, a tenth of a second apart. Writes shards of 64 clips as they are ready, ``NNNNN.npz``
+    with what ``look`` returns and ``clip`` (N,), and ``NNNNN.features.npy``, to ``out/train`` and ``out/val``; returns
+    how many frames and bytes they are. ``backgrounds``: a folder of pictures to use besides procedural textures.
     """
-    detector = create(PipelineSettings(), features=True)
+    reader = Reader(threads)
     total = {"frames": 0, "found": 0, "bytes": 0}
     done = 0
+    images = textures.make(seed, pictures=backgrounds)
+    renderer = Renderer((blazepose_landmarks.SIDE,) * 2, images=images)
     for split, count in (("val", -(-clips // VALIDATION)), ("train", clips)):
         folder = out / split
         folder.mkdir(parents=True, exist_ok=True)
-        # Another seed for validation, whose bodies and rooms would be those of the first training clips.
-        rendering = random_clips(makehuman, cmu_mocap, count, frames, seed + 2**32 * (split == "val"), split=split)
-        for number, rendered in enumerate(rendering):
-            for name, seen in (("", rendered), ("m", mirrored(rendered))):
-                labels, features = look(detector, seen)
-                total["frames"] += len(seen)
-                total["found"] += len(features)
-                total["bytes"] += features.nbytes
-                if len(features):
-                    path = folder / f"{number:05d}{name}.npz"
-                    np.save(path.with_suffix(".features.npy"), features)
-                    np.savez(path, **labels)  # type: ignore[arg-type]
+        cast, motions = Cast(Assets(makehuman)), Motions.load(cmu_mocap, split)
+        rows: list[dict[str, np.ndarray]] = []
+        features: list[np.ndarray] = []
+        shards = 0
+        for clip in range(count):
+            if clip % _TEXTURES_FOR == 0:
+                images = textures.make(seed + 2**32 * (split == "val") + 2**33 * clip, pictures=backgrounds)
+                renderer.use(images)
+            rng = np.random.default_rng((seed, split == "val", clip))
+            shot = random_shot(rng, cast, motions, FRAME_STEP * (frames - 1) + 2, images)
+            labels, maps = look(rng, reader, renderer, shot)
+            total["frames"] += frames
+            total["found"] += len(maps)
+            total["bytes"] += maps.nbytes
+            if len(maps):
+                rows.append(labels | {"clip": np.full(len(maps), clip)})
+                features.append(maps)
+            if rows and (len(rows) == SHARD or clip == count - 1):
+                path = folder / f"{shards:05d}.npz"
+                shards += 1
+                np.save(path.with_suffix(".features.npy"), np.concatenate(features))
+                np.savez(path, **{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})  # type: ignore[arg-type]
+                rows, features = [], []
             progress(done)
             done += 1
-    detector.close()
+    renderer.close()
+    reader.close()
     return {name: float(value) for name, value in total.items()}
 
 
-def mirrored(frames: list[Frame]) -> list[Frame]:
-    """The same clip in a mirror."""
-    width = frames[0].camera.size[0]
-    matrix = frames[0].camera.matrix.copy()
-    matrix[0, 2] = width - 1 - matrix[0, 2]
-    camera = replace(frames[0].camera, matrix=matrix)
-    return [Frame(np.ascontiguousarray(frame.image_bgr[:, ::-1]), camera, mirror(frame.joints_m),
-                  camera.project(mirror(frame.joints_m), "camera"), frame.visible[H36M17.flip]) for frame in frames]
-
-
-def look(detector: Detector, frames: list[Frame]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What the detector finds in the N frames that show at least half of the person, and find them.
+def look(rng: np.random.Generator, reader: Reader, renderer: Renderer, shot: Shot
+         ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What the detector finds in N pictures of a shot's first person, a tenth of a second apart, that show it at least
+    half and in which it goes on following it.
 
     Labels: ``rays`` (N, 17, 2) and ``confidence`` (N, 17) of the keypoints, ``crop_keypoints`` (N, 17, 2) and
-    ``crop_rays`` (N, 2, 2) as in ``lifting.context``, ``joints_m`` (N, 17, 3) true, in the camera's frame and at the
-    canonical stature, ``frame`` (N,). Features: (N, V) float16, the levels' maps one after the other.
+    ``crop_rays`` (N, 2, 2) as in ``lifting.context``, ``landmark_z`` (N, 17) as in ``Seen``, ``joints_m``
+    (N, 17, 3) true, in the camera's frame and at the canonical stature, ``visible`` (N, 17), ``frame`` (N,) in tenths
+    of a second. Features: (N, V) float16, the maps of ``LEVELS`` one after the other.
     """
-    detector.reset()
-    rows: list[dict[str, np.ndarray]] = []
-    features: list[np.ndarray] = []
-    for number, frame in enumerate(frames):
-        people = detector(frame.image_bgr, number * FRAME_NS).to(H36M17)
-        inside = ((frame.joints_px >= 0) & (frame.joints_px < frame.camera.size)).all(-1).mean()
-        own = own_detection(people, frame.joints_px) if inside >= 0.5 else None
-        if own is None:
-            continue
-        person = people[[own]]
-        scale = float(canonical_scale(stature(frame.joints_m)))
-        rows.append({"rays": frame.camera.rays(person.keypoints_px)[0], "confidence": person.confidence[0],
-                     "crop_keypoints": crop_keypoints(person)[0], "joints_m": scale * frame.joints_m,
-                     "crop_rays": crop_rays(frame.camera, person)[0], "frame": np.array(number)})
-        features.append(np.concatenate([level.ravel() for level in person.features]).astype(np.float16))
-    labels = {name: np.stack([row[name] for row in rows]) for name in rows[0]} if rows else {}
-    return ({name: value.astype(np.float32) if value.dtype == float else value for name, value in labels.items()},
-            np.stack(features) if features else np.zeros((0, 0), np.float16))
+    renderer.load(shot.scene)
+    camera = shot.camera
+    world_m = shot.scene.actors[0].posed.joints_m
+    numbers = np.arange(1, len(world_m), FRAME_STEP)
+    joints_m = world_m @ camera.camera_from_world[:3, :3].T + camera.camera_from_world[:3, 3]
+    joints_px = camera.project(joints_m, "camera")
+    where = crops.followed(rng, joints_px[numbers - 1])
+    images, visible = [], []
+    for region, number in zip(where, numbers, strict=True):
+        image, depth_m, crop = pictures.crop(rng, renderer, shot, region, int(number))
+        images.append(image)
+        visible.append(seen_by_depth(crop.project(world_m[number]), joints_m[number, :, 2], depth_m))
+    inside = ((joints_px[numbers] >= 0) & (joints_px[numbers] < camera.size)).all(-1)
+    seen = reader(np.stack(images), where, camera.size)
+    people = seen.people
+    kept = seen.followed & (inside.mean(1) >= 0.5) & np.array(
+        [own_detection(people[[row]], joints_px[number]) is not None for row, number in enumerate(numbers)])
+    scale = canonical_scale(stature(joints_m[numbers]))[:, None, None]
+    labels: dict[str, Any] = {
+        "rays": camera.rays(people.keypoints_px), "confidence": people.confidence,
+        "crop_keypoints": crop_keypoints(people), "crop_rays": crop_rays(camera, people), "landmark_z": seen.landmark_z,
+        "joints_m": scale * joints_m[numbers], "visible": np.stack(visible) & inside,
+        "frame": np.arange(len(numbers))}
+    features = np.concatenate([level.reshape(len(numbers), -1) for level in people.features], 1)
+    return ({name: value[kept].astype(np.float32) if value.dtype == float else value[kept]
+             for name, value in labels.items()}, features[kept].astype(np.float16))

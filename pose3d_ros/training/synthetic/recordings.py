@@ -9,44 +9,77 @@ import cv2
 import numpy as np
 
 from pose3d_ros.training.dataset import Recording, write
-from pose3d_ros.training.synthetic.detector_noise import Frame, random_clips
+from pose3d_ros.training.synthetic import pictures, textures
+from pose3d_ros.training.synthetic.body import Assets
+from pose3d_ros.training.synthetic.detector_noise import visible_joints
+from pose3d_ros.training.synthetic.motions import Motions
+from pose3d_ros.training.synthetic.render import Renderer
+from pose3d_ros.training.synthetic.scene import Cast, Shot, random_shot
 
 RATE_HZ = 30.0
+SIZE = (640, 480)
 _JPEG_QUALITY = 92
 _HIDDEN = 0.5  # confidence of joints behind something; detectors often guess them
+_OTHERS = 0.4
 
 
 def render(makehuman: Path, cmu_mocap: Path, out: Path, clips: int, frames: int, seed: int,
-           progress: Callable[[int], object] = lambda clip: None) -> list[Path]:
-    """Write ``clips`` recordings of the train split's motions and a quarter as many of the val split's; returns them.
+           progress: Callable[[int], object] = lambda clip: None, backgrounds: Path | None = None) -> list[Path]:
+    """Write recordings of ``clips`` clips of the train split's motions and a quarter as many of the val split's.
 
-    Each is of one random person before one random camera at 30 Hz. Keypoints are the projected joints. Raises
-    ``AssetError``, ``RenderError`` or ``ValueError``.
+    A clip shows one to three random people before one random camera at 30 Hz; each of them is a recording,
+    ``SPLIT_CLIP_PERSON``, and the pictures are theirs in common. Keypoints are the projected joints; their confidence
+    is 1 for joints that are seen, a half for those behind something, 0 outside of the picture. ``masks/SPLIT_CLIP``
+    has a PNG for each picture, with 0 where nobody is and else the person's number plus one. Returns the recordings'
+    paths. ``backgrounds``: a folder of pictures to use besides procedural textures. Raises ``AssetError``,
+    ``RenderError`` or ``ValueError``.
     """
     if clips < 1 or frames < 1:
         raise ValueError(f"expected one clip and one frame or more, got {clips} clips of {frames} frames")
     written: list[Path] = []
+    assets = Assets(makehuman)
+    images = textures.make(seed, pictures=backgrounds)
+    renderer = Renderer(SIZE, images=images)
     for number, (split, count) in enumerate((("train", clips), ("val", max(clips // 4, 1)))):
-        for clip, rendered in enumerate(random_clips(makehuman, cmu_mocap, count, frames, 2 * seed + number,
-                                                     split=split)):
-            recording = _recording(f"{split}_{clip:05d}", rendered)
-            for frame, picture in zip(recording.frame, rendered, strict=True):
-                path = out / recording.images.format(frame=frame)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if not cv2.imwrite(str(path), picture.image_bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]):
-                    raise OSError(f"{path}: cannot write the picture")
-            written.append(write(out, split, recording))
-            progress(len(written))
+        cast, motions = Cast(assets), Motions.load(cmu_mocap, split)
+        for clip in range(count):
+            rng = np.random.default_rng((2 * seed + number, clip))
+            shot = random_shot(rng, cast, motions, frames, images, _OTHERS, SIZE)
+            for recording in _film(rng, renderer, shot, out, f"{split}_{clip:05d}"):
+                written.append(write(out, split, recording))
+            progress(clip)
+    renderer.close()
     return written
 
 
-def _recording(name: str, frames: list[Frame]) -> Recording:
-    """Frames in which less than half of the joints are in the picture do not count."""
-    camera = frames[0].camera
-    rotation, translation = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
-    joints_m = (np.stack([frame.joints_m for frame in frames]) - translation) @ rotation
-    joints_px = np.stack([frame.joints_px for frame in frames])
+def _film(rng: np.random.Generator, renderer: Renderer, shot: Shot, out: Path, name: str) -> list[Recording]:
+    """Write the pictures and masks. Frames in which less than half of somebody's joints are in the picture do not count
+    for that person; the first person is always there, others if any frame counts.
+    """
+    renderer.load(shot.scene)
+    camera, view = shot.camera, pictures.view_of(shot.camera)
+    joints_m = np.stack([actor.posed.joints_m for actor in shot.scene.actors])  # (P, T, 17, 3)
+    joints_px = camera.project(joints_m)
+    seen = np.zeros(joints_m.shape[:3], bool)
+    for frame in range(joints_m.shape[1]):
+        image, _ = pictures.whole(rng, renderer, shot, frame, view)
+        person, surface_m = renderer.labels(view.camera, frame)
+        for number, points in enumerate(joints_m[:, frame]):
+            depth_m = points @ camera.camera_from_world[2, :3] + camera.camera_from_world[2, 3]
+            seen[number, frame] = visible_joints(view.camera.project(points), depth_m, person, surface_m, number)
+        mask = view.bend((person + 1).astype(np.uint8), cv2.INTER_NEAREST)
+        _save(out / "images" / name / f"{frame:05d}.jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        _save(out / "masks" / name / f"{frame:05d}.png", mask, [])
     inside = ((joints_px >= 0) & (joints_px <= np.array(camera.size) - 1)).all(-1)
-    visible = np.stack([frame.visible for frame in frames])
-    return Recording(name, joints_m, joints_px, np.where(visible, 1.0, _HIDDEN * inside), camera, RATE_HZ, subject=name,
-                     action="motion", images=f"images/{name}/{{frame:05d}}.jpg", valid=inside.mean(-1) >= 0.5)
+    confidence = np.where(inside, np.where(seen, 1.0, _HIDDEN), 0.0)
+    valid = inside.mean(-1) >= 0.5
+    return [Recording(f"{name}_{number}", joints_m[number], joints_px[number], confidence[number], camera, RATE_HZ,
+                      subject=f"{name}_{number}", action="motion", images=f"images/{name}/{{frame:05d}}.jpg",
+                      valid=valid[number])
+            for number in range(len(joints_m)) if number == 0 or valid[number].any()]
+
+
+def _save(path: Path, image: np.ndarray, options: list[int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), image, options):
+        raise OSError(f"{path}: cannot write the picture")

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.training.synthetic import shaders
-from pose3d_ros.training.synthetic.body import Body, Material, Posed
+from pose3d_ros.training.synthetic import shaders, textures
+from pose3d_ros.training.synthetic.body import Body, Posed
 
 _NEAR_M, _FAR_M = 0.05, 40.0
 _MOST_BONES = 192
-_HALF_ROOM_M = 6.0
-_SHADOW_TEXELS = 1024
-_SHADOW_RADIUS_M = 4.5
+_SHADOW_TEXELS = 512
+_SHADOW_RADIUS_M = 2.5
 
 Colour = tuple[float, float, float]  # sRGB, 0..1
 
@@ -28,18 +27,25 @@ class RenderError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Surface:
+    """Two colours, the texture (``textures``) that mixes them, its repetitions per metre, and gloss."""
+
+    first: Colour = (0.5, 0.5, 0.5)
+    second: Colour = (0.3, 0.3, 0.3)
+    texture: int = textures.PLAIN
+    scale: float = 1.0
+    gloss: float = 0.02
+
+
+@dataclass(frozen=True)
 class Look:
-    """Colours and cloth of a person, indexed by ``Material``.
+    """The surfaces of a person, by ``Material``, and how deep the folds of the clothes are."""
 
-    ``pattern``: 0 plain, 1 horizontal stripes, 2 vertical stripes, 3 checks, 4 blotches, 5 a print on the chest.
-    ``scale``: periods per metre.
-    """
-
-    colours: tuple[Colour, ...] = ((0.85, 0.66, 0.55), (1, 1, 1), (0.2, 0.14, 0.1), (0.2, 0.35, 0.6), (0.15, 0.15, 0.2),
-                                   (0.3, 0.2, 0.15))
-    second: tuple[Colour, ...] = ((0, 0, 0),) * 3 + ((0.9, 0.9, 0.9), (0.3, 0.3, 0.35), (0.9, 0.9, 0.9))
-    pattern: tuple[int, ...] = (0,) * len(Material)
-    scale: tuple[float, ...] = (20.0,) * len(Material)
+    surfaces: tuple[Surface, ...] = (
+        Surface((0.85, 0.66, 0.55), (0.80, 0.62, 0.52), textures.GRAIN, 6, 0.1), Surface(gloss=0.5),
+        Surface((0.2, 0.14, 0.1), (0.35, 0.25, 0.18), textures.GRAIN, 20, 0.08), Surface((0.2, 0.35, 0.6)),
+        Surface((0.15, 0.15, 0.2)), Surface((0.3, 0.2, 0.15), gloss=0.1))
+    folds: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -51,18 +57,27 @@ class Actor:
     look: Look = field(default_factory=Look)
 
 
+FLOOR, WALL, CEILING, OBJECT = range(4)
+MOST_SURFACES = 8
+
+
 @dataclass(frozen=True)
 class Room:
-    """A 12 m square room, 3 m high, around the world's origin, with a light and boxes as furniture.
+    """A square room around the world's origin, with a light and boxes as furniture.
 
-    ``floor`` and ``wall`` name colour and kind: floor 0 carpet, 1 planks, 2 tiles; wall 0 plain, 1 bricks, 2 pictures.
-    ``boxes`` (N, 2, 3): lower and upper corners in metres. ``to_light``: direction of the light.
+    ``surfaces``: of floor, walls, ceiling and up to five more for the boxes (N, 2, 3): lower and upper corners in
+    metres, whose surfaces are ``box_surfaces`` (N,), the fourth if empty. ``shell``: which of floor, walls and ceiling
+    there are; ``half_m`` from the middle to a wall and ``height_m``. ``to_light``: direction of the light.
     """
 
-    floor: tuple[Colour, int] = ((0.55, 0.42, 0.30), 1)
-    wall: tuple[Colour, int] = ((0.75, 0.75, 0.70), 0)
-    object_colour: Colour = (0.4, 0.3, 0.25)
+    surfaces: tuple[Surface, ...] = (
+        Surface((0.42, 0.32, 0.22), (0.65, 0.50, 0.36), textures.PLANKS, 1.0, 0.1), Surface((0.75, 0.75, 0.70)),
+        Surface((0.9, 0.9, 0.9)), Surface((0.4, 0.3, 0.25), (0.5, 0.4, 0.3), textures.GRAIN, 0.5))
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2, 3)))
+    box_surfaces: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    shell: tuple[bool, bool, bool] = (True, True, True)
+    half_m: float = 6.0
+    height_m: float = 3.0
     to_light: tuple[float, float, float] = (0.4, -0.5, 0.8)
     light_colour: Colour = (0.75, 0.72, 0.66)
     sky: Colour = (0.45, 0.47, 0.50)
@@ -80,10 +95,12 @@ class Scene:
 class Renderer:
     """Draws pictures of ``size`` (width, height); lens distortion is not drawn. ``close`` frees the context.
 
+    ``images``: the textures (``textures.make``) that surfaces name; without them, the fixed ones.
+
     Raises ``RenderError`` where no OpenGL can be had.
     """
 
-    def __init__(self, size: tuple[int, int], samples: int = 4) -> None:
+    def __init__(self, size: tuple[int, int], samples: int = 4, images: np.ndarray | None = None) -> None:
         try:
             import moderngl
         except ImportError:
@@ -96,11 +113,15 @@ class Renderer:
                               f"libgl1-mesa-dri") from None
         gl, self.size = self._gl, size
         gl.enable(moderngl.DEPTH_TEST)
+        self._cull_face = moderngl.CULL_FACE
+        gl.front_face = "cw"  # pictures are drawn upside down
         self.name: str = gl.info["GL_RENDERER"]
         samples = min(samples, gl.max_samples)
         self._picture = gl.framebuffer([gl.renderbuffer(size, 4)], gl.depth_renderbuffer(size))
         self._sampled = gl.framebuffer([gl.renderbuffer(size, 4, samples=samples)],
                                        gl.depth_renderbuffer(size, samples=samples))
+        images = textures.make(0, textures.VARIED) if images is None else images
+        self._textures: Any = None
         self._labels = gl.framebuffer([gl.renderbuffer(size, 2, dtype="f4")], gl.depth_renderbuffer(size))
         self._shadow_map = gl.depth_texture((_SHADOW_TEXELS,) * 2)
         self._shadow_map.compare_func = "<="
@@ -115,21 +136,40 @@ class Renderer:
         }
         self._bones = gl.buffer(reserve=3 * _MOST_BONES * 16)
         self._bones.bind_to_uniform_block(0)
+        for what in ("person", "room"):
+            _set(self._programs[what, "picture"], shadow=0, textures=1)
         self._scene: Scene | None = None
         self._buffers: list[Any] = []
+        self.use(images)
 
     def close(self) -> None:
         """Free the OpenGL context."""
         self._gl.release()
 
+    def use(self, images: np.ndarray) -> None:
+        """Take other textures."""
+        import moderngl
+
+        with self._gl:
+            if self._textures is not None:
+                self._textures.release()
+            self._textures = self._gl.texture_array((textures.SIDE, textures.SIDE, len(images)), 3, images.tobytes())
+            self._textures.build_mipmaps()
+            self._textures.filter = moderngl.LINEAR_MIPMAP_NEAREST, moderngl.LINEAR
+
     def load(self, scene: Scene) -> None:
         """Bring a scene's meshes to the GPU in place of the last one's."""
+        with self._gl:
+            self._load(scene)
+
+    def _load(self, scene: Scene) -> None:
         for buffer in self._buffers:
             buffer.release()
         self._buffers = []
         self._people = [self._arrays("person", _PERSON_LAYOUT, _person_table(actor.body), actor.body.mesh.triangles)
                         for actor in scene.actors]
         walls, self._shell_size = _room_table(scene.room)
+        self._room_size = len(walls)
         self._room = self._arrays("room", _ROOM_LAYOUT, walls, np.arange(len(walls)))
         self._scene = scene
 
@@ -141,22 +181,33 @@ class Renderer:
         return arrays
 
     def picture(self, camera: Camera, frame: int) -> np.ndarray:
-        """(H, W, 3) uint8 BGR of the loaded scene."""
-        scene = self._loaded(camera)
+        """(H, W, 3) uint8 BGR of the loaded scene; black where there is nothing."""
+        return self.layers(camera, frame)[0][..., :3]
+
+    def layers(self, camera: Camera, frame: float) -> tuple[np.ndarray, np.ndarray]:
+        """(H, W, 4) uint8 BGR and how much of each pixel is covered, and (H, W) float32 metres along the optical axis
+        to what is there, infinite where nothing is. ``frame`` may lie between two frames.
+        """
+        with self._gl:
+            return self._layers(self._loaded(camera), camera, frame)
+
+    def _layers(self, scene: Scene, camera: Camera, frame: float) -> tuple[np.ndarray, np.ndarray]:
         room = scene.room
         to_light = np.array(room.to_light) / np.linalg.norm(room.to_light)
-        roots = [actor.posed.heads[frame, 0] for actor in scene.actors]
-        light = _light_matrix(to_light, np.mean(roots, 0) if roots else np.zeros(3))
+        light = _light_matrix(to_light, scene.actors[0].posed.heads[int(frame), 0] if scene.actors else np.zeros(3))
         self._draw(self._shadows, "shadow", frame, clip_from_world=light.T)
 
         self._shadow_map.use(0)
+        self._textures.use(1)
         self._draw(self._sampled, "picture", frame, clip_from_world=_clip_matrix(camera).T, light_from_world=light.T,
                    eye=camera.position_m, to_light=to_light, light_colour=room.light_colour, sky=room.sky,
-                   ground=room.ground, floor_colour=room.floor[0], floor_kind=room.floor[1], wall_colour=room.wall[0],
-                   wall_kind=room.wall[1], object_colour=room.object_colour)
+                   ground=room.ground)
         self._gl.copy_framebuffer(self._picture, self._sampled)
-        pixels = np.frombuffer(self._picture.read(components=3), np.uint8)
-        return pixels.reshape(self.size[1], self.size[0], 3)[..., ::-1].copy()
+        pixels = np.frombuffer(self._picture.read(components=4), np.uint8)
+        depth = np.frombuffer(self._picture.read(components=1, attachment=-1, dtype="f4"), "f4")
+        depth_m = _FAR_M * _NEAR_M / (_FAR_M - depth.astype(np.float32) * (_FAR_M - _NEAR_M))
+        pixels = pixels.reshape(*self.size[::-1], 4)[..., [2, 1, 0, 3]]
+        return pixels, np.where(depth < 1, depth_m, np.inf).reshape(self.size[::-1])
 
     def labels(self, camera: Camera, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Who (H, W) int and how far (H, W) float32 metres along the optical axis: -1 and inf where nobody is.
@@ -164,9 +215,10 @@ class Renderer:
         People are numbered as in ``scene.actors``; furniture in front of them hides them.
         """
         self._loaded(camera)
-        self._draw(self._labels, "label", frame, clip_from_world=_clip_matrix(camera).T,
-                   depth_from_world=camera.camera_from_world[2])
-        values = np.frombuffer(self._labels.read(components=2, dtype="f4"), "f4").reshape(*self.size[::-1], 2)
+        with self._gl:
+            self._draw(self._labels, "label", frame, clip_from_world=_clip_matrix(camera).T,
+                       depth_from_world=camera.camera_from_world[2])
+            values = np.frombuffer(self._labels.read(components=2, dtype="f4"), "f4").reshape(*self.size[::-1], 2)
         person = values[..., 0].astype(int) - 1
         return person, np.where(person >= 0, values[..., 1], np.inf).astype(np.float32)
 
@@ -177,25 +229,31 @@ class Renderer:
             raise RenderError(f"expected a camera of {self.size} pixels, got {camera.size}")
         return self._scene
 
-    def _draw(self, target: Any, output: str, frame: int, **uniforms: Any) -> None:
+    def _draw(self, target: Any, output: str, frame: float, **uniforms: Any) -> None:
         assert self._scene is not None
         target.use()
         target.clear()
         people, room = self._programs["person", output], self._programs["room", output]
+        if output != "shadow":  # a mesh of triangles smaller than pixels: half of them is half of the time
+            self._gl.enable(self._cull_face)
         _set(people, **uniforms)
         for number, (actor, arrays) in enumerate(zip(self._scene.actors, self._people, strict=True), 1):
-            self._bones.write(actor.posed.matrices[frame].astype("f4").tobytes())
+            matrices, share = actor.posed.matrices[int(frame):int(frame) + 2], frame % 1
+            blended = (1 - share) * matrices[0] + share * matrices[-1]
+            self._bones.write(blended.astype("f4").tobytes())
             look = actor.look
-            _set(people, person=float(number), colours=look.colours, second=look.second, pattern=look.pattern,
-                 scale=look.scale)
+            _set(people, person=float(number), folds=look.folds, **_surfaces(look.surfaces))
             arrays[output].render()
-        _set(room, person=0.0, **uniforms)
+        self._gl.disable(self._cull_face)
+        _set(room, person=0.0, **_surfaces(self._scene.room.surfaces), **uniforms)
         # The walls would throw the whole room into shadow.
-        self._room[output].render(first=self._shell_size if output == "shadow" else 0)
+        first = self._shell_size if output == "shadow" else 0
+        if self._room_size > first:
+            self._room[output].render(first=first, vertices=self._room_size - first)
 
 
 _PERSON_LAYOUT = ("3f 3f 3f 1f 4u 4f", "position", "normal", "canonical", "material", "bones", "weights")
-_ROOM_LAYOUT = ("3f 3f", "position", "normal")
+_ROOM_LAYOUT = ("3f 3f 1f", "position", "normal", "surface")
 
 
 def _person_table(body: Body) -> np.ndarray:
@@ -208,12 +266,29 @@ def _person_table(body: Body) -> np.ndarray:
     return table
 
 
+def _surfaces(surfaces: tuple[Surface, ...]) -> dict[str, np.ndarray]:
+    """Uniforms of the surfaces; the shaders take squares of colours for light and roots of light for colours."""
+    if len(surfaces) > MOST_SURFACES:
+        raise RenderError(f"expected at most {MOST_SURFACES} surfaces, got {len(surfaces)}")
+    filled = surfaces + (Surface(),) * (MOST_SURFACES - len(surfaces))
+    return {"first": np.array([s.first for s in filled]) ** 2, "second": np.array([s.second for s in filled]) ** 2,
+            "layer": np.array([float(s.texture) for s in filled]), "scale": np.array([s.scale for s in filled], float),
+            "gloss": np.array([s.gloss for s in filled])}
+
+
 def _room_table(room: Room) -> tuple[np.ndarray, int]:
-    """(V, 6) float32 position and normal, and how many of them are the room's shell; then comes the furniture."""
-    shell = np.array([[[-_HALF_ROOM_M, -_HALF_ROOM_M, 0], [_HALF_ROOM_M, _HALF_ROOM_M, 3.0]]])
-    inside = _box_faces(shell)
+    """(V, 7) float32 position, normal and surface, and how many are the room's shell; then comes the furniture."""
+    half = room.half_m
+    inside = _box_faces(np.array([[[-half, -half, 0], [half, half, room.height_m]]]))
     inside[:, 3:] *= -1
-    return np.concatenate([inside, _box_faces(room.boxes)]).astype("f4"), len(inside)
+    kind = np.select([inside[:, 5] > 0.5, inside[:, 5] < -0.5], [FLOOR, CEILING], WALL)
+    shell = np.column_stack([inside, kind])[np.array(room.shell)[kind]]
+    boxes = _box_faces(room.boxes)
+    surfaces = room.box_surfaces if len(room.box_surfaces) else np.full(len(room.boxes), OBJECT)
+    furniture = np.column_stack([boxes, np.repeat(surfaces, 36)])
+    # A buffer cannot be empty.
+    nothing = np.zeros((0 if len(shell) + len(furniture) else 3, 7))
+    return np.concatenate([shell, furniture, nothing]).astype("f4"), len(shell)
 
 
 def _box_faces(boxes: np.ndarray) -> np.ndarray:
