@@ -13,14 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-import time
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 
+from pose3d_ros.arguments import add_options, from_options
+from pose3d_ros.camera import Camera
+from pose3d_ros.evaluation.monocular import frames as read
+from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.stopwatch import Stopwatch, summaries
+
 SIZE = (1280, 720)
+WARM_UP = 10
 MEDIAPIPE = """
 import json, sys, time
 import cv2, numpy as np, mediapipe
@@ -35,20 +43,15 @@ print(json.dumps(seconds))
 """
 
 
-def ours(frames: np.ndarray) -> dict[str, list[float]]:
-    """Seconds of each frame, in total and per stage."""
-    from pose3d_ros.camera import Camera
-    from pose3d_ros.pipeline import MonocularPipeline
-
-    pipeline = MonocularPipeline(max_people=1)
+def ours(frames: np.ndarray, settings: PipelineSettings) -> list[Stopwatch]:
+    """Where the time of each frame went."""
+    pipeline = MonocularPipeline(settings)
     camera = Camera.from_fov(*SIZE, 1.0)
-    rows: list[dict[str, float]] = []
-    for number, frame in enumerate(frames):
-        start = time.perf_counter()
-        pipeline(frame, camera, number * 33_333_333)
-        rows.append({"total": time.perf_counter() - start, **pipeline.seconds})
+    watches = [Stopwatch() for _ in frames]
+    for number, (frame, watch) in enumerate(zip(frames, watches, strict=True), 1):
+        pipeline(frame, camera, number * 33_333_333, watch=watch)
     pipeline.close()
-    return {stage: [row[stage] for row in rows] for stage in rows[0]}
+    return watches
 
 
 def mediapipe(frames_file: Path, python: Path) -> list[float]:
@@ -60,30 +63,29 @@ def mediapipe(frames_file: Path, python: Path) -> list[float]:
 
 def main() -> None:
     """Print medians and the ratio of the rates."""
-    from pose3d_ros.evaluation.monocular import frames as read
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)
     parser.add_argument("--mediapipe", type=Path, required=True, metavar="PYTHON")
     parser.add_argument("--frames", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=5)
+    add_options(parser, PipelineSettings)
     arguments = parser.parse_args()
+    settings = from_options(arguments, PipelineSettings).changed(max_people=1)
     frames = np.stack([cv2.resize(image, SIZE) for image, _ in islice(read(arguments.video), arguments.frames)])
-    file = Path("output") / "frames.npy"
-    file.parent.mkdir(exist_ok=True)
-    np.save(file, frames)
-    our_ms, their_ms, stages = [], [], []
-    for number in range(arguments.rounds):
-        measured = ours(frames)
-        warm = {stage: float(np.median(seconds[10:]) * 1e3) for stage, seconds in measured.items()}
-        our_ms.append(warm.pop("total"))
-        stages.append(warm)
-        their_ms.append(float(np.median(mediapipe(file, arguments.mediapipe)[10:]) * 1e3))
-        print(f"round {number + 1}: ours {our_ms[-1]:.2f} ms, mediapipe {their_ms[-1]:.2f} ms per frame")
-    file.unlink()
-    print("stages, ms: " + ", ".join(f"{stage} {np.median([s[stage] for s in stages]):.2f}" for stage in stages[0]))
-    print(f"median: ours {np.median(our_ms):.2f} ms, mediapipe {np.median(their_ms):.2f} ms; "
-          f"our rate is {np.median(their_ms) / np.median(our_ms):.2f} of mediapipe's")
+    ours_ms, theirs_ms, watches = [], [], []
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "frames.npy"
+        np.save(file, frames)
+        for number in range(arguments.rounds):
+            measured = ours(frames, settings)[WARM_UP:]
+            watches += measured
+            ours_ms.append(float(np.median([watch.total_s for watch in measured]) * 1e3))
+            theirs_ms.append(float(np.median(mediapipe(file, arguments.mediapipe)[WARM_UP:]) * 1e3))
+            print(f"round {number + 1}: ours {ours_ms[-1]:.2f} ms, mediapipe {theirs_ms[-1]:.2f} ms per frame")
+    print("stages, p50 in ms (in frames): " + ", ".join(
+        f"{stage} {taken.p50_ms:.2f} ({taken.frames:.0%})" for stage, taken in summaries(watches).items()))
+    print(f"median: ours {np.median(ours_ms):.2f} ms, mediapipe {np.median(theirs_ms):.2f} ms; "
+          f"our rate is {np.median(theirs_ms) / np.median(ours_ms):.2f} of mediapipe's")
 
 
 if __name__ == "__main__":

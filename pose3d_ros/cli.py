@@ -10,8 +10,10 @@ from importlib import import_module
 COMMANDS = {
     "up": ("pose3d_ros.nodes.up", "run nodes in one process, without a launch system"),
     "demo": ("pose3d_ros.nodes.demo", "play a video through the nodes and make a film of the result"),
-    "models": ("pose3d_ros.models_command", "list, fetch, verify, locate and import models"),
+    "models": ("pose3d_ros.models_command", "list, fetch, verify, build, locate and import models"),
+    "doctor": ("pose3d_ros.doctor", "try every inference engine of this machine on every model: a report"),
     "evaluate": ("pose3d_ros.evaluation.command", "measure the pipeline on videos, lifters and rigs on recordings"),
+    "benchmark": ("pose3d_ros.benchmark.command", "measure where the milliseconds of a frame go on this machine"),
     "dataset": ("pose3d_ros.training.converters.command", "make a dataset of recordings with 3D truth"),
     "calibrate": ("pose3d_ros.calibration.command", "where cameras stand and what they see: from boards and people"),
     "render": ("pose3d_ros.training.synthetic.command", "render labelled people: a clip, or a detector's errors"),

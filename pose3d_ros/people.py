@@ -37,7 +37,8 @@ class People2D:
     before tracking. ``image_size`` (width, height). ``features``, if the detector was asked for them: per level a
     float32 array (P, C, H, W) of each person's crop; ``crop_from_image`` (P, 2, 3) maps pixels to the crop's [0, 1].
     ``depth_m`` (P, J), if a depth image or a lifter tells it: the joints' distance along the optical axis, NaN where
-    unknown, with one standard deviation ``depth_sigma_m`` (P, J).
+    unknown, with one standard deviation ``depth_sigma_m`` (P, J). ``relief_px`` (P, J), if the detector guesses it: how
+    much further away than the middle of the hips each joint is, in pixels as they are at the person.
     """
 
     skeleton: Skeleton
@@ -50,6 +51,7 @@ class People2D:
     crop_from_image: np.ndarray | None = None
     depth_m: np.ndarray | None = None
     depth_sigma_m: np.ndarray | None = None
+    relief_px: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         people, joints = len(self.keypoints_px), len(self.skeleton)
@@ -59,7 +61,7 @@ class People2D:
         if people and not len(self.ids):
             set_(self, "ids", np.full(people, NO_ID, np.int32))
         set_(self, "ids", _checked("ids", self.ids, (people,), np.int32))
-        for name in ("depth_m", "depth_sigma_m"):
+        for name in ("depth_m", "depth_sigma_m", "relief_px"):
             if (self.depth_m is None) != (self.depth_sigma_m is None):
                 raise ValueError("expected depth_m and depth_sigma_m together, got one of them")
             if getattr(self, name) is not None:
@@ -81,16 +83,17 @@ class People2D:
             features=tuple(level[rows] for level in self.features),
             crop_from_image=None if self.crop_from_image is None else self.crop_from_image[rows],
             depth_m=None if self.depth_m is None else self.depth_m[rows],
-            depth_sigma_m=None if self.depth_sigma_m is None else self.depth_sigma_m[rows])
+            depth_sigma_m=None if self.depth_sigma_m is None else self.depth_sigma_m[rows],
+            relief_px=None if self.relief_px is None else self.relief_px[rows])
 
     def to(self, skeleton: Skeleton) -> People2D:
         """The same people with another skeleton's joints."""
         keypoints, confidence = convert(self.keypoints_px, self.confidence, self.skeleton, skeleton)
-        depth, sigma = (None if value is None else
-                        convert(value[..., None], self.confidence, self.skeleton, skeleton)[0][..., 0]
-                        for value in (self.depth_m, self.depth_sigma_m))
+        depth, sigma, relief = (None if value is None else
+                                convert(value[..., None], self.confidence, self.skeleton, skeleton)[0][..., 0]
+                                for value in (self.depth_m, self.depth_sigma_m, self.relief_px))
         return replace(self, skeleton=skeleton, keypoints_px=keypoints, confidence=confidence, depth_m=depth,
-                       depth_sigma_m=sigma)
+                       depth_sigma_m=sigma, relief_px=relief)
 
     def boxes_px(self, threshold: float = 0.0) -> np.ndarray:
         """(P, 4) boxes x0 y0 x1 y1 around keypoints with confidence above ``threshold``; NaN when there is none."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +15,9 @@ from pose3d_ros.lifting.root import solve_root
 from pose3d_ros.people import People2D, People3D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
+from pose3d_ros.stopwatch import Stopwatch
 from pose3d_ros.tracking import IdentityTracker, PoseFilter
-from pose3d_ros.tracking.filter import Measurement
+from pose3d_ros.tracking.filter import Measurements
 
 
 class MonocularPipeline:
@@ -32,8 +31,6 @@ class MonocularPipeline:
 
     def __init__(self, settings: PipelineSettings | None = None, **overrides: Any) -> None:
         self.settings = (settings or PipelineSettings()).changed(**overrides)
-        self.seconds: dict[str, float] = {}
-        """Seconds that each stage of the last call took."""
         self._lifter = lifting.create(self.settings) if self.settings.lift else None
         self._detector = detection.create(self.settings, self._lifter is not None and self._lifter.reads_features)
         self._identity = IdentityTracker()
@@ -49,17 +46,18 @@ class MonocularPipeline:
 
     @property
     def engine_name(self) -> str:
-        """Name of the engine that runs the detector."""
+        """What runs the detector just now: the name of an engine, and what it is about to become."""
         return self._detector.engine_name
 
     def __call__(
         self, image_bgr: np.ndarray, camera: Camera | None, stamp_ns: int,
-        depth_m: np.ndarray | Callable[[], np.ndarray | None] | None = None
+        depth_m: np.ndarray | Callable[[], np.ndarray | None] | None = None, watch: Stopwatch | None = None
     ) -> People3D:
         """People in ``image_bgr`` (H, W, 3) uint8, in the camera's optical frame at ``stamp_ns``.
 
         ``camera`` may be None only when ``settings.lift`` is false. ``depth_m`` (H, W) metres, registered to the image,
-        or what gives it, called after detection: depth often arrives later than its image.
+        or what gives it, called after detection: depth often arrives later than its image. ``watch`` is told when each
+        stage ran.
         Stamps must rise; call ``reset`` when time jumps back. Raises ``ValueError`` for an image of the wrong form.
         """
         if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or not image_bgr.size:
@@ -68,13 +66,12 @@ class MonocularPipeline:
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
             raise ValueError(f"expected a stamp after {self._stamp_ns} ns, got {stamp_ns} ns; call reset() first")
         self._stamp_ns = stamp_ns
-        self.seconds = {}
-        with self._timed("detect"):
-            found = self._detector(image_bgr, stamp_ns).to(H36M17)
-        with self._timed("track"):
-            people = self._identity(found)
+        watch = watch or Stopwatch()
+        found = self._detector(image_bgr, stamp_ns, watch)
+        with watch("track"):
+            people = self._identity(found.to(H36M17))
+        depth = depth_m() if callable(depth_m) else depth_m
         if self._lifter is None:
-            depth = depth_m() if callable(depth_m) else depth_m
             if depth is not None:
                 confidence = np.where(people.confidence >= self.settings.min_confidence, people.confidence, 0)
                 depths = stature.joint_depths(people.keypoints_px, confidence, depth)
@@ -84,10 +81,10 @@ class MonocularPipeline:
         if camera is None:
             raise ValueError("expected a camera, got None: 3D needs intrinsics")
         camera = camera.at_resolution(image_bgr.shape[1], image_bgr.shape[0])
-        with self._timed("lift"):
-            measured = self._measure(people, camera, depth_m() if callable(depth_m) else depth_m)
+        with watch("lift"):
+            measured = self._measure(people, camera, depth)
             people = replace(people, features=())  # a megabyte each, which nobody who keeps the result asked for
-        with self._timed("filter"):
+        with watch("filter"):
             return self._filtered(people, measured, camera)
 
     def reset(self) -> None:
@@ -106,14 +103,8 @@ class MonocularPipeline:
         if self._lifter is not None:
             self._lifter.close()
 
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = time.perf_counter() - start
-
-    def _measure(self, people: People2D, camera: Camera, depth_m: np.ndarray | None) -> dict[int, Measurement]:
-        """Person id -> this frame's pose in space; people whose place cannot be told are left out."""
+    def _measure(self, people: People2D, camera: Camera, depth_m: np.ndarray | None) -> Measurements:
+        """Poses in space of this frame; people whose place cannot be told are left out."""
         assert self._lifter is not None
         settings = self.settings
         poses = self._lifter(people, camera, settings)
@@ -123,8 +114,8 @@ class MonocularPipeline:
         depths = None if depth_m is None else stature.joint_depths(people.keypoints_px, confidence, depth_m)
         if depths is not None:
             scale, variance = stature.measure(root, poses.joints_m, depths)
-            for person in self._statures.update(people.ids, scale, variance, assumed):
-                self._filter.people.pop(person, None)  # they are elsewhere than thought, but did not run there
+            # Those measured for the first time are elsewhere than thought, but did not run there.
+            self._filter.drop(self._statures.update(people.ids, scale, variance, assumed))
         scale, variance = self._statures(people.ids, assumed)
         root, joints_m = root * scale[:, None], poses.joints_m * scale[:, None, None]
         covariance = covariance * scale[:, None, None] ** 2
@@ -132,26 +123,21 @@ class MonocularPipeline:
         total = covariance + variance[:, None, None] * np.einsum("pa,pb->pab", root, root)
         if depths is not None:
             root, total = stature.refine(root, total, joints_m, depths)
-        return {
-            int(people.ids[i]): Measurement(root[i], covariance[i], total[i], joints_m[i], poses.sigma_m[i],
-                                            people.confidence[i], self._identity.state(int(people.ids[i])))
-            for i in range(len(people)) if np.isfinite(root[i]).all()
-        }
+        measured = Measurements(people.ids, root, covariance, total, joints_m, poses.sigma_m, people.confidence,
+                                self._identity.states(people.ids))
+        return measured[np.isfinite(root).all(1)]
 
-    def _filtered(self, people: People2D, measured: dict[int, Measurement], camera: Camera) -> People3D:
+    def _filtered(self, people: People2D, measured: Measurements, camera: Camera) -> People3D:
         known = self._identity.known_ids
         self._filter.predict(people.stamp_ns)
-        for person, measurement in measured.items():
-            self._filter.update(person, measurement, self.settings.smoothing)
+        self._filter.update(measured, self.settings.smoothing)
         self._filter.forget(known, self.settings.max_occlusion_s)
         assert self._lifter is not None
         self._lifter.forget(known)
         self._statures.forget(known)
         joints, velocities, sigma, confidence = self._filter.joints()
-        tracked = self._filter.people
-        ids, states = np.array(list(tracked), np.int32), np.array([p.state for p in tracked.values()], np.int8)
-        return People3D(H36M17, joints, confidence, sigma, velocities, ids, states, people.stamp_ns, camera.frame_id,
-                        people)
+        return People3D(H36M17, joints, confidence, sigma, velocities, self._filter.ids, self._filter.states,
+                        people.stamp_ns, camera.frame_id, people)
 
 
 def _nobody(people: People2D, stamp_ns: int, frame_id: str) -> People3D:

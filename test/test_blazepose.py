@@ -124,7 +124,7 @@ def test_of_one_pose_seen_twice_the_sharper_stays():
     pose = np.random.default_rng(0).uniform(0, 200, (33, 2))
     found = Landmarks(np.stack([pose, pose + 3, pose + 80, pose + 300, pose + 600]), np.ones((5, 33)),
                       np.zeros((5, 2, 2)), presence=np.array([1.0, 1.0, 1.0, 0.2, 1.0]),
-                      heat=np.array([0.7, 0.8, 0.8, 0.8, 0.3]), features=())
+                      heat=np.array([0.7, 0.8, 0.8, 0.8, 0.3]), relief_px=np.zeros((5, 33)), features=())
     # 3 does not look like a person, but may be followed; 4 is too vague.
     assert different(found, np.full(5, 250.0), followed=0).tolist() == [1, 2]
     assert different(found, np.full(5, 250.0), followed=5).tolist() == [1, 2, 3]
@@ -134,7 +134,7 @@ def test_of_one_pose_seen_twice_the_sharper_stays():
 def test_a_vague_newcomer_beside_a_followed_person_is_a_mixture(heat, kept):
     pose = np.random.default_rng(0).uniform(0, 200, (33, 2))
     found = Landmarks(np.stack([pose, pose + [50, 0]]), np.ones((2, 33)), np.zeros((2, 2, 2)), presence=np.ones(2),
-                      heat=np.array([0.9, heat]), features=())
+                      heat=np.array([0.9, heat]), relief_px=np.zeros((2, 33)), features=())
     assert different(found, np.full(2, 250.0), followed=1).tolist() == kept
     assert different(found, np.full(2, 250.0), followed=2).tolist() == [0, 1]
 

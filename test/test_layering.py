@@ -12,19 +12,20 @@ PACKAGE = Path(__file__).parents[1] / "pose3d_ros"
 
 # From the ground up: a module imports from its own unit (a folder, or a file at the top) and from lower layers; on the
 # ground and among the tools also from its neighbours.
-GROUND = {"camera", "people", "skeleton", "settings", "resources", "drawing", "arguments"}
-TOOLS = {"inference", "model_store", "models_command", "tflite_to_onnx"}
+GROUND = {"camera", "people", "skeleton", "settings", "resources", "drawing", "arguments", "stopwatch", "arrays"}
+TOOLS = {"inference", "model_store", "models_command", "doctor", "tflite_to_onnx"}
 ROOMS = {"detection", "lifting", "tracking", "multiview"}
 BELOW = {
     **dict.fromkeys(GROUND, GROUND),
     **dict.fromkeys(TOOLS, GROUND | TOOLS),
-    "models_command": GROUND | TOOLS | {"networks"},
+    "models_command": GROUND | TOOLS | ROOMS | {"networks", "pipeline"},
     **dict.fromkeys(ROOMS, GROUND | TOOLS),
     "pipeline": GROUND | TOOLS | ROOMS,
     "nodes": GROUND | TOOLS | ROOMS | {"pipeline"},
     # beside the flow: the command, and what makes and judges models
     "calibration": GROUND | TOOLS | ROOMS,
     "cli": set(),
+    "benchmark": GROUND | TOOLS | ROOMS | {"doctor", "pipeline", "nodes", "evaluation"},
     "networks": {"skeleton"},
     "training": GROUND | TOOLS | ROOMS | {"pipeline", "networks"},
     "evaluation": GROUND | TOOLS | ROOMS | {"pipeline", "training"},

@@ -26,12 +26,12 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.drawing import draw_people
 from pose3d_ros.nodes import images, inputs, messages, monocular, outputs
 from pose3d_ros.people import People2D, People3D
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
+from pose3d_ros.stopwatch import Stopwatch
 
 CAMERA = Camera.from_fov(64, 48, 1.0)
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -44,7 +44,6 @@ class StandIn:
 
     def __init__(self, settings: PipelineSettings) -> None:
         self.settings = settings
-        self.seconds = {"detect": 0.001}
         self.seen: list[int] = []
         self.cameras: list[Camera | None] = []
         self.depths: list[np.ndarray | None] = []
@@ -54,14 +53,16 @@ class StandIn:
         self.may_go_on.set()
 
     def __call__(
-        self, image: np.ndarray, camera: Camera | None, stamp_ns: int, depth_m: Callable[[], np.ndarray | None]
+        self, image: np.ndarray, camera: Camera | None, stamp_ns: int, depth_m: Callable[[], np.ndarray | None],
+        watch: Stopwatch
     ) -> People3D:
         if stamp_ns <= self.stamp_ns:
             raise ValueError(f"expected a stamp after {self.stamp_ns} ns, got {stamp_ns} ns; call reset() first")
         self.stamp_ns = stamp_ns
         self.seen.append(int(image[0, 0, 0]))
         self.cameras.append(camera)
-        self.may_go_on.wait(10)
+        with watch("pose"):
+            self.may_go_on.wait(10)
         self.depths.append(depth_m())
         if image[0, 0, 0] == 255:
             raise FloatingPointError("a frame\nthat nobody can process")
@@ -152,7 +153,7 @@ def test_always_the_newest_image(ros: Any, start: Any, camera_info: Any) -> None
     publisher = ros.publisher(Image, "image")
 
     def waits(value: int) -> bool:
-        return node._images._item is not None and node._images._item.header.stamp.sec == value
+        return node._images._item is not None and node._images._item.message.header.stamp.sec == value
 
     wait_for(lambda: joints or publisher.publish(image(1)), "joints")
     wait_for(lambda: node._images._item is None, "an idle node")
@@ -199,7 +200,10 @@ def test_diagnostics(ros: Any, start: Any, camera_info: Any) -> None:
     assert status.level == DiagnosticStatus.OK and status.message == "OK", status.message
     assert float(values["rate_hz"]) > 0
     assert float(values["latency_p50_ms"]) <= float(values["latency_p95_ms"])
-    assert {"dropped", "convert_ms", "detect_ms", "publish_ms", "engine", "detector", "lifter"} <= set(values)
+    assert {"dropped", "engine", "detector", "lifter"} <= set(values)
+    for stage in ("latency", "transport", "wait", "decode", "pose", "publish"):
+        p50, p95, most = (float(values[f"{stage}_{what}_ms"]) for what in ("p50", "p95", "max"))
+        assert 0 <= p50 <= p95 <= most, stage
 
 
 def test_stamps_of_another_clock_have_no_latency(ros: Any, start: Any, camera_info: Any) -> None:
@@ -213,33 +217,52 @@ def test_stamps_of_another_clock_have_no_latency(ros: Any, start: Any, camera_in
         all_values = [{pair.key: pair.value for pair in message.status[0].values} for message in received]
         return next((values for values in all_values if float(values["rate_hz"])), None)
 
-    assert "detect_ms" in (values := wait_for(with_rate, "a rate")) and "latency_p50_ms" not in values
+    values = wait_for(with_rate, "a rate")
+    assert "pose_p50_ms" in values and not {"latency_p50_ms", "transport_p50_ms"} & set(values)
     ros.line("latency unknown", "use_sim_time")
     wait_for(lambda: "clock" not in node.problems or publisher.publish(just_now(3)), "the end of the problem")
 
 
-def test_markers_and_overlay_only_for_subscribers(
+def test_nothing_is_made_for_topics_without_subscribers(
     ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
+    made: list[str] = []
 
-    def draw(image_bgr: np.ndarray, people: People2D) -> np.ndarray:
-        drawn.append(people)
-        return draw_people(image_bgr, people)
+    def noting(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*given: Any) -> Any:
+            made.append(name)
+            return make(*given)
+        return noted
 
-    monkeypatch.setattr(outputs, "draw_people", draw)
-    start()
-    joints = ros.collect(PointCloud2, "joints")
+    for module, name in ((outputs, "draw_people"), (messages, "joints_cloud"), (messages, "keypoints_cloud"),
+                         (messages, "markers")):
+        monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
+    node = start()
     publisher = ros.publisher(Image, "image")
     stamp = iter(range(1, 1_000_000))
+    wait_for(lambda: len(node._pipeline.depths) > 2 or publisher.publish(image(2, seconds=next(stamp))), "frames")
+    assert not made
+    joints = ros.collect(PointCloud2, "joints")
     wait_for(lambda: joints or publisher.publish(image(2, seconds=next(stamp))), "joints")
-    assert not drawn
+    assert set(made) == {"joints_cloud"}
     overlay, markers = ros.collect(Image, "overlay"), ros.collect(MarkerArray, "markers")
     keypoints = ros.collect(PointCloud2, "keypoints")
     wait_for(lambda: overlay and markers and keypoints or publisher.publish(image(2, seconds=next(stamp))), "the rest")
     assert not np.array_equal(images.to_bgr(overlay[0]), picture(2)), "a skeleton is drawn"
     assert markers[0].markers[0].header.frame_id == "camera"
     assert keypoints[0].width == 17
+
+
+def test_the_engine_is_told_as_it_is_now(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start(diagnostics_period_s=0.2)
+    received = ros.collect(DiagnosticArray, "/diagnostics")
+
+    def engines() -> set[str]:
+        return {pair.value for message in received for pair in message.status[0].values if pair.key == "engine"}
+
+    wait_for(lambda: "cpu" in engines(), "the engine")
+    node._pipeline.engine_name = "tensorrt"  # built meanwhile
+    wait_for(lambda: "tensorrt" in engines(), "the other engine")
 
 
 def test_time_that_jumps_back_starts_again(ros: Any, start: Any, camera_info: Any) -> None:
@@ -526,14 +549,15 @@ def test_depth_of_another_time_is_said_until_it_stops(
 
 def test_the_pipeline_asks_for_depth_after_detection() -> None:
     pipeline = MonocularPipeline(max_people=1)
-    asked = []
+    asked: list[list[str]] = []
+    watch = Stopwatch()
 
     def depth() -> None:
-        asked.append("detect" in pipeline.seconds)
+        asked.append(list(watch.seconds))
 
-    pipeline(picture(0, 640, 480), CAMERA, 1, depth)
+    pipeline(picture(0, 640, 480), CAMERA, 1, depth, watch)
     pipeline.close()
-    assert asked == [True]
+    assert asked == [["detect", "track"]] and "lift" in watch.seconds
 
 
 def test_an_empty_frame_id_is_said(ros: Any, start: Any, camera_info: Any) -> None:

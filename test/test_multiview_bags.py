@@ -3,7 +3,7 @@ import pytest
 from rigs import detected, ring, standing
 
 from pose3d_ros.multiview import bags
-from pose3d_ros.multiview.rig_file import RigFile
+from pose3d_ros.multiview.rig_file import RigFile, write_rig
 from pose3d_ros.skeleton import H36M17
 
 pytest.importorskip("rosbags", reason="needs rosbags")
@@ -91,3 +91,24 @@ def test_what_is_missing_is_named(recorded, rig, tmp_path):
     np.savez(tmp_path / "no.npz", joints_m=np.zeros((2, 1, len(H36M17), 3)))
     with pytest.raises(ValueError, match=r"no.npz: expected an npz with joints_m .*stamp_ns"):
         bags.Truth.load(tmp_path / "no.npz")
+
+
+def test_the_people_in_a_bag_are_labelled_to_train_on(recorded, rig, tmp_path):
+    pytest.importorskip("torch", reason="needs torch")
+    from pose3d_ros.training.dataset import read
+    from pose3d_ros.training.from_rig import collect
+
+    write_rig(tmp_path / "rig.yaml", rig)
+    assert "3 cameras" in collect(recorded / "bag", tmp_path / "rig.yaml", tmp_path / "own", False)
+    found = list(read(tmp_path / "own", "train"))
+    assert sum(map(len, found)) > 0.8 * 0.8 * 3 * 2 * 75  # a fifth is kept to measure on
+    for recording in found:
+        camera = list(rig.cameras.values())[NAMES.index(recording.name.split("-")[0])].camera_from_world
+        first = recording.frame[0] * STEP_NS * 1e-9 + NAMES.index(recording.name.split("-")[0]) * 0.009
+        true = two_people(first) @ camera[:3, :3].T + camera[:3, 3]
+        assert np.nanmean(np.linalg.norm(true - recording.joints_m[0], axis=-1), 1).min() < 0.05
+        assert recording.rate_hz == pytest.approx(25)
+    with pytest.raises(ValueError, match="a rosbag2 has keypoints alone"):
+        collect(recorded / "bag", tmp_path / "rig.yaml", tmp_path / "own", True)
+    with pytest.raises(ValueError, match="expected the rig file of the cameras in the bag"):
+        collect(recorded / "bag", None, tmp_path / "own", False)

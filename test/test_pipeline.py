@@ -1,6 +1,7 @@
 """The pipeline without ROS, on the clip that the package ships, and its evaluation."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.resources import share
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
+from pose3d_ros.stopwatch import Stopwatch
 
 SECONDS = 2
 CAMERA = Camera.from_yaml(share("demo", "cam0.yaml"))
@@ -43,7 +45,19 @@ def test_people_of_the_clip_are_where_they_are(clip, pipeline):
     assert np.isfinite(last.joints_m).all() and (last.sigma_m > 0).all() and (last.joints_m[..., 2] > 1).all()
     # The head is above the feet: y points down in an optical frame.
     assert (last.joints_m[:, H36M17.index("head"), 1] < last.joints_m[:, H36M17.index("l_ankle"), 1]).all()
-    assert list(pipeline.seconds) == ["detect", "track", "lift", "filter"]
+
+
+def test_every_stage_is_stamped(clip, pipeline):
+    watches = []
+    for image, stamp_ns in clip[:4]:
+        watches.append(Stopwatch())
+        pipeline(image, CAMERA, stamp_ns, watch=watches[-1])
+    # People are looked for in the first frame, and their keypoints read in every one.
+    assert list(watches[0].seconds) == ["detect", "pose", "track", "lift", "filter"]
+    assert list(watches[-1].seconds)[-4:] == ["pose", "track", "lift", "filter"]
+    for watch in watches:
+        assert all(before.end_s <= after.start_s for before, after in pairwise(watch.spans)), "stages do not overlap"
+        assert sum(watch.seconds.values()) <= watch.total_s
 
 
 def test_assumed_stature_scales_everything(clip):

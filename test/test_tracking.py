@@ -7,7 +7,7 @@ from bodies import CAMERA, STANDING_M, seen
 from pose3d_ros.people import TrackState
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.tracking import IdentityTracker, PoseFilter
-from pose3d_ros.tracking.filter import Measurement
+from pose3d_ros.tracking.filter import Measurements
 
 SECOND = 1_000_000_000
 RATE = 30
@@ -56,7 +56,7 @@ def test_ids_are_not_used_again():
 def test_a_ghost_of_one_frame_is_tentative_and_forgotten():
     tracker = IdentityTracker()
     ghost = tracker(seen([[0, 0, 4.0]], SECOND)).ids[0]
-    assert tracker.state(ghost) == TrackState.TENTATIVE
+    assert tracker.states(np.array([ghost])) == [TrackState.TENTATIVE]
     tracker(seen(np.zeros((0, 3)), SECOND + SECOND // RATE))
     assert ghost not in tracker.known_ids
 
@@ -117,10 +117,14 @@ def test_a_keypoint_that_leaps_is_doubted_until_it_stays():
     assert not any(doubted[:10]) and all(doubted[10:15]) and not any(doubted[20:])
 
 
-def _measured(place, sigma=0.05):
-    covariance = np.diag([1e-4, 1e-4, 4e-3])
-    return Measurement(np.asarray(place, float), covariance, covariance + 1e-2 * np.eye(3), STANDING_M.astype(float),
-                       np.full(17, sigma), np.ones(17), TrackState.CONFIRMED)
+def _measured(*places, ids=None, sigma=0.05):
+    """People who stand at these places; ids are 0, 1 and on."""
+    count = len(places)
+    covariance = np.broadcast_to(np.diag([1e-4, 1e-4, 4e-3]), (count, 3, 3))
+    return Measurements(np.arange(count, dtype=np.int32) if ids is None else np.array(ids, np.int32),
+                        np.array(places, float), covariance, covariance + 1e-2 * np.eye(3),
+                        np.stack([STANDING_M.astype(float)] * count), np.full((count, 17), sigma), np.ones((count, 17)),
+                        np.full(count, TrackState.CONFIRMED, np.int8))
 
 
 def test_filter_smooths_noise_and_tells_the_velocity():
@@ -130,7 +134,7 @@ def test_filter_smooths_noise_and_tells_the_velocity():
         truth = np.array([-1.5 + i / RATE, 0, 4.0])
         noisy = truth + rng.normal(0, [0.01, 0.01, 0.06])
         people.predict(stamp)
-        people.update(0, _measured(noisy), 1.0)
+        people.update(_measured(noisy), 1.0)
         joints, velocities, _, _ = people.joints()
         raw.append(noisy[2] - 4)
         smooth.append(joints[0, 0, 2] - 4)
@@ -146,7 +150,7 @@ def test_without_smoothing_measurements_pass():
     for i, stamp in enumerate(_stamps(1)):
         place = [0.3 * (i % 2), 0, 4.0]
         people.predict(stamp)
-        people.update(0, _measured(place), 0.0)
+        people.update(_measured(place), 0.0)
         np.testing.assert_allclose(people.joints()[0][0, 0], place, atol=0.01)
 
 
@@ -155,7 +159,7 @@ def test_an_unseen_person_goes_on_with_rising_sigma_and_falling_confidence():
     stamps = _stamps(1)
     for i, stamp in enumerate(stamps):
         people.predict(stamp)
-        people.update(0, _measured([i / RATE, 0, 4.0]), 1.0)
+        people.update(_measured([i / RATE, 0, 4.0]), 1.0)
     before, _, sigma, confidence = people.joints()
     for ahead in (1, 2, 3):
         people.predict(stamps[-1] + ahead * SECOND // 10)
@@ -163,9 +167,9 @@ def test_an_unseen_person_goes_on_with_rising_sigma_and_falling_confidence():
         assert (later_sigma > sigma).all() and (later_confidence < confidence).all()
         sigma, confidence = later_sigma, later_confidence
     assert 0.1 < after[0, 0, 0] - before[0, 0, 0] < 0.3  # at most 0.3 s at 1 m/s: the velocity fades
-    assert people.people[0].state == TrackState.OCCLUDED
+    assert people.states == [TrackState.OCCLUDED]
     people.forget(np.array([0]), 0.2)
-    assert not people.people
+    assert not len(people.ids)
 
 
 def test_one_wild_measurement_moves_little_but_a_lasting_one_wins():
@@ -173,8 +177,43 @@ def test_one_wild_measurement_moves_little_but_a_lasting_one_wins():
     stamps = _stamps(3)
     for i, stamp in enumerate(stamps):
         people.predict(stamp)
-        people.update(0, _measured([1.0 if i == 20 or i >= 40 else 0.0, 0, 4.0]), 1.0)
+        people.update(_measured([1.0 if i == 20 or i >= 40 else 0.0, 0, 4.0]), 1.0)
         x = people.joints()[0][0, 0, 0]
         if i == 20:
             assert x < 0.4
     assert abs(x - 1.0) < 0.05
+
+
+def test_who_has_gone_leaves_nothing_behind():
+    """A hundred people come, each for half a second, and go."""
+    tracker, people = IdentityTracker(), PoseFilter()
+    ids = set()
+    for visit in range(100):
+        for stamp in _stamps(0.5, 4 * visit * SECOND):
+            person = int(tracker(seen([[0, 0, 4.0]], stamp)).ids[0])
+            ids.add(person)
+            people.predict(stamp)
+            people.update(_measured([0, 0, 4.0], ids=[person]), 1.0)
+            people.forget(tracker.known_ids, 0.5)
+            assert len(tracker.known_ids) == len(people.ids) == 1
+        tracker(seen(np.zeros((0, 3)), (4 * visit + 3) * SECOND + SECOND // 2))
+    assert len(ids) == 100
+
+
+def test_people_are_filtered_as_if_they_were_alone():
+    rng, together = np.random.default_rng(0), PoseFilter()
+    alone = {person: PoseFilter() for person in range(3)}
+    for i, stamp in enumerate(_stamps(1)):
+        here = [person for person in range(3) if (i + person) % 4 or i < 2]
+        places = rng.normal([0, 0, 4], 0.1, (len(here), 3))
+        together.predict(stamp)
+        together.update(_measured(*places, ids=here), 1.0)
+        for person, own in alone.items():
+            own.predict(stamp)
+            if person in here:
+                own.update(_measured(places[here.index(person)], ids=[person]), 1.0)
+    for person, own in alone.items():
+        row = together.ids.tolist().index(person)
+        for both, single in zip(together.joints(), own.joints(), strict=True):
+            np.testing.assert_allclose(both[row], single[0], atol=1e-12)
+        assert together.states[row] == own.states[0]

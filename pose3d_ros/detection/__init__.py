@@ -10,6 +10,7 @@ import numpy as np
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import Skeleton
+from pose3d_ros.stopwatch import Stopwatch
 
 
 class Detector(Protocol):
@@ -17,13 +18,19 @@ class Detector(Protocol):
 
     skeleton: Skeleton
     """Joints of the people it returns."""
-    engine_name: str
-    """Name of the engine that runs it, for diagnostics."""
     settings: PipelineSettings
     """May be replaced at any time; the live settings (``settings.py``) take effect with the next image."""
 
-    def __call__(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
-        """People in the image (H, W, 3) uint8, without ids. ``stamp_ns`` rises from call to call."""
+    @property
+    def engine_name(self) -> str:
+        """Name of the engine that runs it now, for diagnostics."""
+
+    def __call__(self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None) -> People2D:
+        """People in the image (H, W, 3) uint8, without ids. ``stamp_ns`` rises from call to call.
+
+        ``watch`` is told when people were looked for (``detect``) and when their keypoints were read (``pose``, which
+        is all that a one-stage detector does).
+        """
 
     def reset(self) -> None:
         """Forget where people were: time jumped back or the camera changed."""

@@ -11,6 +11,7 @@ from pose3d_ros.model_store import locate
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import BLAZEPOSE33
+from pose3d_ros.stopwatch import Stopwatch
 
 MIN_PRESENCE = 0.5
 MIN_PRESENCE_FOLLOWED = 0.1
@@ -43,10 +44,16 @@ class BlazePose:
     def __init__(self, settings: PipelineSettings, features: bool = False) -> None:
         self.settings = settings
         outputs = ["landmarks", "presence", "heatmap", *(LEVELS if features else ())]
-        self._person = inference.load(locate("blazepose-detector"), settings.engine, settings.threads)
-        self._landmark = inference.load(locate("blazepose-full"), settings.engine, settings.threads, outputs)
-        self.engine_name = self._landmark.name
+        self._person, self._landmark = (
+            inference.load(locate(model), settings.engine, settings.threads, wanted, settings.precision,
+                           settings.max_people)
+            for model, wanted in (("blazepose-detector", None), ("blazepose-full", outputs)))
         self.reset()
+
+    @property
+    def engine_name(self) -> str:
+        """Name of the landmark engine, as it is now."""
+        return self._landmark.name
 
     def reset(self) -> None:
         """Forget where people were."""
@@ -60,22 +67,24 @@ class BlazePose:
         self._person.close()
         self._landmark.close()
 
-    def __call__(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
+    def __call__(self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None) -> People2D:
         """People in the image (H, W, 3) uint8, at most ``max_people``, without ids."""
+        watch = watch or Stopwatch()
         size = (image_bgr.shape[1], image_bgr.shape[0])
         followed = self._regions
-        where, found = self._read(image_bgr, followed, self._looks(size, stamp_ns))
+        where, found = self._read(image_bgr, followed, self._looks(size, stamp_ns), watch)
         lost = np.array([region for region in followed if not (where == region).all(1).any()]).reshape(-1, 4)
         if len(lost):
             self._search_until_ns = stamp_ns + int(SEARCH_LOST_S * 1e9)
-            where, found = self._read(image_bgr, where, lost * [1, 1, 2, 0])
+            where, found = self._read(image_bgr, where, lost * [1, 1, 2, 0], watch)
         if found is None:
             self._regions = where
             return People2D.empty(self.skeleton, stamp_ns, size)
         self._regions = regions.from_alignment(found.auxiliary_px[:, 0], found.auxiliary_px[:, 1],
                                                blazepose_person.REGION_SCALE)
         return People2D(self.skeleton, found.keypoints_px, found.confidence, stamp_ns, size, features=found.features,
-                        crop_from_image=regions.region_from_image(where) if found.features else None)
+                        crop_from_image=regions.region_from_image(where) if found.features else None,
+                        relief_px=found.relief_px)
 
     def _looks(self, size: tuple[int, int], stamp_ns: int) -> np.ndarray:
         """Regions (V, 4) in which to look for newcomers in this frame."""
@@ -91,7 +100,7 @@ class BlazePose:
         return looks
 
     def _read(
-        self, image_bgr: np.ndarray, followed: np.ndarray, looks: np.ndarray
+        self, image_bgr: np.ndarray, followed: np.ndarray, looks: np.ndarray, watch: Stopwatch
     ) -> tuple[np.ndarray, Landmarks | None]:
         """The regions (P, 4) that show a person each, and what is seen in them.
 
@@ -99,14 +108,18 @@ class BlazePose:
         """
         where = followed
         if len(looks):
-            new = blazepose_person.find(self._person, image_bgr, looks)
+            with watch("detect"):
+                new = blazepose_person.find(self._person, image_bgr, looks)
             distance = np.linalg.norm(new[:, None, :2] - followed[None, :, :2], axis=-1)
             covered = (distance < COVERED * followed[None, :, 2]).any(1)
             where = np.concatenate([followed, new[~covered]])[:self.settings.max_people]
         if not len(where):
             return where, None
-        found = blazepose_landmarks.read(self._landmark, image_bgr, where)
-        kept = different(found, where[:, 2], len(followed))
+        with watch("pose"):
+            found = blazepose_landmarks.read(self._landmark, image_bgr, where)
+            kept = different(found, where[:, 2], len(followed))
+        if len(kept) == len(where):  # as nearly always; feature maps need not be copied
+            return where, found
         return (where[kept], found[kept]) if len(kept) else (where[:0], None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,8 @@ class Landmarks:
 
     ``keypoints_px`` (P, 33, 2); ``confidence`` (P, 33); ``auxiliary_px`` (P, 2, 2) mid-hip and the top of the circle
     around the body; ``presence`` (P,) probability that the crop shows a person; ``heat`` (P,) how sharply it sees the
-    keypoints that it calls visible, 0 to 1; ``features`` (P, C, H, W) per level, as asked for.
+    keypoints that it calls visible, 0 to 1; ``relief_px`` (P, 33) as in ``People2D``; ``features`` (P, C, H, W) per
+    level, as asked for.
     """
 
     keypoints_px: np.ndarray
@@ -31,12 +33,13 @@ class Landmarks:
     auxiliary_px: np.ndarray
     presence: np.ndarray
     heat: np.ndarray
+    relief_px: np.ndarray
     features: tuple[np.ndarray, ...]
 
     def __getitem__(self, rows: np.ndarray) -> Landmarks:
         """The crops chosen by indices or a mask."""
         return Landmarks(self.keypoints_px[rows], self.confidence[rows], self.auxiliary_px[rows], self.presence[rows],
-                         self.heat[rows], tuple(level[rows] for level in self.features))
+                         self.heat[rows], self.relief_px[rows], tuple(level[rows] for level in self.features))
 
 
 # Logistic regression of "right" (within a fifth of the body's root mean square size, about 9 cm) on 10,044 joints of
@@ -52,7 +55,11 @@ def confidence_from_logits(visibility: np.ndarray, heat: np.ndarray) -> np.ndarr
 
 def read(engine: Engine, image_bgr: np.ndarray, where: np.ndarray) -> Landmarks:
     """Landmarks in the regions ``where`` (P, 4) of an image (H, W, 3) uint8."""
-    raw = engine({"image": regions.crop(image_bgr, where, SIDE)})
+    return decode(engine({"image": regions.crop(image_bgr, where, SIDE)}), where)
+
+
+def decode(raw: Mapping[str, np.ndarray], where: np.ndarray) -> Landmarks:
+    """Landmarks from the network's outputs for crops of the regions ``where`` (P, 4)."""
     values = raw["landmarks"].reshape(len(where), -1, 5)  # 39 x (x, y, z, visibility, presence)
     points = refine(values[..., :2] / SIDE, raw["heatmap"])
     points_px = regions.transform(regions.image_from_region(where), points)
@@ -62,6 +69,7 @@ def read(engine: Engine, image_bgr: np.ndarray, where: np.ndarray) -> Landmarks:
     heat = (visible * sigmoid(peak)).sum(1) / np.maximum(visible.sum(1), 1e-6)
     return Landmarks(points_px[:, :LANDMARKS], confidence_from_logits(visibility, peak),
                      points_px[:, LANDMARKS:LANDMARKS + 2], raw["presence"][:, 0], heat,
+                     values[:, :LANDMARKS, 2] * (where[:, 2:3] / SIDE),
                      tuple(raw[level] for level in LEVELS if level in raw))
 
 

@@ -14,6 +14,7 @@ from pose3d_ros.detection.boxes import Network, boxes_from_centres, channels_fir
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import COCO17
+from pose3d_ros.stopwatch import Stopwatch
 
 
 class Found(NamedTuple):
@@ -69,14 +70,22 @@ class OneStage:
         self.settings = settings
         self._convention = convention
         self._network = Network(settings.detector_model, "detector_model", settings)
-        self.engine_name = self._network.engine.name
         outputs = self._network.try_out()
         if convention.decode(outputs) is None:
             self.close()
             raise self._network.unexpected(convention.outputs, [output.shape for output in outputs])
 
-    def __call__(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
+    @property
+    def engine_name(self) -> str:
+        """Name of the engine, as it is now."""
+        return self._network.engine.name
+
+    def __call__(self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None) -> People2D:
         """People in an image (H, W, 3) uint8."""
+        with (watch or Stopwatch())("pose"):
+            return self._read(image_bgr, stamp_ns)
+
+    def _read(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
         how = self._convention
         fitted = letterbox(image_bgr, self._network.size, how.centred)
         found = how.decode(self._network(channels_first(fitted.picture[None], how.rgb, (0.0,), (how.divisor,))))

@@ -23,6 +23,7 @@ from pose3d_ros.detection.person import PersonDetector
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import COCO17, HALPE26, Skeleton
+from pose3d_ros.stopwatch import Stopwatch
 
 PADDING = 1.25  # of a person's box, as in training
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # RGB
@@ -32,6 +33,8 @@ SEEN = 0.3  # confidence of a keypoint that tells where a person is
 KEYPOINT_MARGIN = 1.25  # keypoints end before the body does; rtmlib's tracker enlarges them as much
 MOST_OVERLAP = 0.45
 DARK_KERNEL = 11  # cells; for the Gaussians of 2 cells that these networks are trained with
+# (3, 13): the smoothed values of three cells from those of thirteen.
+_SMOOTH = np.stack([np.pad(cv2.getGaussianKernel(DARK_KERNEL, 0)[:, 0], (cell, 2 - cell)) for cell in range(3)])
 
 
 class Way(NamedTuple):
@@ -52,26 +55,33 @@ class TopDown:
         self.settings = settings
         self._way = way
         self._network = Network(settings.detector_model, "detector_model", settings)
-        self.engine_name = self._network.engine.name
         self.skeleton = self._skeleton()
         self._person = PersonDetector(settings)
         self._boxes = np.zeros((0, 4))
         self._searched_ns: int | None = None
 
-    def __call__(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
+    @property
+    def engine_name(self) -> str:
+        """Name of the engine, as it is now."""
+        return self._network.engine.name
+
+    def __call__(self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None) -> People2D:
         """People in an image (H, W, 3) uint8."""
+        watch = watch or Stopwatch()
         size = (image_bgr.shape[1], image_bgr.shape[0])
         boxes = self._boxes
         due = self._searched_ns is None or stamp_ns - self._searched_ns >= self.settings.detect_interval_s * 1e9
         if due or not len(boxes):
-            found = self._person(image_bgr)
+            with watch("detect"):
+                found = self._person(image_bgr)
             lost = overlaps(boxes, found).max(1, initial=0) < MOST_OVERLAP  # the detector's box is the better one
             boxes = np.concatenate([boxes[lost], found])[:self.settings.max_people]
             self._searched_ns = stamp_ns
         if not len(boxes):
             self._boxes = boxes
             return People2D.empty(self.skeleton, stamp_ns, size)
-        keypoints, confidence = self._poses(image_bgr, boxes)
+        with watch("pose"):
+            keypoints, confidence = self._poses(image_bgr, boxes)
         people = People2D(self.skeleton, keypoints, confidence, stamp_ns, size)
         # Half of the joints seen is a person; two boxes with the same joints are one.
         seen = np.flatnonzero(np.median(confidence, 1) >= SEEN)
@@ -167,28 +177,34 @@ def decode_heatmaps(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flat = maps.reshape(-1, height, width)
     peaks = flat.reshape(len(flat), -1).argmax(1)
     scores = flat.reshape(len(flat), -1).max(1)
-    cells = np.stack([peaks % width, peaks // width], 1).astype(float)
-    for i, (x, y) in enumerate(cells.astype(int)):
-        if scores[i] > 0:
-            cells[i] += refinement(flat[i], x, y)
-    return cells.reshape(people, joints, 2), scores.reshape(people, joints)
+    peaks = np.stack([peaks % width, peaks // width], 1)
+    fractions = np.where(scores[:, None] > 0, refinement(flat, peaks), 0)
+    return (peaks + fractions).reshape(people, joints, 2), scores.reshape(people, joints)
 
 
-def refinement(heat: np.ndarray, x: int, y: int) -> np.ndarray:
-    """Fraction (2,) of a cell from the peak at (x, y) of a heat map (H, W) to its maximum, by DARK."""
+def refinement(heat: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+    """Fractions (N, 2) of a cell from the peaks (N, 2), x y, of heat maps (N, H, W) to their maxima, by DARK."""
     # The kernel reaches 5 cells, so this neighbourhood gives what smoothing the whole map would, mirrored borders too.
     reach = DARK_KERNEL // 2 + 1
-    surrounded = cv2.copyMakeBorder(heat, reach, reach, reach, reach, cv2.BORDER_REFLECT_101)
-    around = surrounded[y:y + 2 * reach + 1, x:x + 2 * reach + 1]
-    smooth = cv2.GaussianBlur(around, (DARK_KERNEL, DARK_KERNEL), 0)[reach - 1:reach + 2, reach - 1:reach + 2]
-    log = np.log(smooth.clip(0.001, 50).astype(float))
-    gradient = np.array([log[1, 2] - log[1, 0], log[2, 1] - log[0, 1]]) / 2
-    dxx, dyy = log[1, 2] - 2 * log[1, 1] + log[1, 0], log[2, 1] - 2 * log[1, 1] + log[0, 1]
-    dxy = (log[2, 2] - log[1, 2] - log[2, 1] + 2 * log[1, 1] - log[1, 0] - log[0, 1] + log[0, 0]) / 2
-    hessian = np.array([[dxx, dxy], [dxy, dyy]])
-    if np.linalg.det(hessian) < 1e-9 or dxx >= 0:  # no maximum here
-        return np.zeros(2)
-    return (-np.linalg.solve(hessian, gradient)).clip(-1, 1)
+    around = np.arange(-reach, reach + 1)
+    columns, rows = (_mirrored(peaks[:, axis, None] + around, heat.shape[2 - axis]) for axis in (0, 1))
+    window = heat[np.arange(len(heat))[:, None, None], rows[:, :, None], columns[:, None]]
+    log = np.log((_SMOOTH @ window @ _SMOOTH.T).clip(0.001, 50))  # (N, 3, 3)
+    dx, dy = (log[:, 1, 2] - log[:, 1, 0]) / 2, (log[:, 2, 1] - log[:, 0, 1]) / 2
+    dxx, dyy = (log[:, 1, 2] - 2 * log[:, 1, 1] + log[:, 1, 0], log[:, 2, 1] - 2 * log[:, 1, 1] + log[:, 0, 1])
+    dxy = (log[:, 2, 2] - log[:, 1, 2] - log[:, 2, 1] + 2 * log[:, 1, 1] - log[:, 1, 0] - log[:, 0, 1]
+           + log[:, 0, 0]) / 2
+    determinant = dxx * dyy - dxy**2
+    maximum = (determinant >= 1e-9) & (dxx < 0)
+    step = np.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], 1) / np.where(maximum, determinant, 1)[:, None]
+    return np.where(maximum[:, None], step.clip(-1, 1), 0)
+
+
+def _mirrored(index: np.ndarray, length: int) -> np.ndarray:
+    """Indices within ``length``, mirrored at the first and the last (OpenCV's BORDER_REFLECT_101)."""
+    period = max(2 * (length - 1), 1)
+    within = np.abs(index) % period
+    return np.minimum(within, period - within)
 
 
 def simcc(settings: PipelineSettings) -> TopDown:

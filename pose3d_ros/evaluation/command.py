@@ -21,7 +21,7 @@ from pose3d_ros.multiview import bags
 from pose3d_ros.multiview.evaluation import Recording
 from pose3d_ros.multiview.evaluation import evaluate as evaluate_recording
 from pose3d_ros.multiview.rig_file import read_rig
-from pose3d_ros.settings import LIFTERS, PipelineSettings
+from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.training.dataset import SPLITS, read
 from pose3d_ros.training.dataset import Recording as LabelledRecording
 
@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                                "height that is assumed; N-MPJPE and PA-MPJPE do not.")
     lifters.add_argument("folder", type=Path, metavar="DATASET", help="folder that 'pose3d dataset' has written")
     lifters.add_argument("--split", choices=SPLITS, default="val", help="which recordings; default val")
-    lifters.add_argument("--lifter", nargs="+", default=[defaults.lifter], metavar="NAME|ONNX",
-                         help=f"lifters by name ({', '.join(LIFTERS)}) or model file; default {defaults.lifter}")
+    lifters.add_argument("--lifter", nargs="+", default=["rpsm"], metavar="NAME|ONNX",
+                         help="lifters of keypoints by name (rpsm, videopose3d, martinez) or model file; default rpsm")
     lifters.add_argument("--person-height-m", type=float, default=defaults.person_height_m, metavar="M",
                          help=f"standing height that sets the metric scale; default {defaults.person_height_m:.2f}")
     lifters.add_argument("--threads", type=int, default=defaults.threads, metavar="N", help="CPU threads; 0 takes all")

@@ -17,6 +17,7 @@ from pose3d_ros.people import People3D, id_switches, jitter_mm
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17, SKELETONS
+from pose3d_ros.stopwatch import Stopwatch, summaries
 from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
 
 LIMB_JOINTS = tuple(f"{side}_{name}" for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -73,12 +74,12 @@ def evaluate_video(
     """Run a fresh pipeline over a video; without a camera a field of view of 60 degrees is assumed."""
     pipeline = MonocularPipeline(settings)
     results: list[People3D] = []
-    seconds: list[dict[str, float]] = []
+    watches: list[Stopwatch] = []
     try:
         for image, stamp_ns in frames(path):
             camera = camera or Camera.from_fov(image.shape[1], image.shape[0], ASSUMED_FOV_RAD)
-            results.append(pipeline(image, camera, stamp_ns))
-            seconds.append(dict(pipeline.seconds))
+            watches.append(Stopwatch())
+            results.append(pipeline(image, camera, stamp_ns, watch=watches[-1]))
     finally:
         pipeline.close()
     if not results:
@@ -90,8 +91,8 @@ def evaluate_video(
         "found": float(np.mean([result.people_2d is not None and len(result.people_2d) > 0 for result in results])),
         "people_per_frame": len(seen) / len(results),
         "ids": len(set(seen)),
-        "ms_per_frame": float(np.median([sum(s.values()) for s in seconds]) * 1e3),
-        "ms_per_stage": {stage: float(np.median([s.get(stage, 0.0) for s in seconds]) * 1e3) for stage in seconds[0]},
+        "ms_per_frame": float(np.median([watch.total_s for watch in watches]) * 1e3),
+        "ms_per_stage": {stage: taken.mean_ms for stage, taken in summaries(watches).items()},
         "jitter_mm": jitter_mm(results, H36M17.index("pelvis")),
     }
     if truth is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from pose3d_ros.arrays import median
+
 KEYPOINT_SIGMA_M = 0.03  # a keypoint's error across the ray, at the person
 HUBER_SIGMAS = 2.0
 GAUSS_NEWTON_STEPS = 4
 MIN_JOINTS = 4
-
 
 
 def solve_root(
@@ -51,12 +52,9 @@ def solve_root(
 
 def _initial_root(joints: np.ndarray, rays: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """A place (P, 3) that up to half of the joints cannot spoil: medians of position and of size."""
-    root = np.empty((len(joints), 3))
-    for person, known in enumerate(seen):
-        plane, person_rays = joints[person, known, :2], rays[person, known]
-        plane_middle, ray_middle = np.median(plane, 0), np.median(person_rays, 0)
-        spread_m, spread = (np.median(np.hypot(*(points - middle).T)) for points, middle in
-                            ((plane, plane_middle), (person_rays, ray_middle)))
-        depth = np.clip(spread_m / max(spread, 1e-4), 0.3, 50)
-        root[person] = *(ray_middle * depth - plane_middle), depth
-    return root
+    plane = joints[..., :2]
+    plane_middle, ray_middle = median(plane, seen), median(rays, seen)
+    spread_m, spread = (median(np.linalg.norm(points - middle[:, None], axis=-1, keepdims=True), seen)
+                        for points, middle in ((plane, plane_middle), (rays, ray_middle)))
+    depth = np.clip(spread_m / np.maximum(spread, 1e-4), 0.3, 50)
+    return np.concatenate([ray_middle * depth - plane_middle, depth], 1)

@@ -69,12 +69,16 @@ class ManagedNode(LifecycleNode, Generic[S]):
         """Timer in real time, also while simulated time stands still."""
         return self.create_timer(seconds, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
+    def age_s(self, acquired_ns: int) -> float | None:
+        """Time since acquisition; None when another clock stamped the image."""
+        age_s = (self.get_clock().now().nanoseconds - acquired_ns) * 1e-9
+        return age_s if abs(age_s) < OTHER_CLOCK_S else None
+
     def latency_s(self, acquired_ns: int) -> float | None:
-        """Time since acquisition; None, said in a line, when another clock stamped the image."""
-        latency_s = (self.get_clock().now().nanoseconds - acquired_ns) * 1e-9
-        if abs(latency_s) < OTHER_CLOCK_S:
+        """``age_s``, but None is said in a line."""
+        if (age_s := self.age_s(acquired_ns)) is not None:
             self.solved("clock")
-            return latency_s
+            return age_s
         self.problem("clock", f"latency unknown: expected images stamped within {OTHER_CLOCK_S:g} s of this node's "
                               f"clock, got another time; set use_sim_time:=true and play the bag with --clock, or "
                               f"synchronise the clocks")

@@ -111,10 +111,14 @@ def markers(
         limbs = people.skeleton.limb_indices
         drawn = known[limbs].all(1)
         lines = marker("limbs", Marker.LINE_LIST, 0.03)
-        lines.points = _points(joints[limbs[drawn]].reshape(-1, 3))
-        lines.colors = [_colour(rgb, alpha) for rgb in limb_colours(people.skeleton, person)[drawn].repeat(2, 0)]
+        # An object for each joint and each colour: one for each end of each limb takes twice as long.
+        points = _points(joints)
+        lines.points = [points[joint] for joint in limbs[drawn].ravel().tolist()]
+        rgb = [tuple(limb) for limb in limb_colours(people.skeleton, person).tolist()]
+        shades = {limb: _colour(limb, alpha) for limb in set(rgb)}
+        lines.colors = [shades[rgb[limb]] for limb in np.flatnonzero(drawn).repeat(2).tolist()]
         spheres = marker("joints", Marker.SPHERE_LIST, 0.05)
-        spheres.points = _points(joints[known])
+        spheres.points = [points[joint] for joint in np.flatnonzero(known).tolist()]
         text = marker("id", Marker.TEXT_VIEW_FACING, 0.2)
         text.text = str(person)
         x, y, z = joints[known][(joints[known] @ up).argmax()] + 0.2 * np.array(up)

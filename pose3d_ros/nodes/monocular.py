@@ -7,7 +7,7 @@ import traceback
 from collections import deque
 from dataclasses import replace
 from threading import Condition, Event, Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -15,19 +15,28 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pose3d_ros.camera import Camera, CameraError
-from pose3d_ros.lifting import LATENCY_FRAMES
+from pose3d_ros.lifting import LATENCY_FRAMES, chosen
 from pose3d_ros.nodes import images
 from pose3d_ros.nodes.inputs import SILENCE_S, Input, Newest
 from pose3d_ros.nodes.managed import ManagedNode, in_one_line, run
 from pose3d_ros.nodes.messages import camera_from_info, diagnostics, stamp_ns
 from pose3d_ros.nodes.outputs import ImageOutputs
-from pose3d_ros.nodes.statistics import Statistics
+from pose3d_ros.nodes.statistics import Statistics, report
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import MonocularNodeSettings
+from pose3d_ros.stopwatch import Stopwatch
 
 DEPTH_TOLERANCE_NS = 20_000_000  # more is another frame at 30 Hz
 DEPTH_WAIT_S = 0.02  # beyond the time that detection takes
 FOCAL_TOLERANCE = 0.05  # autofocus and stabilisation stay below; zoom does not
+
+
+class Arrival(NamedTuple):
+    """An image message, when it came (``time.perf_counter``), and what its time went into until then."""
+
+    message: Any
+    came_s: float
+    watch: Stopwatch
 
 
 class MonocularNode(ManagedNode[MonocularNodeSettings]):
@@ -46,7 +55,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         """Load the models; a wrong path or engine is refused here."""
         self._pipeline = MonocularPipeline(self.settings)
         self._outputs = ImageOutputs(self)
-        self._lifter_name = self.settings.lifter_model or self.settings.lifter
+        self._lifter_name = chosen(self.settings)
         self.get_logger().info(f"ready: {self.settings.detector} and {self._lifter_name} on "
                                f"{self._pipeline.engine_name}")
 
@@ -54,7 +63,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         """Listen and work."""
         assert self._pipeline is not None
         self._pipeline.reset()  # time may start anew
-        self._images: Newest[Any] = Newest()
+        self._images: Newest[Arrival] = Newest()
         self._depths: deque[Image] = deque(maxlen=15)  # half a second at 30 Hz: a slow detector's image is that old
         self._depth_came = Condition()
         self._paired_at = time.monotonic()  # when depth had its image last, or was not heard
@@ -68,7 +77,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
         other = "raw" if compressed else "compressed"
         self._inputs = [
-            Input(self, topic, CompressedImage if compressed else Image, self._images.put,
+            Input(self, topic, CompressedImage if compressed else Image, self._hear_image,
                   f"start the camera, remap image:=TOPIC, or set transport:={other}"),
             Input(self, "camera_info", CameraInfo, self._hear_info, "remap camera_info:=TOPIC, or set assumed_fov_deg",
                   optional=self.settings.assumed_fov_deg > 0 or not self.settings.lift, constant=True),
@@ -98,6 +107,12 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             self._outputs.close()
         self._pipeline = self._outputs = None
 
+    def _hear_image(self, message: Any) -> None:
+        came_s, watch = time.perf_counter(), Stopwatch()
+        if (age_s := self.age_s(stamp_ns(message.header))) is not None:
+            watch.add("transport", came_s - age_s, came_s, "on its way")
+        self._images.put(Arrival(message, came_s, watch))
+
     def _hear_info(self, info: CameraInfo) -> None:
         self._info = info
         self._info_heard.set()
@@ -108,20 +123,20 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             self._depth_came.notify()
 
     def _work(self) -> None:
-        while (message := self._images.take()) is not None:
+        while (arrival := self._images.take()) is not None:
             try:
-                self._process(message)
+                self._process(*arrival)
                 self.solved("frame", "restart")
             except Exception as error:  # noqa: BLE001 - whatever is wrong with a frame, the next one gets its chance
                 if self.context.ok():
                     self.problem("frame", f"frame skipped: {in_one_line(error)}")
                     self.get_logger().debug(traceback.format_exc())
 
-    def _process(self, message: Any) -> None:
+    def _process(self, message: Any, came_s: float, watch: Stopwatch) -> None:
         assert self._pipeline is not None and self._outputs is not None
-        started = time.perf_counter()
-        image = self._decode(message)
-        converted = time.perf_counter()
+        watch.add("wait", came_s, time.perf_counter(), "in line")
+        with watch("decode"):
+            image = self._decode(message)
         acquired_ns = stamp_ns(message.header)
         if not self._in_order(acquired_ns):
             return
@@ -130,11 +145,10 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             return
         if self._pipeline.settings != self.settings:
             self._pipeline.reconfigure(self.settings)
-        people = self._pipeline(image, camera, acquired_ns, lambda: self._depth_of(image, acquired_ns))
-        found = time.perf_counter()
-        self._outputs.publish_with_image(people, message.header, self.settings.publish_tf, image)
-        stages = {"convert": converted - started, **self._pipeline.seconds, "publish": time.perf_counter() - found}
-        self._statistics.add(self.latency_s(acquired_ns), stages)
+        people = self._pipeline(image, camera, acquired_ns, lambda: self._depth_of(image, acquired_ns, watch), watch)
+        with watch("publish"):
+            self._outputs.publish_with_image(people, message.header, self.settings.publish_tf, image)
+        self._statistics.add(self.latency_s(acquired_ns), watch)
 
     def _in_order(self, acquired_ns: int) -> bool:
         """Whether time advances; when it jumps back (a bag plays again), the past is forgotten."""
@@ -210,13 +224,16 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             self._pipeline.reset()
         return camera
 
-    def _depth_of(self, image: np.ndarray, acquired_ns: int) -> np.ndarray | None:
+    def _depth_of(self, image: np.ndarray, acquired_ns: int, watch: Stopwatch) -> np.ndarray | None:
         """The depth image taken with this one; waits a little for it while depth is being heard."""
         if not self._depth_input.alive:
             self._paired_at = time.monotonic()
             self.solved("depth")
             return None
+        with watch("depth"):
+            return self._paired_depth(image, acquired_ns)
 
+    def _paired_depth(self, image: np.ndarray, acquired_ns: int) -> np.ndarray | None:
         def apart_ns(depth: Image) -> int:
             return abs(stamp_ns(depth.header) - acquired_ns)
 
@@ -245,9 +262,9 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
 
     def _diagnose(self) -> None:
         assert self._pipeline is not None
-        values = {**self._statistics.report(self.settings.diagnostics_period_s), "dropped": self._images.dropped,
-                  "engine": self._pipeline.engine_name, "detector": self.settings.detector,
-                  "lifter": self._lifter_name,
+        values = {**report(self._statistics.take(), self.settings.diagnostics_period_s),
+                  "dropped": self._images.dropped, "engine": self._pipeline.engine_name,
+                  "detector": self.settings.detector, "lifter": self._lifter_name,
                   "lifter_latency_frames": LATENCY_FRAMES}
         self._diagnostics.publish(diagnostics(self.get_clock().now().to_msg(), (
             self.get_fully_qualified_name().lstrip("/"), list(self.problems.values()), values)))

@@ -23,12 +23,13 @@ from pose3d_ros.nodes.managed import ManagedNode, in_one_line, run
 from pose3d_ros.nodes.messages import diagnostics, time_of
 from pose3d_ros.nodes.outputs import Outputs
 from pose3d_ros.nodes.plan import namespace_of
-from pose3d_ros.nodes.statistics import Statistics
+from pose3d_ros.nodes.statistics import Statistics, report
 from pose3d_ros.nodes.transforms import Transforms
 from pose3d_ros.nodes.views import View
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.settings import MultiviewNodeSettings
 from pose3d_ros.skeleton import H36M17
+from pose3d_ros.stopwatch import Stopwatch
 
 WATCH_S = 0.02       # between two looks whether waiting for a late camera is over
 JUDGE_S = 0.5
@@ -116,19 +117,20 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
 
     def _process(self, seen: list[People2D | None], stamp_ns: int) -> None:
         assert self._outputs is not None
-        started = time.perf_counter()
-        self._place_cameras()
-        seen = [None if camera is None else people for people, camera in zip(seen, self._cameras, strict=True)]
-        self._tracker.max_occlusion_s = self.settings.max_occlusion_s
-        tracked = self._tracker.update(seen, stamp_ns)
-        people = tracked[tracked.states != TrackState.TENTATIVE]
-        fused = time.perf_counter()
-        self._outputs.publish(people, Header(stamp=time_of(stamp_ns), frame_id=self._frame_id),
-                              self.settings.publish_tf)
-        published = time.perf_counter()
-        self._assess(seen, people, stamp_ns)
-        stages = {"fuse": fused - started, "publish": published - fused, "watch": time.perf_counter() - published}
-        self._statistics.add(self.latency_s(stamp_ns), stages)
+        watch = Stopwatch()
+        with watch("fuse"):
+            self._place_cameras()
+            seen = [None if camera is None else people for people, camera in zip(seen, self._cameras, strict=True)]
+            self._tracker.max_occlusion_s = self.settings.max_occlusion_s
+            tracked = self._tracker.update(seen, stamp_ns)
+            people = tracked[tracked.states != TrackState.TENTATIVE]
+        with watch("publish"):
+            self._outputs.publish(people, Header(stamp=time_of(stamp_ns), frame_id=self._frame_id),
+                                  self.settings.publish_tf)
+        latency_s = self.latency_s(stamp_ns)
+        with watch("watch"):
+            self._assess(seen, people, stamp_ns)
+        self._statistics.add(latency_s, watch)
 
     def _place_cameras(self) -> None:
         """Give the tracker the cameras as they are known now."""
@@ -206,7 +208,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         parts = [(f"{name}/{view.name}", view.problems, view.report(period_s, offsets.get(view.name)))
                  for view in self._views]
         told = {text for _, problems, _ in parts for text in problems}
-        values = {**self._statistics.report(period_s), "cameras": len(offsets)}
+        values = {**report(self._statistics.take(), period_s), "cameras": len(offsets)}
         self._diagnostics.publish(diagnostics(self.get_clock().now().to_msg(), (
             name, [text for text in self.problems.values() if text not in told], values), *parts))
 

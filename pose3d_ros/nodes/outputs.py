@@ -55,7 +55,8 @@ class Outputs:
 
     def publish(self, people: People3D, header: Header, tf: str) -> None:
         """Publish people; ``tf`` as the parameter ``publish_tf``."""
-        self.joints.publish(messages.joints_cloud(people, header))
+        if self.joints.get_subscription_count():
+            self.joints.publish(messages.joints_cloud(people, header))
         ids = set(people.ids.tolist())
         if self.markers.get_subscription_count():
             self.markers.publish(messages.markers(people, header, sorted(self._marked - ids), self.up))

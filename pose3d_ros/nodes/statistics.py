@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from threading import Lock
+from typing import NamedTuple
 
-import numpy as np
+from pose3d_ros.stopwatch import Stopwatch, Summary, summaries, summary
+
+
+class Frame(NamedTuple):
+    """Time from acquisition to publication, None where unknown, and what it went into."""
+
+    latency_s: float | None
+    watch: Stopwatch
 
 
 class Statistics:
@@ -13,27 +21,29 @@ class Statistics:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._frames = 0
-        self._latencies_s: list[float] = []
-        self._stages_s: dict[str, float] = {}
+        self._frames: list[Frame] = []
 
-    def add(self, latency_s: float | None, stages_s: Mapping[str, float]) -> None:
-        """One frame: time from acquisition to publication, None where unknown, and the seconds of each stage."""
+    def add(self, latency_s: float | None, watch: Stopwatch) -> None:
+        """A frame that was published."""
         with self._lock:
-            self._frames += 1
-            if latency_s is not None:
-                self._latencies_s.append(latency_s)
-            for stage, seconds in stages_s.items():
-                self._stages_s[stage] = self._stages_s.get(stage, 0.0) + seconds
+            self._frames.append(Frame(latency_s, watch))
 
-    def report(self, period_s: float) -> dict[str, float]:
-        """Values for diagnostics of the frames since the last report: Hz, and means and percentiles in ms."""
+    def take(self) -> list[Frame]:
+        """The frames since the last call."""
         with self._lock:
-            frames, self._frames = self._frames, 0
-            latencies, self._latencies_s = self._latencies_s, []
-            stages, self._stages_s = self._stages_s, {}
-        values = {"rate_hz": frames / period_s}
-        if latencies:
-            p50, p95 = np.percentile(latencies, (50, 95))
-            values |= {"latency_p50_ms": 1e3 * float(p50), "latency_p95_ms": 1e3 * float(p95)}
-        return values | {f"{stage}_ms": 1e3 * seconds / frames for stage, seconds in stages.items()}
+            frames, self._frames = self._frames, []
+        return frames
+
+
+def report(frames: Sequence[Frame], period_s: float) -> dict[str, float]:
+    """Values for diagnostics of the frames of a period: Hz, then ms of the latency and of each stage."""
+    values = {"rate_hz": len(frames) / period_s}
+    if latencies := [frame.latency_s for frame in frames if frame.latency_s is not None]:
+        values |= _values("latency", summary(latencies, len(frames)))
+    for stage, taken in summaries([frame.watch for frame in frames]).items():
+        values |= _values(stage, taken)
+    return values
+
+
+def _values(what: str, taken: Summary) -> dict[str, float]:
+    return {f"{what}_p50_ms": taken.p50_ms, f"{what}_p95_ms": taken.p95_ms, f"{what}_max_ms": taken.max_ms}

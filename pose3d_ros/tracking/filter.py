@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pose3d_ros.arrays import Rows
 from pose3d_ros.people import TrackState
 from pose3d_ros.skeleton import H36M17
 
@@ -26,115 +27,154 @@ def _covariance(elapsed: float, acceleration: float) -> np.ndarray:
     return acceleration * np.array([[elapsed**3 / 3, elapsed**2 / 2], [elapsed**2 / 2, elapsed]])
 
 
+def _mean_variance(covariance: np.ndarray) -> np.ndarray:
+    """(P,) mean over the axes of (P, 3, 3)."""
+    return np.asarray(np.trace(covariance, axis1=1, axis2=2) / 3)
+
+
 @dataclass
-class _Person:
-    root: np.ndarray                # (2, 3) position and velocity
-    root_covariance: np.ndarray     # (6, 6), positions first
-    limbs: np.ndarray               # (2, 17, 3) relative to the root
-    limb_covariance: np.ndarray     # (17, 2, 2), the same for the three axes
-    bias_sigma_m: np.ndarray        # (17,)
-    confidence: np.ndarray          # (17,)
-    state: TrackState
-    seen_ns: int
+class Measurements(Rows):
+    """P people's poses in one frame.
 
-
-@dataclass(frozen=True)
-class Measurement:
-    """One person's pose in one frame.
-
-    ``root_m`` (3,) with its covariance (3, 3), without (``root_covariance``) and with (``total_covariance``) what the
-    unknown stature adds; ``joints_m`` (17, 3) relative to the root with ``sigma_m`` (17,); ``confidence`` (17,).
+    ``root_m`` (P, 3) with its covariance (P, 3, 3), without (``root_covariance``) and with (``total_covariance``) what
+    the unknown stature adds; ``joints_m`` (P, 17, 3) relative to the root with ``sigma_m`` (P, 17); ``confidence``
+    (P, 17); ``states`` (P,).
     """
 
+    ids: np.ndarray
     root_m: np.ndarray
     root_covariance: np.ndarray
     total_covariance: np.ndarray
     joints_m: np.ndarray
     sigma_m: np.ndarray
     confidence: np.ndarray
-    state: TrackState
+    states: np.ndarray
 
 
 @dataclass
-class PoseFilter:
-    """Filters of all people by id. Call ``predict`` to a stamp, then ``update`` each person who was measured."""
+class _People(Rows):
+    ids: np.ndarray
+    root: np.ndarray                # (P, 2, 3) position and velocity
+    root_covariance: np.ndarray     # (P, 6, 6), positions first
+    limbs: np.ndarray               # (P, 2, 17, 3) relative to the root
+    limb_covariance: np.ndarray     # (P, 17, 2, 2), the same for the three axes
+    bias_sigma_m: np.ndarray        # (P, 17)
+    confidence: np.ndarray          # (P, 17)
+    states: np.ndarray
+    seen_ns: np.ndarray
 
-    people: dict[int, _Person] = field(default_factory=dict)
-    stamp_ns: int | None = None
+
+class PoseFilter:
+    """Filters of all people by id. Call ``predict`` to a stamp, then ``update`` with those who were measured."""
+
+    def __init__(self) -> None:
+        self._people = _People(
+            np.zeros(0, np.int32), np.zeros((0, 2, 3)), np.zeros((0, 6, 6)), np.zeros((0, 2, JOINTS, 3)),
+            np.zeros((0, JOINTS, 2, 2)), np.zeros((0, JOINTS)), np.zeros((0, JOINTS)), np.zeros(0, np.int8),
+            np.zeros(0, int))
+        self._stamp_ns: int | None = None
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Of the people (P,), in the order in which they came."""
+        return self._people.ids
+
+    @property
+    def states(self) -> np.ndarray:
+        """``TrackState`` (P,) of each."""
+        return self._people.states
 
     def predict(self, stamp_ns: int) -> None:
         """Move everybody to ``stamp_ns``."""
-        elapsed = 0.0 if self.stamp_ns is None else max((stamp_ns - self.stamp_ns) * 1e-9, 0.0)
-        self.stamp_ns = stamp_ns
-        step = np.array([[1, elapsed], [0, 1]])
-        for person in self.people.values():
-            unseen = (stamp_ns - person.seen_ns) * 1e-9
-            move = step if unseen <= elapsed else np.array([[1, elapsed], [0, np.exp(-elapsed / COAST_S)]])
-            person.root = move @ person.root
-            person.limbs = np.einsum("ab,bjk->ajk", move, person.limbs)
-            wide = np.kron(move, np.eye(3))
-            person.root_covariance = wide @ person.root_covariance @ wide.T + np.kron(
-                _covariance(elapsed, ROOT_ACCELERATION), np.eye(3))
-            person.limb_covariance = move @ person.limb_covariance @ move.T + _covariance(elapsed, LIMB_ACCELERATION)
-            person.state = TrackState.OCCLUDED
+        elapsed = 0.0 if self._stamp_ns is None else max((stamp_ns - self._stamp_ns) * 1e-9, 0.0)
+        self._stamp_ns = stamp_ns
+        people = self._people
+        move = np.zeros((len(people), 2, 2))
+        move[:, 0] = 1, elapsed
+        seen_before = (stamp_ns - people.seen_ns) * 1e-9 <= elapsed
+        move[:, 1, 1] = np.where(seen_before, 1.0, np.exp(-elapsed / COAST_S))
+        wide = np.einsum("pab,ij->paibj", move, np.eye(3)).reshape(-1, 6, 6)
+        turned = move.swapaxes(1, 2)
+        self._people = replace(
+            people, root=move @ people.root,
+            root_covariance=wide @ people.root_covariance @ wide.swapaxes(1, 2) + np.kron(
+                _covariance(elapsed, ROOT_ACCELERATION), np.eye(3)),
+            limbs=np.einsum("pab,pbjk->pajk", move, people.limbs),
+            limb_covariance=move[:, None] @ people.limb_covariance @ turned[:, None] + _covariance(
+                elapsed, LIMB_ACCELERATION),
+            states=np.full(len(people), TrackState.OCCLUDED, np.int8))
 
-    def update(self, person_id: int, measured: Measurement, smoothing: float) -> None:
-        """Correct one person, or meet them; ``smoothing`` scales the standard deviation of the measurements."""
-        assert self.stamp_ns is not None
-        bias = np.sqrt(measured.sigma_m**2 + np.trace(measured.total_covariance) / 3)
-        jitter = DEPTH_JITTER**2 * np.outer(measured.root_m, measured.root_m)
-        noise = (FRESH_SHARE * smoothing) ** 2 * (measured.root_covariance + jitter) + 1e-8 * np.eye(3)
-        limb_noise = (FRESH_SHARE * smoothing * measured.sigma_m) ** 2 + 1e-8
-        person = self.people.get(person_id)
-        if person is None:
-            fast = np.diag([0.0, 1.0])
-            self.people[person_id] = _Person(
-                np.stack([measured.root_m, np.zeros(3)]),
-                np.block([[noise, np.zeros((3, 3))], [np.zeros((3, 3)), np.eye(3)]]),
-                np.stack([measured.joints_m, np.zeros((JOINTS, 3))]),
-                limb_noise[:, None, None] * np.diag([1.0, 0.0]) + fast,
-                bias, measured.confidence, measured.state, self.stamp_ns)
-            return
-        innovation = measured.root_m - person.root[0]
-        spread = person.root_covariance[:3, :3] + noise
-        distance = innovation @ np.linalg.solve(spread, innovation)
+    def update(self, measured: Measurements, smoothing: float) -> None:
+        """Correct people, and meet new ones; ``smoothing`` scales the standard deviation of the measurements."""
+        rows = {person: row for row, person in enumerate(self._people.ids.tolist())}
+        row = np.array([rows.get(person, -1) for person in measured.ids.tolist()], int)
+        known = row >= 0
+        if known.any():
+            self._people[row[known]] = self._corrected(self._people[row[known]], measured[known], smoothing)
+        if not known.all():
+            self._people = self._people.joined(self._met(measured[~known], smoothing))
+
+    def _met(self, measured: Measurements, smoothing: float) -> _People:
+        count = len(measured)
+        noise, limb_noise, bias = _noise(measured, smoothing)
+        covariance = np.zeros((count, 6, 6))
+        covariance[:, :3, :3], covariance[:, 3:, 3:] = noise, np.eye(3)
+        limb_covariance = np.zeros((count, JOINTS, 2, 2))
+        limb_covariance[..., 0, 0], limb_covariance[..., 1, 1] = limb_noise, 1.0
+        return _People(
+            measured.ids, np.stack([measured.root_m, np.zeros((count, 3))], 1), covariance,
+            np.stack([measured.joints_m, np.zeros((count, JOINTS, 3))], 1), limb_covariance, bias,
+            measured.confidence, measured.states, np.full(count, self._stamp_ns))
+
+    def _corrected(self, people: _People, measured: Measurements, smoothing: float) -> _People:
+        noise, limb_noise, bias = _noise(measured, smoothing)
+        innovation = (measured.root_m - people.root[:, 0])[..., None]
+        spread = people.root_covariance[:, :3, :3] + noise
+        distance = innovation.swapaxes(1, 2) @ np.linalg.solve(spread, innovation)
         spread = spread + noise * (np.clip(distance / OUTLIER_SQUARED, 1, MOST_DOUBT) - 1)
-        gain = person.root_covariance[:, :3] @ np.linalg.inv(spread)
-        person.root = person.root + (gain @ innovation).reshape(2, 3)
-        person.root_covariance = person.root_covariance - gain @ person.root_covariance[:3]
+        gain = people.root_covariance[:, :, :3] @ np.linalg.inv(spread)  # (P, 6, 3)
 
-        limb_innovation = measured.joints_m - person.limbs[0]
-        limb_spread = person.limb_covariance[:, 0, 0] + limb_noise
+        limb_innovation = measured.joints_m - people.limbs[:, 0]
+        limb_spread = people.limb_covariance[..., 0, 0] + limb_noise
         distances = (limb_innovation**2).sum(-1) / limb_spread
         limb_spread = limb_spread + limb_noise * (np.clip(distances / OUTLIER_SQUARED, 1, MOST_DOUBT) - 1)
-        limb_gain = person.limb_covariance[:, :, 0] / limb_spread[:, None]
-        person.limbs = person.limbs + limb_gain.T[..., None] * limb_innovation
-        person.limb_covariance = person.limb_covariance - limb_gain[..., None] * person.limb_covariance[:, :1]
+        limb_gain = people.limb_covariance[..., 0] / limb_spread[..., None]  # (P, 17, 2)
         # The state takes over the new measurement's certainty as far as it takes over its place.
-        share = np.trace(gain[:3]) / 3
-        person.bias_sigma_m = np.sqrt((1 - share) * person.bias_sigma_m**2 + share * bias**2)
-        person.confidence = measured.confidence
-        person.state, person.seen_ns = measured.state, self.stamp_ns
+        share = _mean_variance(gain[:, :3])[:, None]
+        return _People(
+            people.ids, people.root + (gain @ innovation).reshape(-1, 2, 3),
+            people.root_covariance - gain @ people.root_covariance[:, :3],
+            people.limbs + limb_gain.swapaxes(1, 2)[..., None] * limb_innovation[:, None],
+            people.limb_covariance - limb_gain[..., None] * people.limb_covariance[..., :1, :],
+            np.sqrt((1 - share) * people.bias_sigma_m**2 + share * bias**2), measured.confidence, measured.states,
+            np.full(len(people), self._stamp_ns))
 
     def forget(self, known_ids: np.ndarray, max_occlusion_s: float) -> None:
         """Drop who is not among ``known_ids`` or was not seen for ``max_occlusion_s``."""
-        assert self.stamp_ns is not None
-        oldest = self.stamp_ns - max_occlusion_s * 1e9
-        known = set(known_ids.tolist())
-        self.people = {i: p for i, p in self.people.items() if i in known and p.seen_ns >= oldest}
+        assert self._stamp_ns is not None
+        oldest = self._stamp_ns - max_occlusion_s * 1e9
+        self._people = self._people[np.isin(self.ids, known_ids) & (self._people.seen_ns >= oldest)]
+
+    def drop(self, ids: np.ndarray | list[int]) -> None:
+        """Forget these people; who of them is measured again is met anew."""
+        self._people = self._people[~np.isin(self.ids, ids)]
 
     def joints(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Joints (P, 17, 3), velocities (P, 17, 3), sigma (P, 17) and confidence (P, 17), in the order of ``people``.
+        """Joints (P, 17, 3), velocities (P, 17, 3), sigma (P, 17) and confidence (P, 17), in the order of ``ids``.
 
         Sigma is per axis and grows while a person is not seen; confidence fades.
         """
-        people = list(self.people.values())
-        if not people:
-            return (np.zeros((0, JOINTS, 3)), np.zeros((0, JOINTS, 3)), np.zeros((0, JOINTS)), np.zeros((0, JOINTS)))
-        positions = np.stack([p.root[0] + p.limbs[0] for p in people])
-        velocities = np.stack([p.root[1] + p.limbs[1] for p in people])
-        sigma = np.stack([np.sqrt(p.bias_sigma_m**2 + np.trace(p.root_covariance[:3, :3]) / 3
-                                  + p.limb_covariance[:, 0, 0]) for p in people])
-        unseen = np.array([(self.stamp_ns or 0) - p.seen_ns for p in people]) * 1e-9
-        confidence = np.stack([p.confidence for p in people]) * np.exp(-unseen / COAST_S)[:, None]
-        return positions, velocities, sigma, confidence
+        people = self._people
+        positions, velocities = (people.root[:, :, None] + people.limbs).swapaxes(0, 1)
+        sigma = np.sqrt(people.bias_sigma_m**2 + _mean_variance(people.root_covariance[:, :3, :3])[:, None]
+                        + people.limb_covariance[..., 0, 0])
+        unseen = ((self._stamp_ns or 0) - people.seen_ns) * 1e-9
+        return positions, velocities, sigma, people.confidence * np.exp(-unseen / COAST_S)[:, None]
+
+
+def _noise(measured: Measurements, smoothing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """New in each frame: covariance (P, 3, 3) of the root, variance (P, 17) of limbs; and the lasting sigma (P, 17)."""
+    jitter = DEPTH_JITTER**2 * np.einsum("pa,pb->pab", measured.root_m, measured.root_m)
+    root = (FRESH_SHARE * smoothing) ** 2 * (measured.root_covariance + jitter) + 1e-8 * np.eye(3)
+    limbs = (FRESH_SHARE * smoothing * measured.sigma_m) ** 2 + 1e-8
+    return root, limbs, np.sqrt(measured.sigma_m**2 + _mean_variance(measured.total_covariance)[:, None])

@@ -8,128 +8,146 @@ from itertools import count
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from pose3d_ros.arrays import Rows, median
 from pose3d_ros.people import People2D, TrackState
-from pose3d_ros.tracking.sides import Continuity
+from pose3d_ros.skeleton import H36M17
+from pose3d_ros.tracking.sides import Past, continued
 
 MEMORY_S = 2.0            # an id is kept this long for somebody who may come back
 CONFIRM_FRAMES = 3        # frames in which a newcomer is seen before being believed
 GATE_SIZES = 1.0          # a match lies within this many body sizes of the prediction ...
 GATE_GROWTH = 1.5         # ... and as many more for each second unseen
 VELOCITY_MEMORY_S = 0.15
+FADING_S = 0.5            # of the velocity of somebody who is not seen
+NOBODY = 1e3              # cost of who is not the same
 _IDS = count()
 
 
 @dataclass
-class _Track:
-    id: int
-    keypoints_px: np.ndarray  # (J, 2), last known place of each keypoint
-    size_px: float
-    velocity_px_s: np.ndarray  # (2,)
-    seen_ns: int
-    frames: int
-    continuity: Continuity
+class _Tracks(Rows):
+    """A row for each person. ``keypoints_px`` (P, J, 2): last known place of each."""
+
+    ids: np.ndarray
+    keypoints_px: np.ndarray
+    size_px: np.ndarray
+    velocity_px_s: np.ndarray  # (P, 2)
+    seen_ns: np.ndarray
+    frames: np.ndarray
+    past: Past
+
+    @classmethod
+    def begun(cls, keypoints_px: np.ndarray, confidence: np.ndarray, size_px: np.ndarray, stamp_ns: int) -> _Tracks:
+        """Of newcomers, who get ids."""
+        people = len(keypoints_px)
+        return cls(np.array([next(_IDS) for _ in range(people)], np.int32), keypoints_px, size_px,
+                   np.zeros((people, 2)), np.full(people, stamp_ns), np.zeros(people, int),
+                   Past.begun(keypoints_px, confidence, stamp_ns))
 
     def predicted(self, stamp_ns: int) -> np.ndarray:
-        """Where the keypoints (J, 2) should be: moved with the body's velocity, which fades while unseen."""
+        """Where keypoints (P, J, 2) should be: moved with the body's velocity, which fades while unseen."""
         elapsed = (stamp_ns - self.seen_ns) * 1e-9
-        return self.keypoints_px + self.velocity_px_s * 0.5 * (1 - np.exp(-elapsed / 0.5))
+        moved = self.velocity_px_s * (FADING_S * (1 - np.exp(-elapsed / FADING_S)))[:, None]
+        return np.asarray(self.keypoints_px + moved[:, None])
 
 
-def _body_size(keypoints_px: np.ndarray, known: np.ndarray) -> float:
-    """Root mean square distance in pixels of the known keypoints from their mean; at least one pixel."""
-    points = keypoints_px[known]
-    if len(points) < 2:
-        return 1.0
-    return max(float(np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean())), 1.0)
+def _body_sizes(keypoints_px: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Root mean square distance (P,) in pixels of the known keypoints from their mean; at least one pixel."""
+    number = known.sum(1)
+    points = np.where(known[..., None], keypoints_px, 0).astype(float)
+    middle = points.sum(1) / np.maximum(number, 1)[:, None]
+    square = (((points - middle[:, None]) ** 2).sum(-1) * known).sum(1) / np.maximum(number, 1)
+    return np.where(number < 2, 1.0, np.maximum(np.sqrt(square), 1.0))
 
 
 class IdentityTracker:
     """Gives every person an id that stays theirs; ids are never used twice in a process."""
 
     def __init__(self) -> None:
-        self._tracks: list[_Track] = []
+        self.reset()
 
     def reset(self) -> None:
         """Forget everybody; ids go on counting."""
-        self._tracks = []
+        joints = len(H36M17)
+        self._tracks = _Tracks.begun(np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0), 0)
 
     @property
     def known_ids(self) -> np.ndarray:
         """Ids that may still come back, those in view included."""
-        return np.array([track.id for track in self._tracks], np.int32)
+        return self._tracks.ids
 
-    def state(self, person: int) -> TrackState:
-        """State of somebody who was in the last update."""
-        frames = next(track.frames for track in self._tracks if track.id == person)
-        return TrackState.CONFIRMED if frames >= CONFIRM_FRAMES else TrackState.TENTATIVE
+    def states(self, ids: np.ndarray) -> np.ndarray:
+        """``TrackState`` (P,) of those with these ids (P,), who were in the last update."""
+        frames = dict(zip(self._tracks.ids.tolist(), self._tracks.frames.tolist(), strict=True))
+        return np.array([TrackState.CONFIRMED if frames[person] >= CONFIRM_FRAMES else TrackState.TENTATIVE
+                         for person in ids.tolist()], np.int8)
 
     def __call__(self, people: People2D) -> People2D:
         """The same people with ids, with left and right as they were before and confidence lowered at leaps."""
         stamp_ns = people.stamp_ns
         known = (people.confidence > 0) & np.isfinite(people.keypoints_px).all(-1)
-        people = people[known.sum(1) >= 3]
-        known = (people.confidence > 0) & np.isfinite(people.keypoints_px).all(-1)
-        keypoints, confidence = people.keypoints_px.copy(), people.confidence.copy()
-        ids = np.empty(len(people), np.int32)
-        matches = self._match(keypoints, confidence, known, stamp_ns)
-        for row in range(len(people)):
-            track = matches.get(row)
-            if track is None:
-                track = _Track(next(_IDS), keypoints[row].copy(), _body_size(keypoints[row], known[row]),
-                               np.zeros(2), stamp_ns, 0, Continuity())
-                self._tracks.append(track)
-            keypoints[row], confidence[row] = track.continuity(keypoints[row], confidence[row], track.size_px, stamp_ns)
-            self._update(track, keypoints[row], confidence[row], stamp_ns)
-            ids[row] = track.id
+        enough = known.sum(1) >= 3
+        if not enough.all():  # with feature maps a person is a megabyte: nothing is copied without need
+            people, known = people[enough], known[enough]
+        keypoints, confidence = people.keypoints_px, people.confidence
+        sizes = _body_sizes(keypoints, known)
+        rows = self._match(keypoints, confidence, known, sizes, stamp_ns)
+        new = rows < 0
+        rows[new] = len(self._tracks) + np.arange(new.sum())
+        self._tracks = self._tracks.joined(_Tracks.begun(keypoints[new], confidence[new], sizes[new], stamp_ns))
+        if len(people):
+            now = self._tracks[rows]
+            past, keypoints, confidence = continued(now.past, keypoints, confidence, now.size_px, stamp_ns)
+            self._tracks[rows] = _updated(now, past, keypoints, confidence, stamp_ns)
+        ids = self._tracks.ids[rows]
         self._drop(stamp_ns, people.image_size)
         return replace(people, keypoints_px=keypoints, confidence=confidence, ids=ids)
 
     def _match(
-        self, keypoints: np.ndarray, confidence: np.ndarray, known: np.ndarray, stamp_ns: int
-    ) -> dict[int, _Track]:
-        """Row of the people -> track, of least total distance (Hungarian method)."""
-        if not self._tracks or not len(keypoints):
-            return {}
-        cost = np.empty((len(keypoints), len(self._tracks)))
-        sizes = np.array([_body_size(k, m) for k, m in zip(keypoints, known, strict=True)])
-        for column, track in enumerate(self._tracks):
-            predicted = track.predicted(stamp_ns)
-            weight = np.where(known & np.isfinite(predicted).all(-1), confidence, 0)
-            # Somebody who crouched or tumbled is larger when they stand again: the larger size counts.
-            unit = np.maximum(sizes, track.size_px)[:, None]
-            distance = np.nan_to_num(np.linalg.norm(keypoints - predicted, axis=-1)) / unit
-            # A capped distance compares the pose: a leg that is elsewhere does not make another person.
-            mean = (weight * np.minimum(distance, 3)).sum(1) / np.maximum(weight.sum(1), 1e-6)
-            unlike = np.abs(np.log(sizes / track.size_px))
-            gate = GATE_SIZES + GATE_GROWTH * (stamp_ns - track.seen_ns) * 1e-9
-            cost[:, column] = np.where((weight.sum(1) > 0) & (mean < gate) & (unlike < 1.0), mean + 0.3 * unlike, 1e3)
-            # Of two who could be the same, the one in view before the one remembered.
-            cost[:, column] += 0.1 * (track.frames < CONFIRM_FRAMES)
-        rows, columns = linear_sum_assignment(cost)
-        return {int(r): self._tracks[c] for r, c in zip(rows, columns, strict=True) if cost[r, c] < 1e3}
-
-    @staticmethod
-    def _update(track: _Track, keypoints: np.ndarray, confidence: np.ndarray, stamp_ns: int) -> None:
-        known = (confidence > 0) & np.isfinite(keypoints).all(-1)
-        elapsed = (stamp_ns - track.seen_ns) * 1e-9
-        if elapsed > 0 and known.any():
-            step = np.median((keypoints - track.keypoints_px)[known], axis=0) / elapsed
-            share = 1 - np.exp(-elapsed / VELOCITY_MEMORY_S)
-            if np.isfinite(step).all():
-                track.velocity_px_s = track.velocity_px_s + share * (step - track.velocity_px_s)
-        track.keypoints_px = np.where(known[:, None], keypoints, track.keypoints_px)
-        track.size_px = 0.8 * track.size_px + 0.2 * _body_size(keypoints, known)
-        track.seen_ns = stamp_ns
-        track.frames += 1
+        self, keypoints: np.ndarray, confidence: np.ndarray, known: np.ndarray, sizes: np.ndarray, stamp_ns: int
+    ) -> np.ndarray:
+        """Each person's row (P,) among the tracks, of least total distance (Hungarian method); -1 for newcomers."""
+        tracks, rows = self._tracks, np.full(len(keypoints), -1)
+        if not len(tracks) or not len(keypoints):
+            return rows
+        predicted = tracks.predicted(stamp_ns)
+        weight = np.where(known[:, None] & np.isfinite(predicted).all(-1), confidence[:, None], 0)  # (P, T, J)
+        # Somebody who crouched or tumbled is larger when they stand again: the larger size counts.
+        unit = np.maximum(sizes[:, None], tracks.size_px)
+        distance = np.nan_to_num(np.linalg.norm(keypoints[:, None] - predicted, axis=-1)) / unit[..., None]
+        # A capped distance compares the pose: a leg that is elsewhere does not make another person.
+        total = weight.sum(-1)
+        mean = (weight * np.minimum(distance, 3)).sum(-1) / np.maximum(total, 1e-6)
+        unlike = np.abs(np.log(sizes[:, None] / tracks.size_px))
+        gate = GATE_SIZES + GATE_GROWTH * (stamp_ns - tracks.seen_ns) * 1e-9
+        cost = np.where((total > 0) & (mean < gate) & (unlike < 1.0), mean + 0.3 * unlike, NOBODY)
+        # Of two who could be the same, the one in view before the one remembered.
+        cost += 0.1 * (tracks.frames < CONFIRM_FRAMES)
+        people, columns = linear_sum_assignment(cost)
+        same = cost[people, columns] < NOBODY
+        rows[people[same]] = columns[same]
+        return rows
 
     def _drop(self, stamp_ns: int, image_size: tuple[int, int]) -> None:
         """Forget who is gone: unseen for too long, never confirmed, or walked out of the picture."""
-        kept = []
-        for track in self._tracks:
-            unseen = (stamp_ns - track.seen_ns) * 1e-9
-            predicted = track.predicted(stamp_ns)
-            centre = predicted[np.isfinite(predicted).all(-1)].mean(0)
-            outside = (centre < 0).any() or (centre > image_size).any()
-            if unseen == 0 or unseen <= MEMORY_S and track.frames >= CONFIRM_FRAMES and not outside:
-                kept.append(track)
-        self._tracks = kept
+        tracks = self._tracks
+        unseen = (stamp_ns - tracks.seen_ns) * 1e-9
+        predicted = tracks.predicted(stamp_ns)
+        known = np.isfinite(predicted).all(-1)
+        centre = np.where(known[..., None], predicted, 0).sum(1) / np.maximum(known.sum(1), 1)[:, None]
+        inside = ((centre >= 0) & (centre <= image_size)).all(1)
+        self._tracks = tracks[(unseen == 0) | (unseen <= MEMORY_S) & (tracks.frames >= CONFIRM_FRAMES) & inside]
+
+
+def _updated(tracks: _Tracks, past: Past, keypoints: np.ndarray, confidence: np.ndarray, stamp_ns: int) -> _Tracks:
+    """The tracks of P people, who were seen with keypoints (P, J, 2) and confidence (P, J)."""
+    known = (confidence > 0) & np.isfinite(keypoints).all(-1)
+    elapsed = (stamp_ns - tracks.seen_ns) * 1e-9
+    moved = median(keypoints - tracks.keypoints_px, known & np.isfinite(tracks.keypoints_px).all(-1))
+    told = (elapsed > 0)[:, None] & np.isfinite(moved)
+    step = np.where(told, moved, 0) / np.maximum(elapsed, 1e-9)[:, None] - tracks.velocity_px_s
+    share = (1 - np.exp(-elapsed / VELOCITY_MEMORY_S))[:, None]
+    return replace(
+        tracks, keypoints_px=np.where(known[..., None], keypoints, tracks.keypoints_px),
+        size_px=0.8 * tracks.size_px + 0.2 * _body_sizes(keypoints, known),
+        velocity_px_s=tracks.velocity_px_s + np.where(told, share * step, 0),
+        seen_ns=np.full(len(tracks), stamp_ns), frames=tracks.frames + 1, past=past)

@@ -1,0 +1,147 @@
+"""Memory and latency of the node over a long time, with people coming and going.
+
+    python benchmarks/soak.py [--minutes 30] [--rate 10]
+
+The monocular node runs in a process of its own. This one sends it pictures in which up to four people of the shipped
+clip appear and vanish every few seconds, sometimes with nobody for a while, and hears all that it publishes. Every
+tenth of the time plays the same comings and goings.
+Prints, for each tenth of the time: the node's resident memory at its end, the latency from sending an image to
+receiving its joints, and the node's CPU time per frame, which other work on the machine hardly moves. What the node
+holds after the first tenth is its size: models, caches and DDS have been filled by then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
+
+import numpy as np  # noqa: E402
+import rclpy  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from visualization_msgs.msg import MarkerArray  # noqa: E402
+
+from pose3d_ros.benchmark.scenes import PLACES, canvas, cut_outs  # noqa: E402
+from pose3d_ros.nodes import images, transport  # noqa: E402
+from pose3d_ros.nodes.messages import JOINTS, time_of  # noqa: E402
+
+TENTHS = 10
+MOST_PEOPLE = 4
+CHANGE_S = 3.0  # between two comings or goings, on average
+EMPTY_S = 8.0
+SETTLING_S = 10.0
+
+
+def resident_mb(process: int) -> float:
+    """Memory that a process holds (Linux)."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return float(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def cpu_s(process: int) -> float:
+    """Processor time that a process has used (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Coming:
+    """Who is in the picture: changes at random times, always the same ones."""
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+        self.places: list[int] = []
+        self._next_s = 0.0
+
+    def at(self, now_s: float) -> list[int]:
+        """Places that are taken."""
+        if now_s >= self._next_s:
+            self._next_s = now_s + self._rng.exponential(CHANGE_S)
+            free = [place for place in range(PLACES) if place not in self.places]
+            if self._rng.random() < 0.05:
+                self.places, self._next_s = [], now_s + EMPTY_S
+            elif self.places and (len(self.places) == MOST_PEOPLE or self._rng.random() < 0.5):
+                self.places.remove(int(self._rng.choice(self.places)))
+            else:
+                self.places.append(int(self._rng.choice(free)))
+        return self.places
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--rate", type=float, default=10.0, help="images per second")
+    options = parser.parse_args()
+    people = cut_outs()
+    transport.tune()
+    rclpy.init()
+    node = rclpy.create_node("soak")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    latencies: list[float] = []
+    ids: set[int] = set()
+    seen: list[int] = []
+
+    def hear_joints(cloud: PointCloud2) -> None:
+        latencies.append(time.time() - cloud.header.stamp.sec - cloud.header.stamp.nanosec * 1e-9)
+        seen.append(cloud.height)
+        ids.update(np.frombuffer(cloud.data, JOINTS)["person"].tolist())
+
+    node.create_subscription(PointCloud2, "/soak/joints", hear_joints, 10)
+    for message_type, topic in ((PointCloud2, "keypoints"), (MarkerArray, "markers")):
+        node.create_subscription(message_type, f"/soak/{topic}", lambda _: None, 10)
+    publisher = node.create_publisher(Image, "/soak/image", 1)
+    process = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", "monocular", "assumed_fov_deg:=60",
+                                "namespace:=soak"])
+
+    def play(seconds: float) -> None:
+        coming, start = Coming(), time.monotonic()
+        end, due = start + seconds, start
+        while (now := time.monotonic()) < end:
+            if now >= due:
+                due = max(due + 1 / options.rate, now)
+                picture = canvas(people, coming.at(now - start), int((now - start) * options.rate))
+                publisher.publish(images.to_message(picture, Header(stamp=time_of(time.time_ns()), frame_id="camera")))
+            executor.spin_once(timeout_sec=max(0.0, min(due - time.monotonic(), 0.05)))
+            if process.poll() is not None:
+                raise ChildProcessError("the node has ended")
+
+    rows = []
+    try:
+        while not latencies:
+            play(0.5)
+        play(SETTLING_S)
+        start_mb = resident_mb(process.pid)
+        for tenth in range(1, TENTHS + 1):
+            latencies.clear()
+            used = cpu_s(process.pid)
+            play(6.0 * options.minutes)
+            p50, p95 = 1e3 * np.percentile(latencies, (50, 95))
+            rows.append((resident_mb(process.pid), p50, p95, 1e3 * (cpu_s(process.pid) - used) / len(latencies)))
+            sys.stdout.write(f"tenth {tenth:2}: {rows[-1][0]:6.1f} MB, latency p50 {p50:5.1f} ms, p95 {p95:6.1f} ms, "
+                             f"CPU {rows[-1][3]:5.1f} ms per frame\n")
+            sys.stdout.flush()
+    finally:
+        process.terminate()
+        process.wait()
+        node.destroy_node()
+        if rclpy.ok():
+            rclpy.shutdown()
+    sys.stdout.write(
+        f"{options.minutes:g} minutes, {len(seen)} images of {len(ids)} tracks, {np.mean(seen):.1f} people on average\n"
+        f"resident memory: {start_mb:.1f} MB at the start, {rows[0][0]:.1f} after a tenth, {rows[4][0]:.1f} in the "
+        f"middle, {rows[-1][0]:.1f} at the end\n"
+        f"last tenth against the first: latency p50 {rows[-1][1] / rows[0][1]:.2f} times, CPU per frame "
+        f"{rows[-1][3] / rows[0][3]:.2f} times\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""What numpy lacks for people: tables with a row for each of them, and medians of what is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TypeVar
+
+import numpy as np
+
+T = TypeVar("T", bound="Rows")
+
+
+@dataclass
+class Rows:
+    """Base of tables: every field is an array, or a table, with as many rows."""
+
+    def __len__(self) -> int:
+        return len(getattr(self, fields(self)[0].name))
+
+    def __getitem__(self: T, rows: np.ndarray) -> T:
+        """The rows chosen by indices or a mask."""
+        return type(self)(*(getattr(self, spec.name)[rows] for spec in fields(self)))
+
+    def __setitem__(self: T, rows: np.ndarray, values: T) -> None:
+        for spec in fields(self):
+            getattr(self, spec.name)[rows] = getattr(values, spec.name)
+
+    def joined(self: T, below: T) -> T:
+        """The rows of both."""
+        pairs = [(getattr(self, spec.name), getattr(below, spec.name)) for spec in fields(self)]
+        return type(self)(*(a.joined(b) if isinstance(a, Rows) else np.concatenate([a, b]) for a, b in pairs))
+
+
+def median(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Medians (P, C) of values (P, N, C) where ``known`` (P, N); NaN where nothing is.
+
+    ``numpy.nanmedian`` goes from row to row in Python.
+    """
+    ordered = np.sort(np.where(known[..., None], values, np.inf), axis=1)
+    count = known.sum(1)
+    people = np.arange(len(values))
+    lower, upper = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, known.shape[1] - 1)
+    return np.where(count[:, None] > 0, (ordered[people, lower] + ordered[people, upper]) / 2, np.nan)

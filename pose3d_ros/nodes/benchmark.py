@@ -1,0 +1,101 @@
+"""The monocular node at work, watched from inside: for ``pose3d benchmark --node``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from threading import Thread
+from typing import Any, NamedTuple
+
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import PointCloud2
+
+from pose3d_ros.nodes import transport
+from pose3d_ros.nodes.monocular import MonocularNode
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.stopwatch import Stopwatch
+
+NAMESPACE = "pose3d_benchmark"
+ASSUMED_FOV_DEG = 60.0
+START_S = 60.0  # loading models on a slow machine
+
+
+class Played(NamedTuple):
+    """Frames that were published, people in each on average, the engine."""
+
+    watches: list[Stopwatch]
+    people: float
+    engine: str
+
+
+class Watched(MonocularNode):
+    """Keeps what it would sum up in diagnostics, and hears its own joints: without a subscriber none are published."""
+
+    def __init__(self, **options: Any) -> None:
+        self.watches: list[Stopwatch] = []
+        self.people: list[int] = []
+        super().__init__(**options)
+        self.create_subscription(PointCloud2, "joints", lambda cloud: self.people.append(cloud.height), 5)
+
+    def _diagnose(self) -> None:
+        self.watches += [frame.watch for frame in self._statistics.take()]
+
+
+def play(video: Path, settings: PipelineSettings, warm_up: int, frames: int) -> Played:
+    """So many frames of a video, which a node in a process of its own plays at its own rate, after some to warm up."""
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    transport.tune()
+    with _spinning(settings) as node, _video(video) as player:
+        end = time.monotonic() + START_S
+        while len(node.watches) < warm_up + frames:
+            if player.poll() is not None:
+                raise ChildProcessError("the video node gave up; its last line above says why")
+            if not node.watches and time.monotonic() > end:
+                raise TimeoutError(f"waited {START_S:g} s for a frame in vain; the lines above say why")
+            time.sleep(0.1)
+        assert node._pipeline is not None
+        return Played(node.watches[warm_up:warm_up + frames], float(np.mean(node.people[warm_up:])),
+                      node._pipeline.engine_name)
+
+
+@contextmanager
+def _spinning(settings: PipelineSettings) -> Iterator[Watched]:
+    """The node, at work in the background."""
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor()
+    node = Watched(namespace=NAMESPACE, parameter_overrides=[
+        Parameter(name, value=value) for name, value in asdict(settings).items()])
+    executor.add_node(node)
+    spinning = Thread(target=executor.spin, daemon=True)
+    spinning.start()
+    try:
+        if not node.start():
+            raise ChildProcessError("the pose node cannot start; the line above says why")
+        yield node
+    finally:
+        executor.shutdown()
+        spinning.join()
+        node.destroy_node()
+        rclpy.shutdown()
+
+
+@contextmanager
+def _video(path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    player = subprocess.Popen([
+        sys.executable, "-m", "pose3d_ros.cli", "up", "video", f"source:={path.resolve()}", "loop:=true",
+        f"assumed_fov_deg:={ASSUMED_FOV_DEG}", "wait_for_subscribers:=1", f"namespace:={NAMESPACE}"])
+    try:
+        yield player
+    finally:
+        player.terminate()
+        player.wait()

@@ -1,0 +1,44 @@
+"""Tables of people and medians of what is known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pose3d_ros.arrays import Rows, median
+
+
+@dataclass
+class Inner(Rows):
+    weight: np.ndarray
+
+
+@dataclass
+class Outer(Rows):
+    ids: np.ndarray
+    inner: Inner
+
+
+def table(*ids):
+    return Outer(np.array(ids), Inner(np.array(ids) * 0.5))
+
+
+def test_rows_are_chosen_changed_and_joined_together_with_those_inside():
+    both = table(1, 2, 3).joined(table(4))
+    assert len(both) == 4
+    chosen = both[both.ids % 2 == 0]
+    assert chosen.ids.tolist() == [2, 4] and chosen.inner.weight.tolist() == [1.0, 2.0]
+    both[np.array([0, 3])] = table(7, 8)
+    assert both.ids.tolist() == [7, 2, 3, 8] and both.inner.weight.tolist() == [3.5, 1.0, 1.5, 4.0]
+    assert chosen.ids.tolist() == [2, 4], "a choice is a copy"
+
+
+def test_median_is_numpys_of_what_is_known():
+    rng = np.random.default_rng(0)
+    values, known = rng.normal(size=(20, 7, 2)), rng.random((20, 7)) < 0.5
+    known[0], known[1] = False, True
+    values[~known] = np.nan
+    found = median(values, known)
+    assert np.isnan(found[0]).all()
+    for row in range(1, 20):
+        if known[row].any():
+            np.testing.assert_allclose(found[row], np.median(values[row][known[row]], axis=0))
