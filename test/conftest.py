@@ -91,9 +91,10 @@ class Ros:
         return line
 
     def close(self) -> None:
-        """Destroy the nodes."""
+        """Stop spinning, then destroy the nodes: whoever spins while ROS goes down fails at random."""
+        self._executor.shutdown()
+        self._thread.join(DISCOVERY_S)
         for node in reversed(self._nodes):
-            self._executor.remove_node(node)
             node.destroy_node()
 
 

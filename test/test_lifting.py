@@ -6,12 +6,12 @@ import pytest
 from bodies import CAMERA, STANDING_M, seen
 
 from pose3d_ros.inference import EngineError
-from pose3d_ros.lifting import create
+from pose3d_ros.lifting import chosen, create
 from pose3d_ros.lifting.normalise import look_at, normalise
 from pose3d_ros.lifting.temporal import resample
 from pose3d_ros.model_store import ModelError
 from pose3d_ros.people import NO_ID
-from pose3d_ros.settings import LIFTERS, PipelineSettings
+from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.metrics import pa_mpjpe
 
@@ -136,7 +136,16 @@ def test_model_that_is_no_lifter_is_refused(tmp_path):
         create(PipelineSettings(lifter_model=str(tmp_path / "other.onnx")))
 
 
-@pytest.mark.parametrize("name", sorted({*LIFTERS} - {"context"}))
+def test_auto_looks_at_what_the_detector_tells():
+    """A guess of depth from blazepose; other detectors give keypoints alone, and the shipped lifter refuses them."""
+    assert chosen(PipelineSettings()) == "rpsm-context"
+    assert chosen(PipelineSettings(detector="rtmo")) == "rpsm"
+    assert chosen(PipelineSettings(lifter_model="my.onnx")) == "my.onnx"
+    with pytest.raises(SettingsError, match="expected a detector that guesses depth .*, got 'rtmo'"):
+        create(PipelineSettings(detector="rtmo", lifter="rpsm-context"))
+
+
+@pytest.mark.parametrize("name", ["rpsm", "videopose3d", "martinez"])
 def test_shipped_lifters_lift_a_standing_body(name):
     """Upright, facing the camera, left on the left; several people in one call, each with a history of their own."""
     settings = PipelineSettings(lifter=name)

@@ -115,7 +115,8 @@ def test_replayed_noise_is_that_of_people_who_face_the_same_way():
     residual = np.repeat([1.0, 2.0], 5)[:, None, None] * np.ones((10, 17, 2), np.float32)
     detector = Detector(residual, np.ones((10, 17)), facing, np.repeat([0, 5], 5), np.full(10, 5))
     offsets = np.broadcast_to(np.arange(-29, 1), (2, 30))  # longer than the runs
-    replayed, _ = detector(np.random.default_rng(0), np.array([0.0, np.pi]), offsets)
+    replayed, _, depth = detector(np.random.default_rng(0), np.array([0.0, np.pi]), offsets)
+    assert depth is None
     np.testing.assert_array_equal(replayed[0, ..., 1], 1)
     np.testing.assert_array_equal(replayed[1, ..., 1], 2)
 

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 from pose3d_ros import inference
-from pose3d_ros.lifting.context import ContextLifter
+from pose3d_ros.lifting.frame import FrameLifter
 from pose3d_ros.lifting.lifter import LATENCY_FRAMES, LiftedPoses, Lifter
-from pose3d_ros.lifting.recurrent import RecurrentLifter
 from pose3d_ros.lifting.temporal import TemporalLifter
 from pose3d_ros.model_store import ModelError, locate
-from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.settings import GUESS_DEPTH, PipelineSettings, SettingsError
 
-__all__ = ["LATENCY_FRAMES", "LiftedPoses", "Lifter", "create"]
+__all__ = ["LATENCY_FRAMES", "LiftedPoses", "Lifter", "chosen", "create"]
+
+
+def chosen(settings: PipelineSettings) -> str:
+    """The name of the shipped lifter, or the path of the model, that the settings ask for."""
+    if settings.lifter_model or settings.lifter != "auto":
+        return settings.lifter_model or settings.lifter
+    return "rpsm-context" if settings.detector in GUESS_DEPTH else "rpsm"
 
 
 def create(settings: PipelineSettings) -> Lifter:
-    """The lifter that the settings name; a model with an input ``state`` is a recurrent one, one with feature maps
-    looks at the context.
+    """The lifter that the settings name; what a model looks at is told by the names of its inputs.
 
-    Raises ``ModelError`` or ``EngineError``.
+    Raises ``ModelError``, ``EngineError``, or ``SettingsError`` if the detector does not see what the lifter looks at.
     """
-    if settings.lifter == "context" and not settings.lifter_model:
+    name = chosen(settings)
+    if name == "context":
         raise ModelError("lifter context: expected lifter_model, a file that 'pose3d train --lifter context' wrote; no "
                          "weights of it are shipped, because ours do not help on real video yet")
-    engine = inference.load(locate(settings.lifter_model or f"lifter-{settings.lifter}"), settings.engine,
-                            settings.threads)
+    engine = inference.load(locate(settings.lifter_model or f"lifter-{name}"), settings.engine,
+                            settings.threads, precision=settings.precision, max_people=settings.max_people)
+    problem: Exception | None = None
     if missing := {"keypoints"} - engine.inputs.keys() | {"joints"} - engine.outputs.keys():
+        problem = inference.EngineError(f"lifter_model {settings.lifter_model}: expected an ONNX lifter as 'pose3d "
+                                        f"export' writes it, got one without {', '.join(sorted(missing))}")
+    elif "relief" in engine.inputs and settings.detector not in GUESS_DEPTH:
+        problem = SettingsError(f"lifter {name}: expected a detector that guesses depth ({', '.join(GUESS_DEPTH)}), "
+                                f"got '{settings.detector}'; set the lifter to rpsm or auto")
+    if problem is not None:
         engine.close()
-        raise inference.EngineError(f"lifter_model {settings.lifter_model}: expected an ONNX lifter as 'pose3d export' "
-                                    f"writes it, got one without {', '.join(sorted(missing))}")
-    if "features0" in engine.inputs:
-        return ContextLifter(engine)
-    return RecurrentLifter(engine) if "state" in engine.inputs else TemporalLifter(engine)
+        raise problem
+    return TemporalLifter(engine) if len(engine.inputs) == 1 else FrameLifter(engine)

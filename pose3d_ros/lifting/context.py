@@ -1,37 +1,16 @@
-"""Lifters that look at the detector's feature maps around each joint: Context-Aware PoseFormer (NeurIPS 2023)."""
+"""What lifters see of the detector's crop, besides keypoints: feature maps around each joint, a guess of depth.
+
+After Context-Aware PoseFormer (NeurIPS 2023), which samples the maps at and around the joints.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.lifting.lifter import Lifter
-from pose3d_ros.lifting.normalise import normalise
 from pose3d_ros.people import People2D
 
 _CENTRE_AND_ABOVE = np.array([[0.5, 0.5], [0.5, 0.4]])  # of a crop
-
-
-class ContextLifter(Lifter):
-    """Sees one frame: keypoints, and the feature maps of the crop that they were found in.
-
-    The model's inputs are ``keypoints`` (P, 18, 3) as ``upright`` makes them, ``crop_keypoints`` (P, 17, 2) and a map
-    (P, C, H, W) for each level, ``features0`` and on; its output is ``joints`` (P, 17, 4).
-    """
-
-    reads_features = True
-
-    def _answer(
-        self, people: People2D, camera: Camera, rays: np.ndarray, confidence: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        if people.crop_from_image is None:
-            raise ValueError("expected people with the detector's feature maps, got none; detection.create gives them "
-                             "when asked for features")
-        features, rotation = upright(*normalise(rays[:, None], confidence[:, None]),
-                                     crop_rays(camera, people))
-        feeds = {f"features{level}": values for level, values in enumerate(people.features)}
-        output = self._engine({"keypoints": features[:, 0], "crop_keypoints": crop_keypoints(people), **feeds})
-        return output["joints"], rotation
 
 
 def crop_keypoints(people: People2D) -> np.ndarray:
@@ -43,6 +22,16 @@ def crop_keypoints(people: People2D) -> np.ndarray:
     linear, offset = people.crop_from_image[:, :, :2], people.crop_from_image[:, None, :, 2]
     points = 2 * (people.keypoints_px @ np.swapaxes(linear, 1, 2) + offset) - 1
     return np.nan_to_num(points).astype(np.float32)
+
+
+def relief(keypoints: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """The detector's guess of depth (..., J), relative to the middle of the hips, in units of the person's size.
+
+    ``keypoints`` (..., J, 2) in the same units as ``depth``, pixels or any other; 0 where nothing is known.
+    """
+    middle = np.nanmean(keypoints, axis=-2, keepdims=True)
+    size = np.sqrt(np.nanmean(((keypoints - middle) ** 2).sum(-1), axis=-1))
+    return np.nan_to_num(np.clip(depth / np.maximum(size, 1e-6)[..., None], -10, 10)).astype(np.float32)
 
 
 def crop_rays(camera: Camera, people: People2D) -> np.ndarray:

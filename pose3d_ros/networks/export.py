@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 
 
-def export(network: nn.Module, path: Path, inputs: Mapping[str, Tensor | list[Tensor]], outputs: Sequence[str],
+def export(network: nn.Module, path: Path, inputs: Mapping[str, Tensor | dict[str, Tensor] | list[Tensor] | None],
+           outputs: Sequence[str],
            free: bool = True) -> Path:
     """Write ``network`` in evaluation mode; the first dimension of inputs and outputs is ``free``, the rest as given.
 
     ``inputs``: example of each argument in the order of ``forward``; where it is free, for two people or more (of one,
-    the number would be fixed). A list's tensors get its name and their number. ``outputs``: names of what ``forward``
-    returns.
+    the number would be fixed). A list's tensors get its name and their number, a dictionary's their keys; None is no
+    input. ``outputs``: names of what ``forward`` returns.
     """
-    names, shapes = [], []
+    names: list[str] = []
+    arguments: dict[str, Any] = {}
+    shapes: dict[str, Any] = {}
     people = {0: torch.export.Dim("people")} if free else None
-    for name, value in inputs.items():
-        several = isinstance(value, list)
-        names += [f"{name}{i}" for i in range(len(value))] if several else [name]
-        shapes.append([people] * len(value) if several else people)
-    torch.onnx.export(network.eval(), tuple(inputs.values()), str(path), input_names=names, output_names=list(outputs),
-                      dynamic_shapes=tuple(shapes), dynamo=True, external_data=False, verbose=False)
+    for (name, value), argument in zip(inputs.items(), signature(network.forward).parameters, strict=False):
+        if value is None:
+            continue
+        arguments[argument] = value
+        if isinstance(value, Tensor):
+            names.append(name)
+            shapes[argument] = people
+        elif isinstance(value, dict):
+            names += value
+            shapes[argument] = dict.fromkeys(value, people)
+        else:
+            names += [f"{name}{i}" for i in range(len(value))]
+            shapes[argument] = [people] * len(value)
+    torch.onnx.export(network.eval(), (), str(path), kwargs=arguments, input_names=names, output_names=list(outputs),
+                      dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False)
     _strip(path)
     return path
 

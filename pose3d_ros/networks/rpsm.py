@@ -82,7 +82,7 @@ class Machine(nn.Module):
         super().__init__()
         if stages < 1:
             raise ValueError(f"stages: expected 1 or more, got {stages}")
-        self.count, self.channels, self.units = stages, channels, units
+        self.count, self.channels, self.units, self.recurrent = stages, channels, units, recurrent
         self.pose_shape = joints_out, features_out
         self.shared = shared
         numbers = joints_out * features_out
@@ -195,8 +195,8 @@ class RPSMKeypoints(Machine):
     def __init__(self, joints_in: int = 17, features_in: int = 3, channels: int = 1024, dropout: float = 0.0,
                  **recursion: Any) -> None:
         numbers = joints_in * features_in
-        super().__init__(nn.Flatten(), lambda: _perceptron([numbers + channels, channels, channels], dropout),
-                         lambda units: _perceptron([channels, units], dropout), channels, **recursion)
+        super().__init__(nn.Flatten(), lambda: perceptron([numbers + channels, channels, channels], dropout),
+                         lambda units: perceptron([channels, units], dropout), channels, **recursion)
         self.inputs = joints_in, features_in
 
     def example(self, batch: int = 1) -> dict[str, Tensor]:
@@ -266,7 +266,8 @@ def _convolutions(channels: Sequence[int], size: int = 3, stride: int = 1) -> li
     return layers
 
 
-def _perceptron(channels: Sequence[int], dropout: float) -> nn.Sequential:
+def perceptron(channels: Sequence[int], dropout: float) -> nn.Sequential:
+    """Linear layers of these widths, each with a ReLU and dropout."""
     layers: list[nn.Module] = []
     for before, after in pairwise(channels):
         layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]

@@ -43,6 +43,29 @@ def stature(joints_m: np.ndarray) -> np.ndarray:
     return steps.sum(-1) - steps[..., 2] + pelvis_to_spine + _ANKLE_AND_CROWN_M
 
 
+def scale_of_person(joints_m: np.ndarray) -> float:
+    """Factor that gives a person, whose poses (T, 17, 3) are partly NaN, the canonical stature.
+
+    By the stature of the complete poses, and if there is none by the limbs' lengths, as usual parts of the stature;
+    NaN if no limb is known either.
+    """
+    complete = np.isfinite(joints_m).all((1, 2))
+    if complete.any():
+        return float(canonical_scale(stature(joints_m[complete]).mean()))
+    bones = [(child, parent, part) for child, parent in _TREE for kind, part in _LIMB_OF_STATURE.items()
+             if child[2:] == kind]
+    lengths = np.array([_median(np.linalg.norm(joints_m[:, H36M17.index(child)] - joints_m[:, H36M17.index(parent)],
+                                               axis=-1)) for child, parent, _ in bones])
+    known = np.isfinite(lengths)
+    parts = np.array([part for *_, part in bones])
+    return float(CANONICAL_HEIGHT_M * parts[known].sum() / lengths[known].sum()) if known.any() else np.nan
+
+
+def _median(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else np.nan
+
+
 def canonical_scale(stature_m: np.ndarray) -> np.ndarray:
     """Factor (...,) that gives bodies of a standing height the canonical one; sole and crown do not scale."""
     return (CANONICAL_HEIGHT_M - _ANKLE_AND_CROWN_M) / (stature_m - _ANKLE_AND_CROWN_M)

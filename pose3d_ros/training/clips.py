@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -20,12 +20,13 @@ _FEET = H36M17.indices("r_ankle", "l_ankle")
 class Clips:
     """B people over T frames, newest last: viewing ``rays`` (B, T, 17, 2) float32 (x/z, y/z, undistorted) with
     ``confidence`` (B, T, 17), 0 for unseen, and the true ``joints_m`` (B, T, 17, 3) in the camera's frame, at the
-    canonical stature.
+    canonical stature. ``relief`` (B, T, 17), if known: the detector's guess of depth, as in ``lifting.context``.
     """
 
     rays: np.ndarray
     confidence: np.ndarray
     joints_m: np.ndarray
+    relief: np.ndarray | None = field(default=None, kw_only=True)
 
     def last(self, offsets: np.ndarray) -> Clips:
         """The frames at ``offsets`` (T',) to the newest, for clips of consecutive frames."""

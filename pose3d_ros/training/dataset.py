@@ -45,13 +45,14 @@ import numpy as np
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.bodies import canonical_scale, mirror, stature
+from pose3d_ros.training.bodies import mirror, scale_of_person, stature
 from pose3d_ros.training.clips import Clips, hide
 
 SPLITS = ("train", "val")
 CLIP_RATE_HZ = 30.0
 SLOWEST_HZ = 15.0  # slower recordings are not interpolated: a step takes half a second
 STATURES_M = (0.5, 2.6)
+FEWEST_JOINTS = 9  # that are known of somebody, the pelvis among them, to be trained on
 LARGEST_MISS = 0.1  # median distance of keypoints from the projected joints, as a part of the image's width
 _ARRAYS = {"joints_m": np.float32, "keypoints_px": np.float32, "confidence": np.float32, "valid": bool,
            "frame": np.int64}
@@ -175,9 +176,13 @@ def canonical(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     """
     poses = completed(recording.joints_camera_m)
     usable = recording.valid & np.isfinite(poses).all((1, 2))
-    if not usable.any():
-        return poses, usable
-    return poses * np.float32(canonical_scale(stature(poses[usable]).mean())), usable
+    return poses * np.float32(scale_of_person(poses[recording.valid])), usable
+
+
+def enough(joints_m: np.ndarray) -> np.ndarray:
+    """Which poses (..., 17, 3) are known well enough to be trained on."""
+    known = np.isfinite(joints_m).all(-1)
+    return np.asarray(known[..., 0] & (known.sum(-1) >= FEWEST_JOINTS))
 
 
 def write(folder: Path, split: str, recording: Recording) -> Path:
@@ -222,7 +227,7 @@ class Recordings:
     ``offsets`` (T,) before it.
 
     Joints are in the camera's frame, people scaled together with their distance to the canonical stature, so that the
-    rays stay.
+    rays stay. Some of the joints may be NaN.
     """
 
     rays: np.ndarray
@@ -244,7 +249,8 @@ class Recordings:
         count = 0
         for source in read(folder, split):
             recording = source.resampled(CLIP_RATE_HZ) if len(steps) > 1 else source
-            poses, usable = canonical(recording)
+            poses, _ = canonical(recording)
+            usable = recording.valid & enough(poses)
             if not usable.any():
                 continue
             rays.append(np.nan_to_num(recording.camera.rays(recording.keypoints_px)).astype(np.float32))

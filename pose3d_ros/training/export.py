@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from pose3d_ros.networks import export as onnx_file
 from pose3d_ros.networks.rpsm import Machine
+from pose3d_ros.networks.sight import ContextLifter, NewestFrame, RPSMContext
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.context import ContextLifter, NewestFrame
-from pose3d_ros.training.lifter import load
+from pose3d_ros.training.lifter import kept, load
 
 
 class _Flip(nn.Module):
@@ -87,23 +87,57 @@ class Recurrent(nn.Module):
         return joints, torch.cat([after[:people], after[people:]], 1)
 
 
+class BothSides(nn.Module):
+    """A recurrent lifter of keypoints and guesses of depth, averaged with the mirrored person, who has a state as well.
+
+    Not one that looks at feature maps: those of a mirrored picture are not the mirrored maps.
+    """
+
+    def __init__(self, newest: NewestFrame) -> None:
+        super().__init__()
+        self.newest, self.mirror = newest, _Flip()
+
+    def forward(self, keypoints: Tensor, relief: Tensor | None = None, crop_keypoints: None = None,
+                features: None = None, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Run the network on both sides at once."""
+        assert state is not None
+        people = keypoints.shape[0]
+        sides = None if relief is None else torch.cat([relief, relief[:, self.mirror.order_out]])
+        both, after = self.newest(torch.cat([keypoints, self.mirror.inputs(keypoints)]), sides,
+                                  state=torch.cat(state.chunk(2, 1)))
+        joints = (both[:people] + self.mirror.joints(both[people:])) / 2
+        return joints, torch.cat([after[:people], after[people:]], 1)
+
+
+class FromTheFirstFrame(nn.Module):
+    """A lifter that looks at more than keypoints, over whole clips -> joints [B x 17 x 4] of the newest frame."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs: Tensor | None) -> Tensor:
+        """Run the network."""
+        return cast(Tensor, self.network(*inputs)[0][:, -1, -1])
+
+
 def flip_test(network: nn.Module) -> nn.Module:
     """Features [B x T x 18 x 3] or pictures [B x T x 3 x S x S] -> joints [B x 17 x 4] of the newest frame, averaged
     over both sides.
 
     Not so with feature maps: those of the mirrored picture would have to be computed, at twice the detector's price.
     """
-    if isinstance(network, ContextLifter):
-        return NewestFrame(network)
+    if isinstance(network, (ContextLifter, RPSMContext)):
+        return FromTheFirstFrame(network)
     if not isinstance(network, Machine):
         return Window(network, flip=True)
     recurrent = Recurrent(network, flip=True)
 
-    class FromTheFirstFrame(nn.Module):
+    class FromTheFirstState(nn.Module):
         def forward(self, inputs: Tensor) -> Tensor:
             return cast(Tensor, recurrent(inputs, recurrent.first_state(len(inputs)))[0])
 
-    return FromTheFirstFrame()
+    return FromTheFirstState()
 
 
 def export(network: nn.Module, path: Path, flip: bool = True, people: int | None = None) -> Path:
@@ -111,18 +145,30 @@ def export(network: nn.Module, path: Path, flip: bool = True, people: int | None
     ``networks.rpsm.RPSM`` has them -> ``joints`` (people, 17, 4).
 
     A recurrent one takes one frame at a time and has ``state`` and ``next_state`` as well; zeros are the first state.
-    One that looks at feature maps has ``crop_keypoints`` and ``features0`` and on as well, and no flip test.
+    One that looks at the detector's guess of depth has ``relief``; one that looks at feature maps has
+    ``crop_keypoints`` and ``features0`` and on, and no flip test.
     ``people`` fixes how many there are; by default any number.
     """
-    count = 2 if people is None else people
-    if isinstance(network, ContextLifter):
-        return onnx_file.export(NewestFrame(network), path, network.example(count), ["joints"], people is None)
+    module, inputs, outputs = exported(network, flip, 2 if people is None else people)
+    return onnx_file.export(module, path, inputs, outputs, people is None)
+
+
+def exported(network: nn.Module, flip: bool, count: int
+             ) -> tuple[nn.Module, dict[str, Tensor | dict[str, Tensor] | None], list[str]]:
+    """What ``export`` writes: the module, inputs of ``count`` people as its arguments are, and the outputs' names."""
+    if isinstance(network, (ContextLifter, RPSMContext)):
+        newest = NewestFrame(network)
+        outputs = ["joints", "next_state"] if newest.stateful else ["joints"]
+        seen = newest.example(count)
+        if flip and seen["features"] is None and newest.stateful:
+            return BothSides(newest), {**seen, "state": torch.cat([cast(Tensor, seen["state"])] * 2, 1)}, outputs
+        return newest, seen, outputs
     if not isinstance(network, Machine):
         example = cast(Tensor, network.example(count)["keypoints"])  # type: ignore[operator]
-        return onnx_file.export(Window(network, flip), path, {"keypoints": example}, ["joints"], people is None)
+        return Window(network, flip), {"keypoints": example}, ["joints"]
     recurrent = Recurrent(network, flip)
     inputs = {**network.example(count), "state": recurrent.first_state(count)}  # type: ignore[operator]
-    return onnx_file.export(recurrent, path, inputs, ["joints", "next_state"], people is None)
+    return recurrent, inputs, ["joints", "next_state"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,6 +184,6 @@ def command(options: argparse.Namespace) -> int:
     """Run ``pose3d export``."""
     if options.people is not None and options.people < 1:
         raise ValueError(f"people: expected 1 or more, got {options.people}")
-    network, _ = load(options.folder)
+    network = kept(*load(options.folder))
     sys.stdout.write(f"{export(network, options.output, options.flip_test, options.people)}\n")
     return 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,18 +13,22 @@ import numpy as np
 import torch
 from torch import nn
 
+from pose3d_ros.networks.context import BLAZEPOSE
 from pose3d_ros.networks.poseformer import PoseFormer
 from pose3d_ros.networks.rpsm import RPSM, RPSMKeypoints
+from pose3d_ros.networks.sight import ContextLifter, RPSMContext
 from pose3d_ros.networks.videopose3d import VideoPose3D
 from pose3d_ros.settings import Settings, setting
 from pose3d_ros.training.clips import Clips, View
-from pose3d_ros.training.context import ContextLifter, CropView, SeenPeople
+from pose3d_ros.training.context import CropView, SeenPeople, recorded_detector
 from pose3d_ros.training.dataset import Recordings
 from pose3d_ros.training.images import Pictures, PictureView
 from pose3d_ros.training.mocap import Mocap
 from pose3d_ros.training.noise import Detector
 
-LIFTERS = ("rpsm", "videopose3d", "poseformer", "martinez", "context", "rpsm-images")
+LIFTERS = ("rpsm", "videopose3d", "poseformer", "martinez", "context", "context-t", "rpsm-context", "rpsm-images")
+SIGHTED = ("context", "context-t", "rpsm-context")
+"""Those that look at what else the detector saw."""
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -31,34 +37,50 @@ class TrainSettings(Settings):
     """What ``pose3d train`` does."""
 
     lifter: str = setting("rpsm", "Lifter to train: rpsm carries a state over frames a tenth of a second apart; "
-                          "videopose3d sees 27 causal frames, poseformer 9, martinez one; context one, and the "
-                          "detector's feature maps; rpsm-images is RPSM from pictures", choices=LIFTERS)
+                          "videopose3d sees 27 causal frames, poseformer 9, martinez one; context one, the detector's "
+                          "guess of depth and its feature maps, context-t several such; rpsm-context carries a state "
+                          "and sees these; rpsm-images is RPSM from pictures", choices=LIFTERS)
     data: str = setting("", "Folder of motion capture (train.npz, val.npz and index.json, joint positions at 30 Hz), "
                         "or of recordings (train/ and val/, see 'pose3d dataset'); for context, what 'pose3d render "
-                        "features' wrote")
+                        "features' wrote. Of several, apart by ':', each step takes a batch from each; the last is "
+                        "validated on")
     noise: str = setting("", "npz of a detector's errors on labelled pictures (pose3d render noise) for motion "
-                         "capture; empty trains on exact keypoints")
+                         "capture, or a folder of 'pose3d render features', which tells how it guesses depth as well; "
+                         "empty trains on exact keypoints")
+    start: str = setting("", "ONNX file of the same lifter whose weights to go on from; empty starts from random ones")
     output: str = setting("output/train", "Folder for the checkpoint, the curve and the exported model")
     steps: int = setting(10000, "Optimiser steps", low=1, high=10_000_000)
     batch: int = setting(256, "Clips per step, on each GPU", low=2, high=65536)
     accumulate: int = setting(1, "Parts that a step's clips are taken in, one after the other, to save memory", low=1,
                               high=1024)
     channels: int = setting(384, "Width of the network (rpsm: units of the LSTM and of the layers before it; "
-                            "context: of a joint's five tokens together, in steps of 40; the paper's has 640)", low=8,
-                            high=4096)
+                            "context: of a joint's tokens together, of which there are one more than levels; the "
+                            "paper's has 640)", low=8, high=4096)
     stages: int = setting(3, "rpsm: stages", low=1, high=16)
-    clip: int = setting(10, "rpsm: frames of a training clip; 1 is the form without time", low=1, high=100)
+    clip: int = setting(10, "rpsm, context: frames of a training clip; 1 is the form without time", low=1, high=100)
     size: int = setting(368, "rpsm-images: side of the pictures, a multiple of 8", low=16, high=1024)
     width: float = setting(1.0, "rpsm-images: width of the convolutions; 0.5 at 256 px is for CPUs", low=0.01, high=4.0)
     pretrain_steps: int = setting(0, "rpsm-images: steps in which the 2D pose module first learns joints, in single "
                                   "pictures, batch times clip of them each", low=0, high=10_000_000)
     pretraining: str = setting("heatmaps", "How it learns them: heatmaps by their squared error, integral by the error "
                                "of their soft-argmax (Sun et al., 2018)", choices=("heatmaps", "integral"))
+    levels: int = setting(1, "context, rpsm-context: how many of the detector's feature maps to look at, the deepest "
+                          "first", low=0, high=4)
+    relief: bool = setting(True, "context, rpsm-context: look at the detector's guess of depth")
+    look: int = setting(8, "rpsm-context: channels of each joint's look at each feature map", low=1, high=256)
+    spoil: float = setting(0.2, "context, rpsm-context: rate at which channels and whole people's maps are left out in "
+                           "training", low=0.0, high=0.9)
+    instance: bool = setting(False, "context, rpsm-context: standardise each person's maps")
+    clips: int = setting(0, "context, rpsm-context: take the first so many clips of each folder; 0 takes all", low=0,
+                         high=100_000_000)
     context: str = setting("deformable", "context: sample the feature maps around the joints where attention says "
                            "(deformable) or at the joints alone (sampled); none does without them",
                            choices=("deformable", "sampled", "none"))
-    base: str = setting("", "context: output folder of a martinez training, whose answer it starts from and corrects; "
-                        "empty learns from the rendered people alone")
+    base: str = setting("", "Output folder of a training to start from: for context of a martinez, whose answer it "
+                        "corrects; for rpsm-context of an rpsm, which it goes on training")
+    keep: float = setting(0.0, "With start, and rpsm-context with base: share of the weights it began with in the "
+                          "exported ones; half keeps what it knew of people unlike the new data (WiSE-FT, Wortsman et "
+                          "al., 2022)", low=0.0, high=1.0)
     fusion: bool = setting(True, "context: let the keypoint and the levels of the feature maps attend to each other")
     dropout: float = setting(0.1, "Dropout rate (poseformer and context: of whole paths)", low=0.0, high=0.9)
     loss: str = setting("mpjpe", "mpjpe: mean distance of joints; mse: squared distance, as the paper of RPSM has it",
@@ -91,7 +113,7 @@ class Source(Protocol):
 def view(settings: TrainSettings) -> View:
     """Which frames the lifter sees."""
     return {"rpsm": View(settings.clip, 3, recurrent=True), "videopose3d": View(27), "poseformer": View(9),
-            "martinez": View(1), "context": CropView(),
+            "martinez": View(1), **dict.fromkeys(SIGHTED, CropView(settings.clip, rolled=_sees_maps(settings))),
             "rpsm-images": PictureView(settings.clip, 3)}[settings.lifter]
 
 
@@ -107,17 +129,53 @@ def build(settings: TrainSettings, heatmaps: int = 0) -> nn.Module:
     if settings.lifter == "rpsm":
         return RPSMKeypoints(channels=settings.channels, units=settings.channels, stages=settings.stages,
                              recurrent=settings.clip > 1, dropout=settings.dropout, **joints)
-    if settings.lifter == "context":
-        if settings.channels < 40:
-            raise ValueError(f"channels: expected 40 or more for context, got {settings.channels}")
-        base = load(Path(settings.base))[0] if settings.base else None
-        return ContextLifter(context=settings.context, fusion=settings.fusion, channels=settings.channels // 40 * 8,
-                             drop_path=settings.dropout, base=base)
+    if settings.lifter in SIGHTED:
+        return _sighted(settings)
     if settings.lifter == "poseformer":
         return PoseFormer(frames=9, drop_path=settings.dropout, **joints)
     widths = (3, 3, 3) if settings.lifter == "videopose3d" else (1, 1, 1)
     return VideoPose3D(filter_widths=widths, causal=True, channels=settings.channels, dropout=settings.dropout,
                        **joints)
+
+
+def _sees_maps(settings: TrainSettings) -> bool:
+    return settings.context != "none" and settings.levels > 0
+
+
+def _sighted(settings: TrainSettings) -> nn.Module:
+    base = load(Path(settings.base))[0] if settings.base else None
+    levels = 0 if settings.context == "none" else settings.levels
+    sight: dict[str, Any] = {"levels": levels, "relief": settings.relief, "rate": settings.spoil,
+                             "instance": settings.instance}
+    if settings.lifter == "rpsm-context":
+        network = RPSMContext(look=settings.look, channels=settings.channels, units=settings.channels,
+                              stages=settings.stages, recurrent=settings.clip > 1, dropout=settings.dropout,
+                              joints_out=17, features_out=4, **sight)
+        if isinstance(base, RPSMKeypoints):
+            network.start_from(base)
+        elif base is not None:
+            raise ValueError(f"base: expected the folder of an rpsm for rpsm-context, got {settings.base}")
+        return network
+    whole = 8 * (1 + settings.levels)
+    if settings.channels < whole:
+        raise ValueError(f"channels: expected {whole} or more for {settings.lifter}, got {settings.channels}")
+    return ContextLifter(frames=settings.clip if settings.lifter == "context-t" else 1, base=base,
+                         context=settings.context, fusion=settings.fusion, channels=settings.channels // whole * 8,
+                         drop_path=settings.dropout, **sight)
+
+
+def kept(network: nn.Module, settings: TrainSettings) -> nn.Module:
+    """The trained network with the share of the weights that it began with that ``settings.keep`` asks for."""
+    if settings.keep and (settings.start or settings.base and settings.lifter == "rpsm-context"):
+        begun = build(settings)
+        if settings.start:
+            from pose3d_ros.training.start import go_on  # which builds on this module
+
+            go_on(begun, Path(settings.start))
+        before, after = begun.state_dict(), network.state_dict()
+        network.load_state_dict({name: torch.lerp(value.cpu(), before[name], settings.keep)
+                                 if value.is_floating_point() else value for name, value in after.items()})
+    return network
 
 
 def load(folder: Path) -> tuple[nn.Module, TrainSettings]:
@@ -132,17 +190,37 @@ def load(folder: Path) -> tuple[nn.Module, TrainSettings]:
     return network.eval(), settings
 
 
+def sources(settings: TrainSettings, split: str) -> list[Source]:
+    """Where the samples come from, one of each folder, of which only the last is for validation.
+
+    Raises ``ValueError`` or ``OSError``.
+    """
+    folders = settings.data.split(os.pathsep)
+    noisy = {folder: settings.noise if len(folders) == 1 or _captured(folder) else "" for folder in folders}
+    wanted = list(noisy.items())[-1:] if split == "val" else noisy.items()
+    return [source(replace(settings, data=folder, noise=noise), split) for folder, noise in wanted]
+
+
+def _captured(folder: str) -> bool:
+    return (Path(folder) / "index.json").is_file()
+
+
 def source(settings: TrainSettings, split: str) -> Source:
-    """Where the samples come from. Raises ``ValueError`` or ``OSError``."""
+    """Where the samples of the only folder come from. Raises ``ValueError`` or ``OSError``."""
     data, offsets = Path(settings.data), view(settings).offsets
-    captured = (data / "index.json").is_file()
-    if settings.noise and not captured:
+    captured = _captured(settings.data)
+    if settings.noise and not captured and settings.lifter not in SIGHTED:
         raise ValueError(f"noise: recordings come with their own keypoints, leave it out; or is {data} meant to be "
                          f"motion capture? Then it lacks index.json")
-    if settings.lifter == "context":
-        return SeenPeople.load(data, split)
+    if settings.lifter in SIGHTED and not captured:
+        levels = BLAZEPOSE[-settings.levels:] if _sees_maps(settings) else ()
+        return SeenPeople.load(data, split, settings.clip, sum(map(math.prod, levels)), settings.clips)
     if settings.lifter == "rpsm-images":
         return Pictures.load(data, split, offsets, settings.size)
     if captured:
-        return Mocap.load(data, split, offsets, Detector.load(Path(settings.noise), split) if settings.noise else None)
+        return Mocap.load(data, split, offsets, _detector(Path(settings.noise), split) if settings.noise else None)
     return Recordings.load(data, split, offsets)
+
+
+def _detector(path: Path, split: str) -> Detector:
+    return recorded_detector(path, split) if path.is_dir() else Detector.load(path, split)

@@ -27,8 +27,9 @@ from pose3d_ros.training import losses
 from pose3d_ros.training.clips import Inputs, View
 from pose3d_ros.training.export import export, flip_test
 from pose3d_ros.training.images import PictureView
-from pose3d_ros.training.lifter import CHECKPOINT, Source, TrainSettings, build, source, view
+from pose3d_ros.training.lifter import CHECKPOINT, Source, TrainSettings, build, kept, sources, view
 from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
+from pose3d_ros.training.start import go_on, note
 
 
 def parameters(network: nn.Module, rate: float) -> list[dict[str, Any]]:
@@ -48,13 +49,23 @@ def on(device: torch.device, inputs: Inputs | Tensor | Sequence[Tensor]) -> list
 def answer(network: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
     """Joints [B x T x K x J x 4] of every answered frame and stage from keypoints [B x T x 18 x 3] and what else."""
     output = network(*inputs)
-    if isinstance(output, tuple):  # RPSM: joints and state
+    if isinstance(output, tuple):  # joints and state
         return cast(Tensor, output[0])
     return cast(Tensor, output[:, -1:, None])
 
 
+def known_objective(output: Tensor, target_m: Tensor, known: Tensor) -> Tensor:
+    """Mean distance and likelihood of the ``known`` [B x T x J] joints alone, as if there were no others."""
+    stages = output.transpose(2, 3)[known][None, None].transpose(2, 3)  # [1 x 1 x K x N x 4]
+    truth = target_m[known][None, None]
+    return (losses.mean_distance(stages[..., :3], truth)
+            + 0.01 * losses.sigma_likelihood(stages[..., 3], stages[..., :3], truth))
+
+
 def objective(output: Tensor, target_m: Tensor, settings: TrainSettings) -> Tensor:
-    """What is minimised, for output [B x T x K x J x 4] and target [B x T x J x 3]."""
+    """What is minimised, for output [B x T x K x J x 4] and target [B x T x J x 3], of whose joints some may be NaN."""
+    if not (known := target_m.isfinite().all(-1)).all():
+        return known_objective(output, target_m, known)
     poses = output[..., :3]
     main = losses.mean_distance if settings.loss == "mpjpe" else losses.squared_error
     value = main(poses, target_m) + 0.01 * losses.sigma_likelihood(output[..., 3], poses, target_m)
@@ -68,18 +79,31 @@ def objective(output: Tensor, target_m: Tensor, settings: TrainSettings) -> Tens
 
 
 class _Samples(Dataset[tuple[Inputs, np.ndarray]]):
-    """Part i is made from the seed, i and the process alone, so that a resumed run sees what an unbroken one would."""
+    """Part i is made from the seed, i and the process alone, so that a resumed run sees what an unbroken one would.
 
-    def __init__(self, source: Source, looks: View, settings: TrainSettings, first: int, rank: int) -> None:
-        self.source, self.looks, self.settings, self.first, self.rank = source, looks, settings, first, rank
+    The parts of a step come from one source after the other.
+    """
+
+    def __init__(self, sources: list[Source], looks: View, settings: TrainSettings, first: int, rank: int) -> None:
+        self.sources, self.looks, self.settings, self.first, self.rank = sources, looks, settings, first, rank
+        self.parts = settings.accumulate * len(sources)
 
     def __len__(self) -> int:
-        return (self.settings.steps - self.first) * self.settings.accumulate
+        return (self.settings.steps - self.first) * self.parts
 
     def __getitem__(self, index: int) -> tuple[Inputs, np.ndarray]:
-        rng = np.random.default_rng([self.settings.seed, self.rank, self.first * self.settings.accumulate + index])
-        clips = self.source.sample(rng, max(self.settings.batch // self.settings.accumulate, 2))
+        index += self.first * self.parts
+        rng = np.random.default_rng([self.settings.seed, self.rank, index])
+        clips = self.sources[index % len(self.sources)].sample(
+            rng, max(self.settings.batch // self.settings.accumulate, 2))
         return self.looks(self.looks.varied(rng, clips))
+
+
+def _keep_statistics(network: nn.Module) -> None:
+    """A short training goes on with the statistics that the network has: a few people's are not those of all."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            module.eval()
 
 
 def evaluate(network: nn.Module, batches: list[tuple[list[Tensor], Tensor]]) -> dict[str, float]:
@@ -91,9 +115,12 @@ def evaluate(network: nn.Module, batches: list[tuple[list[Tensor], Tensor]]) -> 
     truth = torch.cat([target[:, -1] for _, target in batches]).cpu().numpy()
     predicted = output[..., :3] - output[:, :1, :3]
     square = ((predicted - truth) ** 2).mean(-1)[:, 1:]
-    return {"mpjpe_mm": float(mpjpe(predicted, truth).mean() * 1e3),
-            "pa_mpjpe_mm": float(pa_mpjpe(predicted, truth).mean() * 1e3),
-            "normalised_squared_error": float((square / np.exp(2 * output[:, 1:, 3])).mean())}
+    known = np.isfinite(truth).all(-1)
+    pairs = [(predicted, truth)] if known.all() else [
+        (p[k], t[k]) for p, t, k in zip(predicted, truth, known, strict=True) if k.any()]
+    return {"mpjpe_mm": float(np.mean([mpjpe(p, t).mean() for p, t in pairs]) * 1e3),
+            "pa_mpjpe_mm": float(np.mean([pa_mpjpe(p, t).mean() for p, t in pairs]) * 1e3),
+            "normalised_squared_error": float(np.nanmean(square / np.exp(2 * output[:, 1:, 3])))}
 
 
 def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
@@ -113,13 +140,16 @@ def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         before, last = settings.pretrain_steps, stop_after or settings.pretrain_steps + settings.steps
-        network = None
+        network: nn.Module | None = None
         if before and not (settings.resume and (Path(settings.output) / CHECKPOINT).exists()):
             pretraining = _Pretraining(settings, device, rank, processes)
             path = pretraining.to(min(before, last))
             if last <= before:
                 return path
             network, settings = pretraining.pose_module.released(), replace(settings, resume=False)
+        elif settings.start and not settings.resume:
+            network = build(settings)
+            go_on(network, Path(settings.start))
         return _Run(settings, device, rank, processes, network).to(last - before)
     finally:
         if processes > 1:
@@ -156,7 +186,8 @@ class _Run:
     def to(self, last: int) -> Path:
         """Train to step ``last``."""
         settings = self.settings
-        samples = _Samples(source(settings, "train"), self.looks, settings, self.step, self.rank)
+        samples = _Samples(sources(settings, "train"), self.looks, settings, self.step, self.rank)
+        self.parts = samples.parts
         loader = iter(DataLoader(samples, batch_size=None, num_workers=settings.workers, prefetch_factor=4,
                                  generator=torch.Generator()))
         if self.rank:
@@ -185,9 +216,11 @@ class _Run:
         """One step of the optimiser; the loss before it. Randomness depends on the step alone, so that it resumes."""
         torch.manual_seed(hash((self.settings.seed, self.rank, self.step)) % 2**63)
         self.network.train()
+        if self.settings.start:
+            _keep_statistics(self.network)
         self.optimiser.zero_grad()
         total = 0.0
-        parts = self.settings.accumulate
+        parts = self.parts
         for part in range(parts):
             inputs, target_m = next(loader)
             apart = part < parts - 1 and isinstance(self.trained, DistributedDataParallel)
@@ -203,7 +236,7 @@ class _Run:
         return total
 
     def _validation(self) -> list[tuple[list[Tensor], Tensor]]:
-        looks, samples = self.looks, source(self.settings, "val")
+        looks, samples = self.looks, sources(self.settings, "val")[-1]
         rng = np.random.default_rng([self.settings.seed, 2**32])
         inputs, target_m = looks(looks.varied(rng, samples.sample(rng, self.settings.validation, varied=False)))
         values = (*on(self.device, inputs), *on(self.device, target_m))
@@ -220,7 +253,8 @@ class _Run:
         return evaluate(self.network, validation)
 
     def _export(self) -> Path:
-        return export(self.network.cpu(), self.folder / f"{self.settings.lifter}.onnx")
+        network = kept(self.network.cpu(), self.settings)
+        return note(export(network, self.folder / f"{self.settings.lifter}.onnx"), self.settings)
 
     def _save(self, scores: dict[str, float]) -> None:
         with (self.folder / "curve.jsonl").open("a") as curve:
@@ -265,10 +299,20 @@ class _Pretraining(_Run):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pose3d train``."""
+    parser.add_argument("--from-rig", type=Path, metavar="RECORDING", help="rig file whose cameras have videos, or a "
+                        "rosbag2 with their keypoints (and --rig): the people in it, labelled by the cameras together, "
+                        "teach the shipped lifter or the one of --start, beside --data")
+    parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file of the cameras in the rosbag2")
     add_options(parser, TrainSettings)
 
 
 def command(options: argparse.Namespace) -> int:
     """Run ``pose3d train``."""
-    sys.stdout.write(f"{train(from_options(options, TrainSettings))}\n")
+    settings = from_options(options, TrainSettings)
+    if options.from_rig is None:
+        sys.stdout.write(f"{train(settings)}\n")
+        return 0
+    from pose3d_ros.training.from_rig import teach  # runs the detector, which no other training needs
+
+    sys.stdout.write(f"{teach(settings, options.from_rig, options.rig)}\n")
     return 0

@@ -11,7 +11,7 @@ import numpy as np
 from pose3d_ros.skeleton import CMU22, H36M17, convert
 from pose3d_ros.training.bodies import KINDS_OF_BONE, change_body, lean, mirror, move_limbs, recombine
 from pose3d_ros.training.clips import FRAME_S, Clips, hide
-from pose3d_ros.training.noise import Detector, facing_angle, rms_size
+from pose3d_ros.training.noise import Detector, facing_angle, rms_size, true_relief
 
 _LARGEST_STEP_M = 0.5  # in 1/30 s: 15 m/s
 _THORAX, _NECK, _HEAD = H36M17.indices("thorax", "neck", "head")
@@ -75,15 +75,18 @@ class Mocap:
         camera = look(rng, poses).astype(np.float32)
         rays = camera[..., :2] / np.maximum(camera[..., 2:], 0.2)
         confidence = np.ones(rays.shape[:-1], np.float32)
+        relief = None
         if self.detector is not None:
-            residual, confidence = self.detector(rng, facing_angle(camera[:, -1]), offsets)
+            residual, confidence, deep = self.detector(rng, facing_angle(camera[:, -1]), offsets)
+            if deep is not None and self.detector.depth is not None:
+                relief = self.detector.depth(true_relief(camera), deep)
             residual = residual * rng.uniform(0.2, 1.0, (size, 1, 1, 1)).astype(np.float32)
             # Other detectors and other people: each places a joint a little elsewhere, always the same way.
             residual += rng.normal(0, 0.03, (size, 1, 17, 2)).astype(np.float32)
             rays = rays + residual * rms_size(rays).mean(1)[:, None, None, None]
         for joint, joints in _MIDDLES.items():
             rays[..., H36M17.index(joint), :] = rays[..., joints, :].mean(-2)
-        return hide(rng, Clips(rays, confidence, camera))
+        return hide(rng, Clips(rays, confidence, camera, relief=relief))
 
 
 def look(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from pose3d_ros.lifting.normalise import look_at
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.bodies import mirror
 
@@ -15,13 +17,15 @@ class Detector:
 
     ``residual`` (N, 17, 2): detected minus true keypoints divided by the person's size (root mean square distance of
     the joints from their mean) in the picture; ``confidence`` (N, 17); ``facing`` (N,) the angle of the body about the
-    vertical in the camera's frame; ``first`` and ``length`` (N,): the run of consecutive frames that a row belongs to.
+    vertical in the camera's frame; ``first`` and ``length`` (N,): the run of consecutive frames that a row belongs to,
+    ``step`` thirtieths of a second apart. ``depth``, if its guess of depth is known, too.
     """
 
     def __init__(self, residual: np.ndarray, confidence: np.ndarray, facing: np.ndarray, first: np.ndarray,
-                 length: np.ndarray) -> None:
+                 length: np.ndarray, step: int = 1, depth: Depth | None = None) -> None:
         self.residual, self.confidence, self.facing, self.first, self.length = (residual, confidence, facing, first,
                                                                                 length)
+        self.step, self.depth = step, depth
 
     @classmethod
     def load(cls, path: Path, split: str) -> Detector:
@@ -37,8 +41,9 @@ class Detector:
 
     def __call__(
         self, rng: np.random.Generator, facing: np.ndarray, offsets: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Residuals (B, T, 17, 2) and confidence (B, T, 17) of somebody who faced about the same way.
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Residuals (B, T, 17, 2), confidence (B, T, 17) and, if known, residuals (B, T, 17) of the guess of depth, of
+        somebody who faced about the same way.
 
         ``facing`` (B,) at the newest frame; ``offsets`` (B, T) of the frames to it. At the end of a recorded run time
         turns round.
@@ -51,12 +56,49 @@ class Detector:
         newest, flip = tries[rows, best][:, None], mirrored[rows, best]
         first, length = self.first[newest], self.length[newest]
         period = np.maximum(2 * length - 2, 1)
-        step = (newest - first + offsets) % period
+        step = (newest - first + np.rint(offsets / self.step).astype(int)) % period
         frames = first + np.minimum(step, period - step) % length
         residual, confidence = self.residual[frames], self.confidence[frames]
         residual[flip] = mirror(residual[flip])
         confidence[flip] = confidence[flip][:, :, H36M17.flip]
-        return residual, confidence
+        if self.depth is None:
+            return residual, confidence, None
+        depth = self.depth.residual[frames]
+        depth[flip] = depth[flip][:, :, H36M17.flip]
+        return residual, confidence, depth
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How a detector's guess of depth (N, 17), in units of the person's size, follows the truth: ``slope`` (17,) times
+    it, plus ``bias`` (17,), plus a ``residual`` (N, 17).
+    """
+
+    slope: np.ndarray
+    bias: np.ndarray
+    residual: np.ndarray
+
+    @classmethod
+    def fit(cls, guess: np.ndarray, truth: np.ndarray) -> Depth:
+        """By least squares, the same for left and right."""
+        slope, bias = np.zeros(17, np.float32), np.zeros(17, np.float32)
+        for joint in range(17):
+            both = [joint, H36M17.flip[joint]]
+            matrix = np.stack([truth[:, both].ravel(), np.ones(2 * len(truth))], 1)
+            slope[joint], bias[joint] = np.linalg.lstsq(matrix, guess[:, both].ravel(), rcond=None)[0]
+        return cls(slope, bias, (guess - slope * truth - bias).astype(np.float32))
+
+    def __call__(self, truth: np.ndarray, residual: np.ndarray) -> np.ndarray:
+        """What the detector would guess."""
+        return (self.slope * truth + self.bias + residual).astype(np.float32)
+
+
+def true_relief(joints_m: np.ndarray) -> np.ndarray:
+    """Depth (..., 17) of joints (..., 17, 3) relative to the pelvis along the line of sight to it, in units of the
+    person's size across that line: what a detector's guess of depth would be if it were right.
+    """
+    relative = (joints_m - joints_m[..., :1, :]) @ np.swapaxes(look_at(joints_m[..., 0, :]), -1, -2)
+    return relative[..., 2] / rms_size(relative[..., :2])[..., None]
 
 
 def rig_offsets(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarray) -> np.ndarray:
@@ -70,7 +112,9 @@ def rig_offsets_m(joints_m: np.ndarray, residual: np.ndarray, confidence: np.nda
     """Where the detector's joints are, from the rendered rig's: metres (N, 17, 3) in the camera's axes.
 
     Every rig has its own idea of where a shoulder is. One offset per joint in the body's own axes (up, across,
-    forward), the same for left and right, is fitted by least squares to poses (N, 17, 3) in the camera's frame.
+    forward), the same for left and right, is fitted to poses (N, 17, 3) in the camera's frame: by least squares with
+    the weights of Geman and McClure, because a detector that errs takes left for right, and shoulders would come out
+    narrow.
     """
     trunk = joints_m[:, H36M17.index("thorax")] - joints_m[:, 0]
     left, right = H36M17.indices("l_hip", "l_shoulder"), H36M17.indices("r_hip", "r_shoulder")
@@ -89,8 +133,13 @@ def rig_offsets_m(joints_m: np.ndarray, residual: np.ndarray, confidence: np.nda
     for joint in range(17):
         both = [joint, H36M17.flip[joint]]
         sure = confidence[:, both].reshape(-1) > 0.5
-        offsets[joint] = np.linalg.lstsq(slopes[:, both].reshape(-1, 2, 3)[sure].reshape(-1, 3),
-                                         residual[:, both].reshape(-1, 2)[sure].reshape(-1), rcond=None)[0]
+        matrix, moved = slopes[:, both].reshape(-1, 2, 3)[sure], residual[:, both].reshape(-1, 2)[sure]
+        away = np.linalg.norm(moved, axis=1)
+        for _ in range(10):
+            root = 1 / (1 + (away / max(np.median(away), 1e-6)) ** 2)  # the square root of the weight
+            offsets[joint] = np.linalg.lstsq((root[:, None, None] * matrix).reshape(-1, 3),
+                                             (root[:, None] * moved).reshape(-1), rcond=None)[0]
+            away = np.linalg.norm(moved - matrix @ offsets[joint], axis=1)
     return np.einsum("ja,nak->njk", mirrored * offsets, axes)
 
 
