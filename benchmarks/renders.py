@@ -49,7 +49,8 @@ def main() -> int:
     renderer, reader = Renderer((SIDE, SIDE), images=images), Reader(1)
     cast, motions = Cast(Assets(options.makehuman)), Motions.load(options.mocap, options.split)
     seconds = {"scene": 0.0, "picture": 0.0, "network": 0.0}
-    right, visible, heat, followed, tiles = [], [], [], [], []
+    right, visible, heat, followed = [], [], [], []
+    tiles: list[np.ndarray] = []
     for clip in range(-3, options.clips):  # the first ones read files
         rng = np.random.default_rng((options.seed, clip + 3))
         start = process_time()

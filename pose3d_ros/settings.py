@@ -65,7 +65,7 @@ class Settings:
 
 
 DETECTORS = ("blazepose", "simcc", "heatmap", "heatmap-udp", "rtmo", "yolo-pose")
-LIFTERS = ("auto", "rpsm-context", "rpsm", "context", "videopose3d", "martinez")
+LIFTERS = ("auto", "rpsm-context", "rpsm", "context", "context-t", "videopose3d", "martinez")
 GUESS_DEPTH = ("blazepose",)
 """Detectors that guess how deep each joint is."""
 ENGINES = ("auto", "cpu", "cuda", "tensorrt", "onnxruntime-tensorrt", "openvino")
@@ -84,8 +84,8 @@ class PipelineSettings(Settings):
                                 "yolox or rtmdet")
     lifter: str = setting("auto", "2D to 3D lifter: rpsm carries a state from frame to frame, rpsm-context looks at "
                           "the detector's guess of depth as well, videopose3d at the last 0.9 s, martinez at one "
-                          "frame; context at feature maps, and needs a lifter_model; auto is rpsm-context with "
-                          "blazepose and rpsm with other detectors", choices=LIFTERS)
+                          "frame; context at one frame and feature maps, context-t at those of half a second; auto "
+                          "is rpsm-context with blazepose and rpsm with other detectors", choices=LIFTERS)
     lifter_model: str = setting("", "Path of another ONNX lifter, as 'pose3d train' and 'pose3d export' write it; "
                                 "empty takes the shipped one")
     engine: str = setting("auto", "Inference engine: auto takes the fastest that is installed", choices=ENGINES)

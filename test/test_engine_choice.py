@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from pose3d_ros import inference
 from pose3d_ros.inference import EngineError, Options, choice, cpu
+from pose3d_ros.inference.cache import Cache
 from pose3d_ros.inference.choice import Choice
 
 MS = 1e-3
@@ -76,14 +77,14 @@ def test_threads_that_were_given_are_not_remembered(model):
 
 def test_auto_takes_what_is_remembered_and_a_name_overrides_it(model):
     pytest.importorskip("openvino", reason="needs OpenVINO: pip install openvino")
-    choice.Cache().write(choice._parts(model, "auto"), json.dumps({"engine": "openvino", "threads": 1}).encode())
+    Cache().write(choice._parts(model, "auto"), json.dumps({"engine": "openvino", "threads": 1}).encode())
     assert inference.load(model).name == "openvino"
     assert inference.load(model, "cpu").name == "cpu"
 
 
 @pytest.mark.parametrize("written", [b"\x00junk", b"[]", b'{"engine": "abacus"}', b'{"colour": 1}'])
 def test_an_entry_of_another_kind_is_passed_over(model, written):
-    choice.Cache().write(choice._parts(model, "auto"), written)
+    Cache().write(choice._parts(model, "auto"), written)
     assert choice.remembered(model) == Choice()
 
 

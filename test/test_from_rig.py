@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from rigs import detected, ring, standing
 
 pytest.importorskip("torch", reason="needs torch")
@@ -161,12 +163,12 @@ def test_other_networks_are_refused(tmp_path):
     with pytest.raises(ValueError, match="expected an ONNX file of this network.*without expand_conv.weight"):
         start.go_on(build(TrainSettings(lifter="martinez", channels=64)), path)
     settings = TrainSettings(lifter="martinez", channels=LIFTERS["martinez"])
-    changed = start.onnx.load(path)
+    changed = onnx.load(path)
     for value in changed.graph.initializer:
         if value.name.endswith("shrink.bias"):
-            value.CopyFrom(start.numpy_helper.from_array(np.zeros(list(value.dims), np.float32), value.name))
-    changed.graph.node.append(start.onnx.helper.make_node("Identity", ["joints"], ["same"]))
-    start.onnx.save(changed, tmp_path / "lifter.onnx")
+            value.CopyFrom(numpy_helper.from_array(np.zeros(list(value.dims), np.float32), value.name))
+    changed.graph.node.append(onnx.helper.make_node("Identity", ["joints"], ["same"]))
+    onnx.save(changed, tmp_path / "lifter.onnx")
     network = build(settings)
     start.go_on(network, tmp_path / "lifter.onnx")  # other weights of the same form are as good
     start.note(tmp_path / "lifter.onnx", replace(settings, channels=40))

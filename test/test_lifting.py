@@ -9,7 +9,6 @@ from pose3d_ros.inference import EngineError
 from pose3d_ros.lifting import chosen, create
 from pose3d_ros.lifting.normalise import look_at, normalise
 from pose3d_ros.lifting.temporal import resample
-from pose3d_ros.model_store import ModelError
 from pose3d_ros.people import NO_ID
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
@@ -120,11 +119,6 @@ def test_states_are_each_persons_own(counter):
     assert _steps(lifter, counter, 1.2, (7, 3, 9)) == [3, 2, 1]
     lifter.forget(np.array([3]))
     assert _steps(lifter, counter, 1.3, (7, 3)) == [1, 3]
-
-
-def test_context_needs_a_model():
-    with pytest.raises(ModelError, match="lifter context: expected lifter_model"):
-        create(PipelineSettings(lifter="context"))
 
 
 def test_model_that_is_no_lifter_is_refused(tmp_path):

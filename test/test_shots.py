@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from pose3d_ros.training.synthetic.retarget import retarget
 from pose3d_ros.training.synthetic.scene import Cast, Sensor, random_shot
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
-LENSES = {
+LENSES: dict[str, dict[str, Any]] = {
     "none": {},
     "plumb_bob": {"distortion": np.array([-0.2, 0, 1e-3, -1e-3, 0])},
     "equidistant": {"distortion": np.array([0.03, 0.001, 0, 0]), "distortion_model": "equidistant"},
@@ -67,7 +68,8 @@ def test_render_behind_a_lens_is_where_the_lens_has_it(lens: str):
         if view.where is None:
             np.testing.assert_allclose(rendered, there[seen], atol=1e-6)
         else:
-            found = cv2.remap(view.where, there[seen].astype(np.float32)[None], None, cv2.INTER_LINEAR)[0]
+            at: Any = there[seen].astype(np.float32)[None]
+            found = cv2.remap(view.where, at, None, cv2.INTER_LINEAR)[0]  # type: ignore[call-overload]
             np.testing.assert_allclose(found, rendered, atol=0.1)
 
 
@@ -173,6 +175,7 @@ def test_dataset_has_everybody_with_masks(tmp_path: Path):
     for person in people:
         clip, number = person.name.rsplit("_", 1)
         mask = cv2.imread(str(tmp_path / "masks" / clip / "00000.png"), cv2.IMREAD_UNCHANGED)
+        assert mask is not None
         column, row = np.rint(person.keypoints_px[0][person.confidence[0] == 1]).astype(int).T
         hits += (mask[row, column] == int(number) + 1).tolist()
     assert len(hits) > 30 and np.mean(hits) > 0.95

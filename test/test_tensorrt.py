@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pose3d_ros import inference, model_store
+from pose3d_ros import inference, model_store, settings
 from pose3d_ros.inference import EngineError, MissingEngineError, Options, gpu, tensorrt_engine
 from pose3d_ros.inference.batches import Profile, in_parts, profiles, rows_of
 from pose3d_ros.inference.shared import largest_difference
@@ -17,7 +17,7 @@ from pose3d_ros.inference.typed import typed
 
 PATH = Path("model.onnx")
 SHAPES = {"keypoints": (None, 27, 18, 3), "state": (None, 6, 2, 256), "constant": (4,)}
-LIFTERS = ("lifter-martinez", "lifter-rpsm", "lifter-videopose3d")
+LIFTERS = tuple(f"lifter-{name}" for name in settings.LIFTERS if name != "auto")
 
 
 def feeds(rows, seed=0):

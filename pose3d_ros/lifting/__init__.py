@@ -6,7 +6,7 @@ from pose3d_ros import inference
 from pose3d_ros.lifting.frame import FrameLifter
 from pose3d_ros.lifting.lifter import LATENCY_FRAMES, LiftedPoses, Lifter
 from pose3d_ros.lifting.temporal import TemporalLifter
-from pose3d_ros.model_store import ModelError, locate
+from pose3d_ros.model_store import locate
 from pose3d_ros.settings import GUESS_DEPTH, PipelineSettings, SettingsError
 
 __all__ = ["LATENCY_FRAMES", "LiftedPoses", "Lifter", "chosen", "create"]
@@ -25,9 +25,6 @@ def create(settings: PipelineSettings) -> Lifter:
     Raises ``ModelError``, ``EngineError``, or ``SettingsError`` if the detector does not see what the lifter looks at.
     """
     name = chosen(settings)
-    if name == "context":
-        raise ModelError("lifter context: expected lifter_model, a file that 'pose3d train --lifter context' wrote; no "
-                         "weights of it are shipped, because ours do not help on real video yet")
     engine = inference.load(locate(settings.lifter_model or f"lifter-{name}"), settings.engine,
                             settings.threads, precision=settings.precision, max_people=settings.max_people)
     problem: Exception | None = None
