@@ -32,8 +32,10 @@ class Ros:
 
     def __init__(self) -> None:
         from rclpy.executors import SingleThreadedExecutor
+        from rclpy.task import Future
 
         self._executor = SingleThreadedExecutor()
+        self._over = Future()
         self._nodes: list[Any] = []
         self._thread = Thread(target=self._spin, daemon=True)
         self._thread.start()
@@ -43,7 +45,7 @@ class Ros:
         from rclpy.executors import ExternalShutdownException
 
         with suppress(ExternalShutdownException):
-            self._executor.spin()
+            self._executor.spin_until_future_complete(self._over)
 
     def add(self, node: Any) -> Any:
         """Spin the node until the end of the test."""
@@ -91,9 +93,10 @@ class Ros:
         return line
 
     def close(self) -> None:
-        """Stop spinning, then destroy the nodes: whoever spins while ROS goes down fails at random."""
-        self._executor.shutdown()
+        """Stop spinning, then destroy the nodes: whoever spins while ROS goes down fails at random, or crashes."""
+        self._over.set_result(None)
         self._thread.join(DISCOVERY_S)
+        self._executor.shutdown()
         for node in reversed(self._nodes):
             node.destroy_node()
 

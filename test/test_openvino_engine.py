@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import onnx
@@ -97,3 +99,23 @@ def test_bfloat16_is_coarser_and_only_where_the_cpu_has_it(make):
 def test_a_precision_that_it_lacks(make):
     with pytest.raises(PrecisionError, match="expected auto, fp32, bf16, int8 with engine openvino, got 'fp16'"):
         make(precision="fp16")
+
+
+def test_a_signal_after_engines_have_gone_does_no_harm():
+    """In a process of its own: it would end by a segmentation fault."""
+    pytest.importorskip("openvino", reason="needs OpenVINO: pip install openvino")
+    script = """
+        import faulthandler, gc, os, signal
+        from pose3d_ros import inference, model_store
+        faulthandler.enable()  # gives signals a stack of their own
+        path = model_store.locate("lifter-martinez")
+        engines = [inference.create(path, "openvino", inference.Options(threads=n)) for n in (1, 2, 1)]
+        while engines:
+            engines.pop(0).close()
+            gc.collect()
+        signal.signal(signal.SIGUSR1, lambda *_: print("alive"))
+        os.kill(os.getpid(), signal.SIGUSR1)
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120,
+                           check=False)
+    assert (ended.returncode, ended.stdout.strip()) == (0, "alive"), ended.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,7 @@ class OpenVinoEngine:
     def __init__(self, path: Path, threads: int, arithmetic: str, outputs: Sequence[str] | None,
                  model: bytes | None = None) -> None:
         """``arithmetic``: f32 or bf16. ``model``: taken instead of what is in ``path``."""
-        openvino = _openvino()
-        core = openvino.Core()
+        openvino, core = _openvino(), _core()
         try:
             network = core.read_model(path if model is None else BytesIO(model))
             if outputs is not None:
@@ -67,11 +67,21 @@ class OpenVinoEngine:
 def openvino(path: Path, options: Options, outputs: Sequence[str] | None) -> OpenVinoEngine:
     """On the CPU; ``bf16`` on CPUs that compute in it."""
     precision = options.precision_of("openvino", "fp32", "bf16", "int8")
-    if precision == "bf16" and "BF16" not in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if precision == "bf16" and "BF16" not in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise PrecisionError("precision bf16: this CPU has no such arithmetic; set precision to fp32 or int8")
     arithmetic = "bf16" if precision == "bf16" else "f32"
     return OpenVinoEngine(path, cpu.threads(options.threads), arithmetic, outputs,
                           int8.kept(path) if precision == "int8" else None)
+
+
+@cache
+def _core() -> Any:
+    """The only one, kept until the process ends.
+
+    Where AMX may be had, each sets a signal stack for the thread that makes it; two that go in the order in which they
+    came leave one that is freed, and the next signal (Ctrl-C, the end of a child) ends the process.
+    """
+    return _openvino().Core()
 
 
 def _openvino() -> Any:

@@ -44,6 +44,9 @@ def typed(path: Path, precision: str) -> bytes:
     model.opset_import.extend(kept)
     if precision == "fp16":
         model = float16.convert_float_to_float16(model, keep_io_types=True)
+        nodes = {tuple(node.output): node for node in model.graph.node}  # it casts twice what a node takes twice
+        del model.graph.node[:]
+        model.graph.node.extend(nodes.values())
         OnnxModel.graph_topological_sort(model.graph)  # the converter puts its casts at the end
         del model.graph.value_info[:]  # and leaves types of before
     return bytes(model.SerializeToString())
