@@ -19,6 +19,7 @@ from pose3d_ros.settings import LIFTERS, PipelineSettings
 from pose3d_ros.skeleton import H36M17
 
 PEOPLE = (1, 4, 10)
+MAPS = (48, 64, 64), (48, 32, 32), (48, 16, 16), (144, 8, 8)  # of the embedded detector
 WARM_UP, FRAMES = 40, 300
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=PipelineSettings().threads)
     arguments = parser.parse_args()
     base = PipelineSettings(threads=arguments.threads)
-    settings = {name: base.changed(lifter=name) for name in LIFTERS if name != "context"}
+    settings = {name: base.changed(lifter=name) for name in LIFTERS if name != "auto"}
     settings |= {model: base.changed(lifter_model=model) for model in arguments.models}
     lifters = {name: lifting.create(chosen) for name, chosen in settings.items()}
     camera = Camera.from_fov(1280, 720, 1.0)
@@ -38,12 +39,16 @@ def main() -> None:
     for count in PEOPLE:
         seconds: dict[str, list[float]] = {name: [] for name in lifters}
         shape = rng.normal(0, 80, (count, 17, 2)) + rng.uniform((200, 200), (1000, 500), (count, 1, 2))
+        features = tuple(rng.random((count, *shape_of), np.float32) for shape_of in MAPS)
+        crops = np.tile(np.array([[1 / 400, 0, 0], [0, 1 / 400, 0]]), (count, 1, 1))
+        crops[:, :, 2] = 0.5 - shape.mean(1) / 400
         stamp_ns = 0
         for number in range(WARM_UP + FRAMES):
             stamp_ns += 33_333_333
             keypoints = (shape + rng.normal(0, 2, shape.shape)).astype(np.float32)
             people = People2D(H36M17, keypoints, np.full((count, 17), 0.9, np.float32), stamp_ns, camera.size,
-                              np.arange(count, dtype=np.int32))
+                              np.arange(count, dtype=np.int32), features=features, crop_from_image=crops,
+                              relief_px=rng.normal(0, 40, (count, 17)).astype(np.float32))
             for name, lifter in lifters.items():
                 start = time.perf_counter()
                 lifter(people, camera, base)
