@@ -14,6 +14,12 @@ from pose3d_ros.inference.onnxruntime_engine import OnnxRuntimeEngine
 MODELS = {model.name: model for model in model_store.models()}
 
 
+@pytest.fixture(autouse=True)
+def nothing_calibrated(tmp_path, monkeypatch):
+    """What the user of this machine has calibrated in int8 is judged by pose3d doctor."""
+    monkeypatch.setattr("pose3d_ros.inference.cache.cache_folder", lambda: tmp_path)
+
+
 @pytest.mark.parametrize(("engine", "name"), itertools.product(ENGINES, MODELS))
 def test_every_engine_answers_as_the_reference(engine, name):
     """In every precision that it has."""

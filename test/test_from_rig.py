@@ -240,3 +240,8 @@ def test_what_a_rig_lacks_is_told(demo, tmp_path, change, message):
     write_rig(tmp_path / "rig.yaml", change(read_rig(demo / "rig.yaml")))
     with pytest.raises(ValueError, match=message):
         collect(tmp_path / "rig.yaml", None, tmp_path / "out", False)
+
+
+def test_lifters_that_cannot_go_on_say_so_at_once(tmp_path):
+    with pytest.raises(ValueError, match="from-rig: expected a lifter other than context and context-t"):
+        teach(TrainSettings(lifter="context-t", output=str(tmp_path)), tmp_path / "rig.yaml", None)
