@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pose3d_ros import inference, settings
-from pose3d_ros.inference import EngineError, Options, onnxruntime_engine
+from pose3d_ros.inference import EngineError, Options, PrecisionError, gpu, onnxruntime_engine
 from pose3d_ros.inference.shared import SharedEngine
 
 
@@ -162,3 +162,12 @@ def test_what_is_asked_for_meanwhile_runs_in_one_batch(model, monkeypatch):
                 with pytest.raises(EngineError, match="got x"):
                     answer.result()
     assert sorted(batches) == [(1, 3), (3, 4), (6, 3)]
+
+
+@pytest.mark.skipif(gpu.find() is not None, reason="has an NVIDIA GPU")
+def test_auto_does_not_warn_of_engines_that_are_not_there(model, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    inference._warn_once.cache_clear()
+    with pytest.raises(PrecisionError, match="int8"):
+        inference.load(model, precision="int8")
+    assert not caplog.records

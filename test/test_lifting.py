@@ -158,3 +158,12 @@ def test_shipped_lifters_lift_a_standing_body(name):
     tall = lifter(people, CAMERA, PipelineSettings(lifter=name, person_height_m=1.9))
     np.testing.assert_allclose(tall.joints_m[:, head] / poses.joints_m[:, head], 1.9 / 1.7, rtol=0.02)
     lifter.close()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_coarse_arithmetic_is_for_networks_of_pictures(precision, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing is calibrated there
+    people = seen([[0.3, 0.0, 4.0]], SECOND)
+    settings = [PipelineSettings(lifter="rpsm", precision=wanted) for wanted in ("fp32", precision)]
+    exact, coarse = (create(wanted)(people, CAMERA, wanted).joints_m for wanted in settings)
+    np.testing.assert_array_equal(exact, coarse)

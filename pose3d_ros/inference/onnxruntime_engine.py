@@ -100,6 +100,7 @@ def cpu(path: Path, options: Options, outputs: Sequence[str] | None) -> OnnxRunt
 
 def cuda(path: Path, options: Options, outputs: Sequence[str] | None) -> OnnxRuntimeEngine:
     """On an NVIDIA GPU with CUDA."""
+    check("cuda", "CUDAExecutionProvider")
     precision = options.precision_of("cuda", "fp32", "fp16")
     providers = [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]  # fp32 shall be fp32
     engine = _on_gpu("cuda", providers, path, options.threads, outputs, precision)
@@ -123,8 +124,8 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
 
     For models with operators that TensorRT lacks: those run with CUDA.
     """
-    precision = options.precision_of("onnxruntime-tensorrt", "fp16", "fp32")
     check("onnxruntime-tensorrt", "TensorrtExecutionProvider")
+    precision = options.precision_of("onnxruntime-tensorrt", "fp16", "fp32")
     serving = quick(path, replace(options, precision="auto"), outputs)
 
     def make(_: Progress) -> OnnxRuntimeEngine:
@@ -151,7 +152,6 @@ def _on_gpu(
     name: str, providers: list[Any], path: Path, threads: int, outputs: Sequence[str] | None, precision: str
 ) -> OnnxRuntimeEngine:
     wanted = providers[0][0]
-    check(name, wanted)
     engine = OnnxRuntimeEngine(name, providers, path, threads, outputs, precision)
     if wanted not in engine.providers:  # ONNX Runtime goes on without a provider whose libraries do not load
         raise EngineError(f"engine {name}: ONNX Runtime could not start {wanted}; the GPU driver or the libraries of "

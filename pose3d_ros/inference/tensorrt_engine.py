@@ -34,8 +34,8 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
     An engine in the cache is loaded at once. Otherwise one is built, in the background unless ``options.wait``. For
     ``int8`` a model must have been calibrated (``pose3d models build --images``).
     """
-    precision = options.precision_of("tensorrt", "fp16", "fp32", "int8")
     version = check()
+    precision = options.precision_of("tensorrt", "fp16", "fp32", "int8")
     device = gpu.find()
     assert device is not None
     where = {"TensorRT": version, "gpu": device.name, "capability": device.capability}

@@ -25,8 +25,10 @@ def create(settings: PipelineSettings) -> Lifter:
     Raises ``ModelError``, ``EngineError``, or ``SettingsError`` if the detector does not see what the lifter looks at.
     """
     name = chosen(settings)
+    # Coarse arithmetic costs a lifter millimetres and saves nothing: it is for networks of pictures.
+    precision = "auto" if settings.precision in ("bf16", "int8") else settings.precision
     engine = inference.load(locate(settings.lifter_model or f"lifter-{name}"), settings.engine,
-                            settings.threads, precision=settings.precision, max_people=settings.max_people)
+                            settings.threads, precision=precision, max_people=settings.max_people)
     problem: Exception | None = None
     if missing := {"keypoints"} - engine.inputs.keys() | {"joints"} - engine.outputs.keys():
         problem = inference.EngineError(f"lifter_model {settings.lifter_model}: expected an ONNX lifter as 'pose3d "
