@@ -14,36 +14,26 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
+import numpy as np
+from listener import age_s, listener, memory_mb
+from sensor_msgs.msg import Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
 
-import numpy as np  # noqa: E402
-import rclpy  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from visualization_msgs.msg import MarkerArray  # noqa: E402
-
-from pose3d_ros.benchmark.scenes import PLACES, canvas, cut_outs  # noqa: E402
-from pose3d_ros.nodes import images, transport  # noqa: E402
-from pose3d_ros.nodes.messages import JOINTS, time_of  # noqa: E402
+from pose3d_ros.benchmark.scenes import PLACES, canvas, cut_outs
+from pose3d_ros.nodes import images
+from pose3d_ros.nodes.messages import JOINTS, time_of
+from pose3d_ros.nodes.up import elsewhere
 
 TENTHS = 10
 MOST_PEOPLE = 4
 CHANGE_S = 3.0  # between two comings or goings, on average
 EMPTY_S = 8.0
 SETTLING_S = 10.0
-
-
-def resident_mb(process: int) -> float:
-    """Memory that a process holds (Linux)."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return float(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 def cpu_s(process: int) -> float:
@@ -81,26 +71,15 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=10.0, help="images per second")
     options = parser.parse_args()
     people = cut_outs()
-    transport.tune()
-    rclpy.init()
-    node = rclpy.create_node("soak")
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     latencies: list[float] = []
     ids: set[int] = set()
     seen: list[int] = []
+    rows = []
 
     def hear_joints(cloud: PointCloud2) -> None:
-        latencies.append(time.time() - cloud.header.stamp.sec - cloud.header.stamp.nanosec * 1e-9)
+        latencies.append(age_s(cloud))
         seen.append(cloud.height)
         ids.update(np.frombuffer(cloud.data, JOINTS)["person"].tolist())
-
-    node.create_subscription(PointCloud2, "/soak/joints", hear_joints, 10)
-    for message_type, topic in ((PointCloud2, "keypoints"), (MarkerArray, "markers")):
-        node.create_subscription(message_type, f"/soak/{topic}", lambda _: None, 10)
-    publisher = node.create_publisher(Image, "/soak/image", 1)
-    process = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", "monocular", "assumed_fov_deg:=60",
-                                "namespace:=soak"])
 
     def play(seconds: float) -> None:
         coming, start = Coming(), time.monotonic()
@@ -114,27 +93,26 @@ def main() -> None:
             if process.poll() is not None:
                 raise ChildProcessError("the node has ended")
 
-    rows = []
-    try:
+    with listener("soak") as (node, executor), elsewhere(
+            "monocular", "assumed_fov_deg:=60", "namespace:=soak") as process:
+        node.create_subscription(PointCloud2, "/soak/joints", hear_joints, 10)
+        for message_type, topic in ((PointCloud2, "keypoints"), (MarkerArray, "markers")):
+            node.create_subscription(message_type, f"/soak/{topic}", lambda _: None, 10)
+        publisher = node.create_publisher(Image, "/soak/image", 1)
         while not latencies:
             play(0.5)
         play(SETTLING_S)
-        start_mb = resident_mb(process.pid)
+        start_mb = memory_mb(process.pid, "VmRSS")
         for tenth in range(1, TENTHS + 1):
             latencies.clear()
             used = cpu_s(process.pid)
             play(6.0 * options.minutes)
             p50, p95 = 1e3 * np.percentile(latencies, (50, 95))
-            rows.append((resident_mb(process.pid), p50, p95, 1e3 * (cpu_s(process.pid) - used) / len(latencies)))
+            rows.append((memory_mb(process.pid, "VmRSS"), p50, p95,
+                         1e3 * (cpu_s(process.pid) - used) / len(latencies)))
             sys.stdout.write(f"tenth {tenth:2}: {rows[-1][0]:6.1f} MB, latency p50 {p50:5.1f} ms, p95 {p95:6.1f} ms, "
                              f"CPU {rows[-1][3]:5.1f} ms per frame\n")
             sys.stdout.flush()
-    finally:
-        process.terminate()
-        process.wait()
-        node.destroy_node()
-        if rclpy.ok():
-            rclpy.shutdown()
     sys.stdout.write(
         f"{options.minutes:g} minutes, {len(seen)} images of {len(ids)} tracks, {np.mean(seen):.1f} people on average\n"
         f"resident memory: {start_mb:.1f} MB at the start, {rows[0][0]:.1f} after a tenth, {rows[4][0]:.1f} in the "

@@ -11,36 +11,18 @@ image, "publish" is making messages and handing them to DDS; the way of the join
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from listener import age_s, listener, memory_mb
+from sensor_msgs.msg import PointCloud2
 
-import numpy as np  # noqa: E402
-import rclpy  # noqa: E402
-from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from sensor_msgs.msg import PointCloud2  # noqa: E402
-
-from pose3d_ros.nodes import transport  # noqa: E402
-from pose3d_ros.resources import share  # noqa: E402
+from pose3d_ros.nodes.up import elsewhere
+from pose3d_ros.resources import share
 
 SETTLING_S = 2.0
-
-
-def up(*words: str) -> subprocess.Popen[bytes]:
-    """Nodes in a process of their own."""
-    return subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", *words, "namespace:=benchmark"])
-
-
-def resident_mb(process: int) -> float:
-    """The most memory that a process has held so far (Linux)."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return float(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def main() -> None:
@@ -50,17 +32,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=15.0, help="frames per second of the video node")
     options = parser.parse_args()
-
-    transport.tune()
-    rclpy.init()
-    node = rclpy.create_node("benchmark")
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     latencies: list[float] = []
     stages: list[dict[str, float]] = []
 
     def hear_joints(cloud: PointCloud2) -> None:
-        latencies.append(time.time() - cloud.header.stamp.sec - cloud.header.stamp.nanosec * 1e-9)
+        latencies.append(age_s(cloud))
 
     def hear_diagnostics(message: DiagnosticArray) -> None:
         values = {pair.key: pair.value for pair in message.status[0].values}
@@ -68,12 +44,12 @@ def main() -> None:
             stages.append({key.removesuffix("_p50_ms"): float(value) for key, value in values.items()
                            if key.endswith("_p50_ms")})
 
-    node.create_subscription(PointCloud2, "/benchmark/joints", hear_joints, 10)
-    node.create_subscription(DiagnosticArray, "/diagnostics", hear_diagnostics, 10)
-    processes = [up("monocular", "assumed_fov_deg:=60"), up(
-        "video", f"source:={options.video.resolve()}", "assumed_fov_deg:=60", "loop:=true", f"rate_hz:={options.rate}",
-        "wait_for_subscribers:=1")]
-    try:
+    monocular = ("monocular", "assumed_fov_deg:=60", "namespace:=benchmark")
+    video = ("video", f"source:={options.video.resolve()}", "assumed_fov_deg:=60", "loop:=true",
+             f"rate_hz:={options.rate}", "wait_for_subscribers:=1", "namespace:=benchmark")
+    with listener("benchmark") as (node, executor), elsewhere(*monocular) as process, elsewhere(*video):
+        node.create_subscription(PointCloud2, "/benchmark/joints", hear_joints, 10)
+        node.create_subscription(DiagnosticArray, "/diagnostics", hear_diagnostics, 10)
         while not latencies:
             executor.spin_once(timeout_sec=0.1)
         settled = time.monotonic() + SETTLING_S
@@ -84,15 +60,7 @@ def main() -> None:
         end = time.monotonic() + options.seconds
         while time.monotonic() < end:
             executor.spin_once(timeout_sec=0.1)
-        memory_mb = resident_mb(processes[0].pid)
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
-        node.destroy_node()
-        if rclpy.ok():
-            rclpy.shutdown()
+        most_mb = memory_mb(process.pid, "VmHWM")
 
     p50, p95 = 1e3 * np.percentile(latencies, (50, 95))
     print(f"{options.video.name} at {options.rate:g} Hz: {len(latencies) / options.seconds:.1f} joints/s, latency "
@@ -104,7 +72,7 @@ def main() -> None:
         print(f"  {stage:10} {milliseconds:7.2f} ms")
     overhead = sum(milliseconds for stage, milliseconds in median.items() if stage not in ("detect", "pose"))
     print(f"  all but detect and pose: {overhead:.2f} ms, {overhead / p50:.1%} of the latency")
-    print(f"  resident memory of the monocular node: at most {memory_mb:.0f} MB")
+    print(f"  resident memory of the monocular node: at most {most_mb:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pose3d_ros import inference, model_store
-from pose3d_ros.inference import Engine, EngineError, MissingEngineError, PrecisionError, contract, gpu
+from pose3d_ros.inference import Engine, EngineError, MissingEngineError, PrecisionError, contract, cpu, gpu
+from pose3d_ros.inference.batches import any_rows
+from pose3d_ros.inference.errors import one_line
 from pose3d_ros.model_store import ModelError
 
 T = TypeVar("T")
@@ -88,7 +90,7 @@ def versions() -> Iterator[tuple[str, str]]:
     """What a reader of the report must know of the machine."""
     yield "pose3d_ros", _version("pose3d_ros")
     yield "system", f"{_system()}, {platform.machine()}, Linux {platform.release()}"
-    yield "processor", f"{_processor()}, {len(os.sched_getaffinity(0))} cores for this process"
+    yield "processor", f"{cpu.name()}, {cpu.cores()} cores for this process"
     yield "Python", platform.python_version()
     yield "ROS", f"{os.environ.get('ROS_DISTRO', 'no distribution sourced')}, rclpy {_version('rclpy')}"
     found = gpu.find()
@@ -170,14 +172,14 @@ def attempt(engine: str, precision: str, name: str, path: Path) -> Trial | None:
     except EngineError as error:
         return Trial(engine, precision, name, f"FAIL: {error}")
     except Exception as error:  # what no engine should let through is what the report is for
-        return Trial(engine, precision, name, f"FAIL: {type(error).__name__}: {' '.join(str(error).split())}")
+        return Trial(engine, precision, name, f"FAIL: {type(error).__name__}: {one_line(error)}")
     verdict = "pass" if answer.right else "FAIL: other answers than the reference"
     return Trial(engine, precision, name, verdict, seconds, answer, milliseconds)
 
 
 def measure(engine: Engine, expected: contract.Reference, rows: int) -> float | None:
     """Median milliseconds of a call with that many rows; None where the network takes one at a time."""
-    if rows > 1 and not all(shape and shape[0] is None for shape in engine.inputs.values()):
+    if rows > 1 and not any_rows(*engine.inputs.values()):
         return None
     feeds = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in expected.inputs.items()}
     engine(feeds)  # the first calls are slow, and TensorRT's second makes a graph
@@ -220,13 +222,6 @@ def _system() -> str:
         return platform.freedesktop_os_release()["PRETTY_NAME"] + jetson
     except OSError:
         return "Linux of an unknown distribution" + jetson
-
-
-def _processor() -> str:
-    for text in Path("/proc/cpuinfo").read_text().splitlines():
-        if text.lower().startswith(("model name", "hardware")):
-            return text.partition(":")[2].strip()
-    return platform.processor() or "unknown"
 
 
 def _driver() -> str:

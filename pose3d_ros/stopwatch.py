@@ -82,9 +82,14 @@ def summary(seconds: Sequence[float], frames: int) -> Summary:
     return Summary(float(p50), float(p95), float(most), float(np.sum(seconds)) * 1e3 / frames, len(seconds) / frames)
 
 
-def summaries(watches: Sequence[Stopwatch]) -> dict[str, Summary]:
-    """Stage -> its summary over frames, in the order of ``STAGES``, then others as they appear."""
+def by_stage(watches: Sequence[Stopwatch]) -> dict[str, list[float]]:
+    """Stage -> its seconds in each frame in which it ran, in the order of ``STAGES``, then others as they appear."""
     rows = [watch.seconds for watch in watches]
     stages = dict.fromkeys((*STAGES, *(stage for row in rows for stage in row)))
     taken = {stage: [row[stage] for row in rows if stage in row] for stage in stages}
-    return {stage: summary(seconds, len(rows)) for stage, seconds in taken.items() if seconds}
+    return {stage: seconds for stage, seconds in taken.items() if seconds}
+
+
+def summaries(watches: Sequence[Stopwatch]) -> dict[str, Summary]:
+    """Stage -> its summary over frames, in the order of ``by_stage``."""
+    return {stage: summary(seconds, len(watches)) for stage, seconds in by_stage(watches).items()}

@@ -36,7 +36,8 @@ def test_the_demo_tells_and_shows_what_it_saw(tmp_path):
     space = picture[:, 640:].astype(int)
     assert (np.ptp(space, -1) > 80).sum() > 200  # coloured limbs on a grey floor
     film = cv2.VideoCapture(str(tmp_path / "demo.mp4"))
-    assert film.get(cv2.CAP_PROP_FRAME_COUNT) >= 10
+    processed = number(r"(\d+) processed", done.stdout)  # few, on a busy machine
+    assert processed / 2 < film.get(cv2.CAP_PROP_FRAME_COUNT) <= processed
 
 
 @pytest.mark.slow

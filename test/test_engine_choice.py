@@ -7,9 +7,8 @@ import logging
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+import toy_networks
 
 from pose3d_ros import inference
 from pose3d_ros.inference import EngineError, Options, choice, cpu
@@ -19,19 +18,12 @@ from pose3d_ros.inference.choice import Choice
 MS = 1e-3
 
 
-def save(path, operator="Add"):
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["people", 3]) for name in "xy")
-    graph = helper.make_graph([helper.make_node(operator, ["x", "x"], ["y"])], "g", [x], [y])
-    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 13)]), path)
-    return path
-
-
 @pytest.fixture
 def model(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(choice, "SECONDS", 0.05)
     monkeypatch.setattr(inference, "ON_GPU", ())
-    return save(tmp_path / "model.onnx")
+    return toy_networks.elementwise(tmp_path / "model.onnx", y="Add")
 
 
 def entries(model):
@@ -64,6 +56,15 @@ def test_measured_when_built_and_taken_from_then_on(model):
     engine = inference.create(model, "auto", Options())
     assert engine.name == measured.engine
     assert engine({"x": np.ones((2, 3), np.float32)})["y"].tolist() == [[2, 2, 2]] * 2
+
+
+def test_where_nothing_was_measured_no_model_is_read(model):
+    """A node that starts would read them whole for the key of what is not there: this one is not there itself."""
+    assert choice.remembered(model.with_name("absent.onnx")) == Choice()
+    choice.measure(model, Options())
+    model.unlink()
+    with pytest.raises(FileNotFoundError):
+        choice.remembered(model)
 
 
 def test_building_ahead_measures(model):
@@ -108,7 +109,7 @@ def test_another_model_cpu_core_or_precision_is_measured_anew(model, monkeypatch
         return json.dumps(choice._parts(model, precision))
 
     keys = {key(), key("int8")}
-    save(model, "Mul")
+    toy_networks.elementwise(model, y="Mul")
     keys.add(key())
     monkeypatch.setattr(cpu, "cores", lambda: 77)
     keys.add(key())

@@ -16,7 +16,8 @@ from onnx import TensorProto, helper
 
 from pose3d_ros import inference
 from pose3d_ros.inference import EngineError, Options, onnxruntime_engine, switching
-from pose3d_ros.inference.shared import SharedEngine, largest_difference
+from pose3d_ros.inference.engine import largest_difference
+from pose3d_ros.inference.shared import SharedEngine
 from pose3d_ros.inference.switching import Progress, Switching
 from pose3d_ros.pipeline import MonocularPipeline
 

@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+import toy_networks
 
 from pose3d_ros import inference, settings
 from pose3d_ros.inference import EngineError, Options, PrecisionError, gpu, onnxruntime_engine
@@ -18,14 +17,7 @@ from pose3d_ros.inference.shared import SharedEngine
 
 @pytest.fixture
 def model(tmp_path):
-    """double = 2 x, square = x²; x is (N, 3) float32."""
-    x, double, square = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["people", 3])
-                         for n in ("x", "double", "square"))
-    nodes = [helper.make_node("Add", ["x", "x"], ["double"]), helper.make_node("Mul", ["x", "x"], ["square"])]
-    path = tmp_path / "model.onnx"
-    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [double, square]), ir_version=8,
-                                opset_imports=[helper.make_opsetid("", 13)]), path)
-    return path
+    return toy_networks.elementwise(tmp_path / "model.onnx", double="Add", square="Mul")
 
 
 def test_runs_and_tells_its_shapes(model):
@@ -93,7 +85,7 @@ def test_missing_and_corrupt_files(tmp_path):
 
 
 def test_a_wrong_shape_is_told_with_the_right_one(model):
-    with pytest.raises(EngineError, match=r"expected x \(None, 3\); got x \(1, 4\) float32"):
+    with pytest.raises(EngineError, match=r"expected x \(None, 3\) float32; got x \(1, 4\) float32"):
         inference.load(model, "cpu")({"x": np.ones((1, 4), np.float32)})
 
 

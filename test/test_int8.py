@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pose3d_ros import inference, model_store
 from pose3d_ros.inference import Options, PrecisionError, int8
-from pose3d_ros.inference.shared import largest_difference
+from pose3d_ros.inference.engine import largest_difference
 
 CHANNELS = 8
 NEAR = 0.1

@@ -7,9 +7,8 @@ import sys
 import textwrap
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
+import toy_networks
 
 from pose3d_ros import inference
 from pose3d_ros.inference import EngineError, MissingEngineError, Options, PrecisionError
@@ -17,14 +16,7 @@ from pose3d_ros.inference import EngineError, MissingEngineError, Options, Preci
 
 @pytest.fixture
 def model(tmp_path):
-    """double = 2 x, square = x²; x is (N, 3) float32."""
-    x, double, square = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["people", 3])
-                         for n in ("x", "double", "square"))
-    nodes = [helper.make_node("Add", ["x", "x"], ["double"]), helper.make_node("Mul", ["x", "x"], ["square"])]
-    path = tmp_path / "model.onnx"
-    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [double, square]), ir_version=8,
-                                opset_imports=[helper.make_opsetid("", 13)]), path)
-    return path
+    return toy_networks.elementwise(tmp_path / "model.onnx", double="Add", square="Mul")
 
 
 @pytest.fixture
@@ -64,7 +56,7 @@ def test_an_input_need_not_lie_in_one_piece(make):
 def test_outputs_may_be_restricted(make):
     engine = make(outputs=["square"])
     assert list(engine.outputs) == list(engine({"x": np.ones((2, 3), np.float32)})) == ["square"]
-    with pytest.raises(EngineError, match="cube not among double, square"):
+    with pytest.raises(EngineError, match="model.onnx: expected the outputs cube; cube not among double, square$"):
         make(outputs=["cube"])
 
 

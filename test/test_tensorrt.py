@@ -11,7 +11,7 @@ import pytest
 from pose3d_ros import inference, model_store, settings
 from pose3d_ros.inference import EngineError, MissingEngineError, Options, gpu, tensorrt_engine
 from pose3d_ros.inference.batches import Profile, in_parts, profiles, rows_of
-from pose3d_ros.inference.shared import largest_difference
+from pose3d_ros.inference.engine import largest_difference
 from pose3d_ros.inference.switching import Phases
 from pose3d_ros.inference.typed import typed
 

@@ -55,6 +55,15 @@ class Graph:
         return str(path)
 
 
+def elementwise(path, **operators):
+    """x (N, 3) float32, and outputs of that shape: by name, the operator that makes them of x and x."""
+    x, *outputs = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["people", 3]) for n in ("x", *operators))
+    nodes = [helper.make_node(operator, ["x", "x"], [name]) for name, operator in operators.items()]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "toy", [x], outputs), ir_version=8,
+                                opset_imports=[helper.make_opsetid("", 13)]), path)
+    return path
+
+
 def plane(values):
     return np.reshape(np.asarray(values, np.float32), (1, 3, 1, 1))
 

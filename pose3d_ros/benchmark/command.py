@@ -48,11 +48,13 @@ def command(options: argparse.Namespace) -> int:
     video = options.video or share("demo", "cam0.mp4")
     if options.node and options.people:
         raise ValueError("expected --node with a video, got --people: the nodes play files only")
-    scenes = [] if options.node else [crowd(count) for count in options.people] if options.people else [
-        clip(video, FRAMES)]
-    for network, best in choose(settings).items() if settings.engine == "auto" else ():
-        threads = f"{best.threads} threads" if best.threads else "as many threads as usual"
-        sys.stdout.write(f"fastest for {network} on this CPU: {best.engine} with {threads}\n")
+    scenes = []
+    if not options.node:
+        scenes = [crowd(count) for count in options.people] if options.people else [clip(video, FRAMES)]
+    if settings.engine == "auto":
+        for network, best in choose(settings).items():
+            threads = f"{best.threads} threads" if best.threads else "as many threads as usual"
+            sys.stdout.write(f"fastest for {network} on this CPU: {best.engine} with {threads}\n")
     measured = [_through_nodes(video, settings)] if options.node else measure(scenes, settings)
     report = _report(measured, settings)
     tables = [scene_table(name, scene) for name, scene in report["scenes"].items()]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pose3d_ros.evaluation.table import table
-from pose3d_ros.stopwatch import Stopwatch, Summary, summaries, summary
+from pose3d_ros.stopwatch import Stopwatch, by_stage, summary
 
 Report = dict[str, Any]
 
@@ -29,8 +29,7 @@ def scene_report(measured: Measured) -> Report:
     """Milliseconds of every stage, and of all together as ``total``; each with its median in every round."""
     rounds = [_seconds(watches) for watches in measured.rounds]
     frames = [watch for watches in measured.rounds for watch in watches]
-    stages: dict[str, Summary] = summaries(frames)
-    stages["total"] = summary([watch.total_s for watch in frames], len(frames))
+    stages = {stage: summary(seconds, len(frames)) for stage, seconds in _seconds(frames).items()}
     return {
         "people": measured.people, "width": measured.size[0], "height": measured.size[1], "frames": len(frames),
         "engine": measured.engine,
@@ -40,11 +39,7 @@ def scene_report(measured: Measured) -> Report:
 
 
 def _seconds(watches: Sequence[Stopwatch]) -> dict[str, list[float]]:
-    taken: dict[str, list[float]] = {"total": [watch.total_s for watch in watches]}
-    for watch in watches:
-        for stage, seconds in watch.seconds.items():
-            taken.setdefault(stage, []).append(seconds)
-    return taken
+    return {**by_stage(watches), "total": [watch.total_s for watch in watches]}
 
 
 def scene_table(name: str, report: Report) -> str:

@@ -55,9 +55,11 @@ def choose(settings: PipelineSettings) -> dict[str, choice.Choice]:
 
     With ``engine: auto`` it is what every pipeline on this machine takes from now on, unless there is a GPU.
     """
-    models = ["blazepose-detector", "blazepose-full"] if settings.detector == "blazepose" else [
-        settings.person_model, settings.detector_model]
-    models += [settings.lifter_model or f"lifter-{lifting.chosen(settings)}"] if settings.lift else []
+    models = [settings.person_model, settings.detector_model]
+    if settings.detector == "blazepose":
+        models = ["blazepose-detector", "blazepose-full"]
+    if settings.lift:
+        models.append(settings.lifter_model or f"lifter-{lifting.chosen(settings)}")
     paths = [locate(model) for model in models if model]
     return {path.stem: choice.measure(path, Options(settings.threads, settings.precision)) for path in paths}
 

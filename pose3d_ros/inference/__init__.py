@@ -6,7 +6,7 @@
 A new engine is one file and one line in ``ENGINES`` (and its name in ``settings.ENGINES``). The file has a factory of
 the type ``options.Factory``, which imports the engine's library inside (nobody pays for what is not used), answers
 ``MissingEngineError`` with a one-line remedy where it is missing, takes its default precision from
-``Options.precision_of``, and returns what ``shared.Engine`` describes. What takes more than a second to make belongs
+``Options.precision_of``, and returns what ``engine.Engine`` describes. What takes more than a second to make belongs
 in the cache (``cache.Cache``); what takes minutes behind an engine that serves meanwhile (``switching.Switching``),
 unless ``Options.wait``.
 """
@@ -20,9 +20,10 @@ from importlib import import_module
 from pathlib import Path
 
 from pose3d_ros.inference import choice
+from pose3d_ros.inference.engine import Engine
 from pose3d_ros.inference.errors import EngineError, MissingEngineError, PrecisionError
 from pose3d_ros.inference.options import PRECISIONS, Factory, Options
-from pose3d_ros.inference.shared import Engine, SharedEngine
+from pose3d_ros.inference.shared import SharedEngine
 
 __all__ = ["ENGINES", "PRECISIONS", "Engine", "EngineError", "MissingEngineError", "Options", "PrecisionError",
            "create", "load"]
@@ -53,6 +54,7 @@ def load(
     path = Path(path)
     if not path.is_file():
         raise EngineError(f"expected a model at {path}, found no file")
+    # Never fewer than the default: an engine that was built once serves nodes with fewer people too.
     options = Options(threads, precision, max(max_people, Options.max_people))
     key = (path.resolve(), path.stat().st_mtime_ns, engine, options, None if outputs is None else tuple(outputs))
     return SharedEngine(key, lambda: create(path, engine, options, outputs))

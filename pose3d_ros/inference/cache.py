@@ -8,6 +8,7 @@ that cannot be written is said once, and costs nothing but time. The least recen
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import logging
@@ -55,6 +56,10 @@ class Cache:
             data = build()
             self.write(parts, data)
             return load(data)
+
+    def has(self, name: str) -> bool:
+        """Whether there is any entry of that ``name``, whatever else it depends on."""
+        return any(self.folder.glob(f"{glob.escape(name)}-*.bin"))
 
     def read(self, parts: Mapping[str, str]) -> bytes | None:
         """The entry's bytes; None where there is none, or only a damaged one."""

@@ -18,9 +18,9 @@ import numpy as np
 
 from pose3d_ros.inference import cpu, onnxruntime_engine, openvino_engine
 from pose3d_ros.inference.cache import Cache, hash_of
+from pose3d_ros.inference.engine import Engine, warm_up, zeros
 from pose3d_ros.inference.errors import MissingEngineError, PrecisionError
 from pose3d_ros.inference.options import Factory, Options
-from pose3d_ros.inference.shared import Engine, warm_up
 
 FACTORIES: dict[str, Factory] = {"cpu": onnxruntime_engine.cpu, "openvino": openvino_engine.openvino}
 """The engines to choose from, the one to prefer first."""
@@ -48,7 +48,8 @@ def chosen(path: Path, options: Options) -> tuple[str, Options]:
 
 def remembered(path: Path, precision: str = "auto") -> Choice:
     """What ``measure`` found for this network on this machine with these libraries; otherwise ONNX Runtime."""
-    data = Cache().read(_parts(path, precision))
+    # The key takes reading the whole model, which a node shall not do where nothing was ever measured.
+    data = Cache().read(_parts(path, precision)) if Cache().has(_name(path)) else None
     if data is not None:
         with suppress(ValueError, TypeError):  # of another version of this package
             choice = Choice(**json.loads(data))
@@ -87,15 +88,14 @@ def thread_counts(most: int) -> list[int]:
 def time_in_turns(engines: Mapping[Choice, Engine]) -> dict[Choice, float]:
     """Median seconds of a run of each, which take turns, so that what else the machine does meets all of them."""
     seconds: dict[Choice, list[float]] = {choice: [] for choice in engines}
-    feeds = {name: np.zeros([1 if n is None else n for n in shape], engine.types[name])
-             for engine in engines.values() for name, shape in engine.inputs.items()}
+    feeds = {choice: zeros(engine) for choice, engine in engines.items()}
     for engine in engines.values():
         warm_up(engine, [1] * WARM_UP)
     end = time.perf_counter() + SECONDS
     for number in range(ROUNDS):
         for choice, engine in engines.items():
             start = time.perf_counter()
-            engine(feeds)
+            engine(feeds[choice])
             seconds[choice].append(time.perf_counter() - start)
         if time.perf_counter() > end and number >= WARM_UP:
             break
@@ -115,10 +115,14 @@ def pick(seconds: Mapping[Choice, float]) -> Choice:
     return best
 
 
+def _name(path: Path) -> str:
+    return f"{path.stem}-choice"
+
+
 def _parts(path: Path, precision: str) -> dict[str, str]:
     versions = {}
     for library in ("onnxruntime", "onnxruntime-gpu", "openvino"):
         with suppress(metadata.PackageNotFoundError):
             versions[library] = metadata.version(library)
-    return {"name": f"{path.stem}-choice", "model": hash_of(path), "cpu": cpu.model(), "cores": str(cpu.cores()),
+    return {"name": _name(path), "model": hash_of(path), "cpu": cpu.model(), "cores": str(cpu.cores()),
             "precision": precision, **versions}

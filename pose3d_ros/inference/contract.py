@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from pose3d_ros.inference.batches import any_rows, joined
+from pose3d_ros.inference.engine import Arrays, Engine, largest_difference
 from pose3d_ros.inference.errors import EngineError
-from pose3d_ros.inference.shared import Arrays, Engine, largest_difference
 from pose3d_ros.model_store import sha256_of
 from pose3d_ros.resources import share
 
 TOLERANCES = {"fp32": 1e-3, "fp16": 3e-2, "bf16": 0.3, "int8": 0.5}
-"""Largest difference of a value, as a share of the largest value of its array (``shared.largest_difference``)."""
+"""Largest difference of a value, as a share of the largest value of its array (``engine.largest_difference``)."""
 POSE_TOLERANCES = {"joints": {"fp32": 0.1, "fp16": 2.0, "bf16": 2.0, "int8": 10.0},
                    "landmarks": {"fp32": 0.05, "fp16": 0.5, "bf16": 2.0, "int8": 4.0}}
 """Mean distance of a joint: mm of a lifter's ``joints``, pixels of a crop of 256 of a detector's ``landmarks``."""
@@ -81,10 +82,9 @@ def reference(name: str, model: Path) -> Reference:
 def check(engine: Engine, expected: Reference, precision: str) -> Answer:
     """Compare an engine with the reference, all rows at once and one by one. Raises ``EngineError``."""
     rows = len(next(iter(expected.inputs.values())))
-    batched = all(shape and shape[0] is None for shape in engine.inputs.values())
-    answers = [engine(expected.inputs)] if batched else []
-    parts = [engine({name: array[row:row + 1] for name, array in expected.inputs.items()}) for row in range(rows)]
-    answers.append({name: np.concatenate([part[name] for part in parts]) for name in engine.outputs})
+    answers = [engine(expected.inputs)] if any_rows(*engine.inputs.values()) else []
+    answers.append(joined([engine({name: array[row:row + 1] for name, array in expected.inputs.items()})
+                           for row in range(rows)]))
     found = [{name: sample(array) for name, array in answer.items()} for answer in answers]
     difference = max(largest_difference(expected.outputs, answer) for answer in found)
     which = next((name for name in POSE_TOLERANCES if name in expected.outputs), None)

@@ -21,14 +21,23 @@ def threads(wanted: int) -> int:
     return wanted or min(cores(), MOST_THREADS)
 
 
-@cache
+def name() -> str:
+    """Name of the processor, for people."""
+    known = _known()
+    return known.get("model name") or known.get("Hardware") or platform.processor() or "unknown"
+
+
 def model() -> str:
     """Name of the processor with what it can do, as far as the system tells: two machines of one name may differ."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    lines = dict(line.split(":", 1) for line in reversed(text.splitlines()) if ":" in line)
-    known = {key.strip(): " ".join(value.split()) for key, value in lines.items()}
-    parts = (known.get(key, "") for key in ("model name", "CPU part", "flags", "Features"))
+    known = _known()
+    parts = [known.get(key, "") for key in ("model name", "CPU part", "flags", "Features")]
     return " ".join(part for part in (platform.machine(), *parts) if part)
+
+
+@cache
+def _known() -> dict[str, str]:
+    """What Linux tells of the first core; nothing elsewhere."""
+    file = Path("/proc/cpuinfo")
+    told = file.read_text().splitlines() if file.is_file() else []
+    lines = dict(line.split(":", 1) for line in reversed(told) if ":" in line)
+    return {key.strip(): " ".join(value.split()) for key, value in lines.items()}

@@ -1,4 +1,4 @@
-"""The errors of all engines."""
+"""The errors of all engines, and how to say those of their libraries."""
 
 
 class EngineError(RuntimeError):
@@ -11,3 +11,13 @@ class MissingEngineError(EngineError):
 
 class PrecisionError(EngineError):
     """The engine does not compute in the precision asked for."""
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without line breaks."""
+    return " ".join(str(error).split())
+
+
+def quoted(error: BaseException) -> str:
+    """As much of a library's message as is worth repeating in one of ours."""
+    return one_line(error)[:300]

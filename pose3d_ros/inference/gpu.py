@@ -6,6 +6,8 @@ import ctypes
 from dataclasses import dataclass
 from functools import cache
 
+from pose3d_ros.inference.errors import MissingEngineError
+
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 
 
@@ -45,3 +47,10 @@ def find() -> Gpu | None:
     if driver.cuDriverGetVersion(ctypes.byref(number)):
         return None
     return Gpu(name.value.decode(), ".".join(capability), f"{number.value // 1000}.{number.value % 1000 // 10}")
+
+
+def required(engine: str) -> Gpu:
+    """The GPU that the engine needs. Raises ``MissingEngineError``."""
+    if (found := find()) is None:
+        raise MissingEngineError(f"engine {engine}: found no NVIDIA GPU; install its driver, or set engine to cpu")
+    return found

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from pose3d_ros.inference.cache import Cache, hash_of
-from pose3d_ros.inference.errors import EngineError, PrecisionError
-from pose3d_ros.inference.shared import Arrays
+from pose3d_ros.inference.engine import Arrays
+from pose3d_ros.inference.errors import PrecisionError
 from pose3d_ros.inference.typed import typed
 
 Feeds = Sequence[Mapping[str, np.ndarray]]
@@ -155,13 +155,10 @@ def with_scales(model: Any, ranges: Any, left: Iterable[str], flavour: Flavour) 
 
 def named(path: Path) -> Any:
     """The model in ``path`` with its constants folded and a name for each node. Raises ``EngineError``."""
-    try:
-        import onnx
-        import onnxruntime.quantization  # noqa: F401
-    except ImportError as error:
-        raise EngineError(f"quantising needs the packages onnx and onnxruntime ({error}); pip install onnx "
-                          f"onnxruntime") from None
-    model = onnx.load_from_string(typed(path, "fp32"))
+    folded = typed(path, "fp32")  # says in one line where onnx is missing
+    import onnx
+
+    model = onnx.load_from_string(folded)
     for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{number}"
     return model

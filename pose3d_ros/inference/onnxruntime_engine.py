@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from pose3d_ros.inference import gpu, int8
-from pose3d_ros.inference.batches import in_parts, profiles, rows_of
+from pose3d_ros.inference.batches import in_parts, joined, profiles, rows_of, wrong_feeds
 from pose3d_ros.inference.contract import TOLERANCES
 from pose3d_ros.inference.cpu import threads as threads_for
-from pose3d_ros.inference.errors import EngineError, MissingEngineError
+from pose3d_ros.inference.engine import Engine, restricted, warm_up
+from pose3d_ros.inference.errors import EngineError, MissingEngineError, quoted
 from pose3d_ros.inference.options import Options
-from pose3d_ros.inference.shared import Engine, warm_up
 from pose3d_ros.inference.switching import Progress, Switching
 from pose3d_ros.inference.typed import typed
 from pose3d_ros.model_store import cache_folder
@@ -51,18 +51,15 @@ class OnnxRuntimeEngine:
         try:
             session = runtime.InferenceSession(model, options, providers=providers, disabled_optimizers=int8.UNWANTED)
         except Exception as error:  # ONNX Runtime's errors have no common class
-            raise EngineError(f"{path}: ONNX Runtime cannot load this model ({_one_line(error)}); replace the file by "
-                              f"a valid ONNX export") from None
+            raise EngineError(f"{path}: ONNX Runtime cannot load this model ({quoted(error)}); replace the file by a "
+                              f"valid ONNX export") from None
         self.name = name
         self.inputs = {value.name: _shape(value) for value in session.get_inputs()}
         self.outputs = {value.name: _shape(value) for value in session.get_outputs()}
         self.types = {value.name: np.dtype(TYPES[value.type]) for value in session.get_inputs()}
         self._run_options = runtime.RunOptions()
         if outputs is not None:
-            if missing := sorted(set(outputs) - set(self.outputs)):
-                raise EngineError(f"{path}: expected the outputs {', '.join(outputs)}; {', '.join(missing)} not among "
-                                  f"{', '.join(self.outputs)}")
-            self.outputs = {name: self.outputs[name] for name in outputs}
+            self.outputs = restricted(path, self.outputs, outputs)
             self._run_options.only_execute_path_to_fetches = True
         self.most: int | None = None
         """Rows that it can take at once; more run in parts."""
@@ -77,15 +74,12 @@ class OnnxRuntimeEngine:
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once: input name -> array to output name -> array. Raises ``EngineError`` on a wrong shape or type."""
         if self.most is not None and rows_of(self._path, self.inputs, self.types, feeds) > self.most:
-            parts = [self(part) for part in in_parts(self.inputs, feeds, self.most)]
-            return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+            return joined([self(part) for part in in_parts(self.inputs, feeds, self.most)])
         names = list(self.outputs)
         try:
             return dict(zip(names, self._session.run(names, dict(feeds), self._run_options), strict=True))
         except Exception as error:  # as above
-            got = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feeds.items())
-            expected = ", ".join(f"{name} {shape}" for name, shape in self.inputs.items())
-            raise EngineError(f"{self._path}: expected {expected}; got {got} ({_one_line(error)})") from None
+            raise wrong_feeds(self._path, self.inputs, self.types, feeds, quoted(error)) from None
 
     def close(self) -> None:
         """Free the session's memory; the engine cannot be called any more."""
@@ -166,8 +160,7 @@ def check(name: str, provider: str) -> None:
         library = "onnxruntime-gpu" if name == "cuda" else "onnxruntime-gpu, and NVIDIA's TensorRT libraries"
         raise MissingEngineError(f"engine {name}: this ONNX Runtime ({runtime.__version__}) has no {provider}; install "
                                  f"{library}, or set engine to cpu")
-    if gpu.find() is None:
-        raise MissingEngineError(f"engine {name}: found no NVIDIA GPU; install its driver, or set engine to cpu")
+    gpu.required(name)
     if hasattr(runtime, "preload_dlls"):
         runtime.preload_dlls()
 
@@ -182,7 +175,3 @@ def _onnxruntime() -> Any:
 
 def _shape(value: Any) -> tuple[int | None, ...]:
     return tuple(n if isinstance(n, int) else None for n in value.shape)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

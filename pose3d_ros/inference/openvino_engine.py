@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from pose3d_ros.inference import cpu, int8
-from pose3d_ros.inference.errors import EngineError, MissingEngineError, PrecisionError
+from pose3d_ros.inference.batches import wrong_feeds
+from pose3d_ros.inference.engine import restricted
+from pose3d_ros.inference.errors import EngineError, MissingEngineError, PrecisionError, quoted
 from pose3d_ros.inference.options import Options
 
 
@@ -28,16 +30,15 @@ class OpenVinoEngine:
             network = core.read_model(path if model is None else BytesIO(model))
             if outputs is not None:
                 known = {name: output for output in network.outputs for name in output.names}
-                if missing := sorted(set(outputs) - set(known)):
-                    raise EngineError(f"{path}: expected the outputs {', '.join(outputs)}; {', '.join(missing)} not "
-                                      f"among {', '.join(known)}")
-                network = openvino.Model([known[name] for name in outputs], network.get_parameters())
+                network = openvino.Model([*restricted(path, known, outputs).values()], network.get_parameters())
             # Pinned to a core each, the threads of two networks and of other programs wait for one another.
             compiled = core.compile_model(network, "CPU", {
                 "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False,
                 "INFERENCE_PRECISION_HINT": arithmetic})
+        except EngineError:
+            raise
         except RuntimeError as error:
-            raise EngineError(f"{path}: OpenVINO cannot load this model ({_one_line(error)}); replace the file by a "
+            raise EngineError(f"{path}: OpenVINO cannot load this model ({quoted(error)}); replace the file by a "
                               f"valid ONNX export, or set engine to cpu") from None
         self.inputs = {value.any_name: _shape(value) for value in compiled.inputs}
         self.outputs = {value.any_name: _shape(value) for value in compiled.outputs}
@@ -54,10 +55,8 @@ class OpenVinoEngine:
                 found = self._request.infer(dict(feeds), share_inputs=True)
                 return {name: found[name] for name in self.outputs}
             except RuntimeError as error:
-                problem = _one_line(error)
-        got = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in feeds.items())
-        expected = ", ".join(f"{name} {shape} {self.types[name]}" for name, shape in self.inputs.items())
-        raise EngineError(f"{self._path}: expected {expected}; got {got} ({problem})")
+                problem = quoted(error)
+        raise wrong_feeds(self._path, self.inputs, self.types, feeds, problem)
 
     def close(self) -> None:
         """Free the network's memory; the engine cannot be called any more."""
@@ -95,7 +94,3 @@ def _openvino() -> Any:
 
 def _shape(value: Any) -> tuple[int | None, ...]:
     return tuple(n.get_length() if n.is_static else None for n in value.partial_shape)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pose3d_ros.inference.engine import Engine
 from pose3d_ros.inference.errors import PrecisionError
-from pose3d_ros.inference.shared import Engine
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 

@@ -2,73 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 import numpy as np
 
+from pose3d_ros.inference.batches import any_rows, joined
+from pose3d_ros.inference.engine import Arrays, Engine
 from pose3d_ros.inference.errors import EngineError
-
-Arrays = dict[str, np.ndarray]
-SMALL = 0.1
-
-
-class Engine(Protocol):
-    """A network ready to run."""
-
-    @property
-    def name(self) -> str:
-        """Key in ``ENGINES``, for people; and what it is doing besides, such as building another engine."""
-
-    inputs: dict[str, tuple[int | None, ...]]
-    """Name -> shape; None stands for an axis of any length."""
-    outputs: dict[str, tuple[int | None, ...]]
-    types: dict[str, np.dtype]
-    """Type of each input."""
-
-    def __call__(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        """Run once: input name -> array to output name -> array. Raises ``EngineError`` on a wrong shape or type."""
-
-    def close(self) -> None:
-        """Free the engine's memory; it cannot be called any more."""
-
-
-def warm_up(engine: Engine, rows: Iterable[int] = (1,)) -> None:
-    """Run an engine on zeros, once for each batch size: the first run is slow in all of them.
-
-    A network with another free axis than the first is left alone: nobody knows what it takes.
-    """
-    if any(None in shape[1:] for shape in engine.inputs.values()):
-        return
-    for count in rows:
-        engine({name: np.zeros([count if n is None else n for n in shape], engine.types[name])
-                for name, shape in engine.inputs.items()})
-
-
-def largest_difference(expected: Arrays, found: Arrays) -> float:
-    """The largest difference of a value, as a share of the largest value of its array; infinite where one is not there.
-
-    Values that are not finite must be the same in both. An array of small values (the probability that nothing is a
-    person) is measured as if its largest were ``SMALL``.
-    """
-    worst = 0.0
-    for name, reference in expected.items():
-        if name not in found or found[name].shape != reference.shape:
-            return np.inf
-        finite = np.isfinite(reference)
-        if not np.array_equal(reference[~finite], found[name][~finite], equal_nan=True):
-            return np.inf
-        if finite.any():
-            apart = np.abs(found[name][finite].astype(np.float64) - reference[finite])
-            difference = float(apart.max() / max(np.abs(reference[finite]).max(), SMALL))
-            if not np.isfinite(difference):
-                return np.inf
-            worst = max(worst, difference)
-    return worst
 
 
 @dataclass
@@ -93,7 +37,7 @@ class _Shared:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._batches = all(shape and shape[0] is None for shape in (*engine.inputs.values(), *engine.outputs.values()))
+        self._batches = any_rows(*engine.inputs.values(), *engine.outputs.values())
         self._waiting: list[_Request] = []
         self._list_lock, self._engine_lock = Lock(), Lock()
 
@@ -130,8 +74,7 @@ class _Shared:
         if len(group) == 1:
             group[0].answer = self.engine(group[0].feeds)
             return
-        names = group[0].feeds
-        found = self.engine({name: np.concatenate([request.feeds[name] for request in group]) for name in names})
+        found = self.engine(joined([request.feeds for request in group]))
         ends = np.cumsum([request.rows for request in group])
         if any(len(array) != ends[-1] for array in found.values()):
             raise EngineError(f"expected a row of each output for each of {ends[-1]} rows of input")

@@ -10,8 +10,8 @@ from threading import Event, Lock, Thread
 
 import numpy as np
 
-from pose3d_ros.inference.errors import EngineError
-from pose3d_ros.inference.shared import Arrays, Engine, largest_difference, warm_up
+from pose3d_ros.inference.engine import Arrays, Engine, largest_difference, warm_up
+from pose3d_ros.inference.errors import EngineError, one_line
 
 REPORT_S = 5.0
 """Time between two lines in the log about a build that goes on."""
@@ -140,7 +140,7 @@ class Switching:
             if not self._progress.cancelled:
                 kind = "" if isinstance(error, EngineError) else f"{type(error).__name__}: "
                 _log.warning("%s could not be built (%s%s); going on with %s", self._what, kind,
-                             " ".join(str(error).split()), self._engine.name)
+                             one_line(error), self._engine.name)
         finally:
             self._done.set()
             self._last = None

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from pose3d_ros.inference import gpu, int8, onnxruntime_engine
 from pose3d_ros.inference.cache import Cache, hash_of
 from pose3d_ros.inference.contract import TOLERANCES
+from pose3d_ros.inference.engine import Engine, warm_up
 from pose3d_ros.inference.errors import MissingEngineError
 from pose3d_ros.inference.options import Options
-from pose3d_ros.inference.shared import Engine, warm_up
 from pose3d_ros.inference.switching import Progress, Switching
 from pose3d_ros.inference.typed import typed
 
@@ -36,8 +36,7 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
     """
     version = check()
     precision = options.precision_of("tensorrt", "fp16", "fp32", "int8")
-    device = gpu.find()
-    assert device is not None
+    device = gpu.required("tensorrt")
     where = {"TensorRT": version, "gpu": device.name, "capability": device.capability}
     quantised = int8.kept(path, int8.TENSORRT) if precision == "int8" else None
     content = hash_of(path) if quantised is None else hashlib.sha256(quantised).hexdigest()
@@ -75,8 +74,7 @@ def check() -> str:
         raise MissingEngineError("engine tensorrt: TensorRT's Python module is not installed; on a Jetson install "
                                  "python3-libnvinfer of its JetPack, elsewhere pip install tensorrt, or set "
                                  "engine to cpu")
-    if gpu.find() is None:  # before the module is touched: TensorRT may end the process
-        raise MissingEngineError("engine tensorrt: found no NVIDIA GPU; install its driver, or set engine to cpu")
+    gpu.required("tensorrt")  # before the module is touched: TensorRT may end the process
     try:
         import tensorrt as module
         from cuda.bindings import runtime  # noqa: F401

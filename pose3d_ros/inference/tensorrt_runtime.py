@@ -13,10 +13,10 @@ import numpy as np
 import tensorrt as trt
 from cuda.bindings import runtime as cuda
 
-from pose3d_ros.inference.batches import in_parts, rows_of
+from pose3d_ros.inference.batches import any_rows, in_parts, joined, rows_of
 from pose3d_ros.inference.cuda_memory import Buffer, call
+from pose3d_ros.inference.engine import Arrays, restricted
 from pose3d_ros.inference.errors import EngineError
-from pose3d_ros.inference.shared import Arrays
 from pose3d_ros.inference.tensorrt_build import Logger, concrete, shape_of
 
 
@@ -60,15 +60,11 @@ class TensorRtEngine:
         """Run once; more rows than the engine was built for run in parts."""
         if rows_of(self._path, self.inputs, self.types, feeds) <= self._most:
             return self._run(feeds)
-        parts = [self._run(part) for part in in_parts(self.inputs, feeds, self._most)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in self.outputs}
+        return joined([self._run(part) for part in in_parts(self.inputs, feeds, self._most)])
 
     def restrict(self, outputs: Sequence[str]) -> None:
         """Copy only these back: one engine serves whoever asks for whichever. Raises ``EngineError``."""
-        if missing := sorted(set(outputs) - set(self.outputs)):
-            raise EngineError(f"{self._path}: expected the outputs {', '.join(outputs)}; {', '.join(missing)} not "
-                              f"among {', '.join(self.outputs)}")
-        self.outputs = {name: self.outputs[name] for name in outputs}
+        self.outputs = restricted(self._path, self.outputs, outputs)
 
     def close(self) -> None:
         """Free the memory of both sides; the engine cannot be called any more."""
@@ -99,7 +95,7 @@ class TensorRtEngine:
 
     def _set_rows(self, rows: int) -> None:
         for name, shape in self.inputs.items():
-            if shape and shape[0] is None:
+            if any_rows(shape):
                 self._context.set_input_shape(name, (rows, *(n or 0 for n in shape[1:])))
         if unknown := self._context.infer_shapes():
             raise EngineError(f"{self._path}: TensorRT cannot tell the shape of {', '.join(unknown)} for {rows} rows")

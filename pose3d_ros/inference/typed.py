@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pose3d_ros.inference.errors import EngineError
+from pose3d_ros.inference.errors import EngineError, quoted
 
 
 def typed(path: Path, precision: str) -> bytes:
@@ -35,8 +35,8 @@ def typed(path: Path, precision: str) -> bytes:
         try:
             onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors have no common class
-            raise EngineError(f"{path}: ONNX Runtime cannot load this model ({' '.join(str(error).split())[:300]}); "
-                              f"replace the file by a valid ONNX export") from None
+            raise EngineError(f"{path}: ONNX Runtime cannot load this model ({quoted(error)}); replace the file by a "
+                              f"valid ONNX export") from None
         model: Any = onnx.load(options.optimized_model_filepath)
     used = {node.domain for node in model.graph.node}
     kept = [domain for domain in model.opset_import if domain.domain in used]

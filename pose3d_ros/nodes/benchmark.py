@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import PointCloud2
 
 from pose3d_ros.nodes import transport
+from pose3d_ros.nodes.managed import in_background
 from pose3d_ros.nodes.monocular import MonocularNode
+from pose3d_ros.nodes.up import elsewhere
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.stopwatch import Stopwatch
 
@@ -55,7 +49,13 @@ def play(video: Path, settings: PipelineSettings, warm_up: int, frames: int) -> 
     """So many frames of a video, which a node in a process of its own plays at its own rate, after some to warm up."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     transport.tune()
-    with _spinning(settings) as node, _video(video) as player:
+    words = ("video", f"source:={video.resolve()}", "loop:=true", f"assumed_fov_deg:={ASSUMED_FOV_DEG}",
+             "wait_for_subscribers:=1", f"namespace:={NAMESPACE}")
+    values = [Parameter(name, value=value) for name, value in asdict(settings).items()]
+    with in_background(lambda: Watched(namespace=NAMESPACE, parameter_overrides=values)) as node, elsewhere(
+            *words) as player:
+        if not node.start():
+            raise ChildProcessError("the pose node cannot start; the line above says why")
         end = time.monotonic() + START_S
         while len(node.watches) < warm_up + frames:
             if player.poll() is not None:
@@ -66,36 +66,3 @@ def play(video: Path, settings: PipelineSettings, warm_up: int, frames: int) -> 
         assert node._pipeline is not None
         return Played(node.watches[warm_up:warm_up + frames], float(np.mean(node.people[warm_up:])),
                       node._pipeline.engine_name)
-
-
-@contextmanager
-def _spinning(settings: PipelineSettings) -> Iterator[Watched]:
-    """The node, at work in the background."""
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    executor = SingleThreadedExecutor()
-    node = Watched(namespace=NAMESPACE, parameter_overrides=[
-        Parameter(name, value=value) for name, value in asdict(settings).items()])
-    executor.add_node(node)
-    spinning = Thread(target=executor.spin, daemon=True)
-    spinning.start()
-    try:
-        if not node.start():
-            raise ChildProcessError("the pose node cannot start; the line above says why")
-        yield node
-    finally:
-        executor.shutdown()
-        spinning.join()
-        node.destroy_node()
-        rclpy.shutdown()
-
-
-@contextmanager
-def _video(path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    player = subprocess.Popen([
-        sys.executable, "-m", "pose3d_ros.cli", "up", "video", f"source:={path.resolve()}", "loop:=true",
-        f"assumed_fov_deg:={ASSUMED_FOV_DEG}", "wait_for_subscribers:=1", f"namespace:={NAMESPACE}"])
-    try:
-        yield player
-    finally:
-        player.terminate()
-        player.wait()

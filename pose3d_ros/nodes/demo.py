@@ -5,31 +5,29 @@ from __future__ import annotations
 import argparse
 import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import cv2
 import numpy as np
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from pose3d_ros.drawing import draw_people, render_view, viewpoint
 from pose3d_ros.nodes import images, transport
+from pose3d_ros.nodes.managed import in_background
 from pose3d_ros.nodes.messages import JOINTS, KEYPOINTS, stamp_ns
+from pose3d_ros.nodes.up import elsewhere
 from pose3d_ros.people import People2D
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
 
 NAMESPACE = "pose3d_demo"
+PLACE = f"namespace:={NAMESPACE}"
 START_S = 60.0  # loading models on a slow machine
 PANE = (640, 360)
 ASSUMED_FOV_DEG = 60.0
@@ -87,11 +85,11 @@ def command(options: argparse.Namespace) -> int:
         source, calibration = share("demo", "cam0.mp4"), share("demo", "cam0.yaml")
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     transport.tune()
-    with _watching() as watcher, _node("monocular") as monocular:
+    with in_background(Watcher) as watcher, elsewhere("monocular", PLACE) as monocular:
         _wait(lambda: watcher.count_publishers("joints"), START_S, monocular)
         print(f"playing {source}; Ctrl-C stops")
         lens = f"calibration:={calibration}" if calibration else f"assumed_fov_deg:={ASSUMED_FOV_DEG}"
-        with _node("video", f"source:={source}", lens, "wait_for_subscribers:=2") as video:
+        with elsewhere("video", f"source:={source}", lens, "wait_for_subscribers:=2", PLACE) as video:
             with suppress(KeyboardInterrupt):  # a live camera ends so; what came until then is the result
                 _wait(lambda: video.poll() is not None or _played_s(watcher) >= options.seconds,
                       START_S + options.seconds, monocular)
@@ -103,34 +101,6 @@ def command(options: argparse.Namespace) -> int:
     _report(watcher)
     _film(watcher, options.output)
     return 0
-
-
-@contextmanager
-def _watching() -> Iterator[Watcher]:
-    """The watcher, listening in the background."""
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    watcher, executor = Watcher(), SingleThreadedExecutor()
-    executor.add_node(watcher)
-    listening = Thread(target=executor.spin, daemon=True)
-    listening.start()
-    try:
-        yield watcher
-    finally:
-        executor.shutdown()
-        listening.join()
-        watcher.destroy_node()
-        rclpy.shutdown()
-
-
-@contextmanager
-def _node(*words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A node in a process of its own."""
-    process = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", *words, f"namespace:={NAMESPACE}"])
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _wait(done: Callable[[], Any], timeout_s: float, node: subprocess.Popen[bytes]) -> None:

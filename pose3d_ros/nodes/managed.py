@@ -7,18 +7,24 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Thread
 from typing import Any, Generic, TypeVar
 
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
+from pose3d_ros.inference.errors import one_line
 from pose3d_ros.nodes import parameters, transport
 from pose3d_ros.settings import Settings, SettingsError
 
 S = TypeVar("S", bound=Settings)
+N = TypeVar("N", bound=Node)
 OTHER_CLOCK_S = 10.0  # no image is that late
 
 
@@ -137,12 +143,29 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
 def in_one_line(error: BaseException) -> str:
     """An exception's message without line breaks; errors that are not written for users say their type and place."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if isinstance(error, (ValueError, OSError)) and text or type(error).__module__.startswith("pose3d_ros"):
         return text
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {text}{place}"
+
+
+@contextmanager
+def in_background(make: Callable[[], N]) -> Iterator[N]:
+    """A node in this process, which another thread spins until the end of the block."""
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node, executor = make(), SingleThreadedExecutor()
+    executor.add_node(node)
+    spinning = Thread(target=executor.spin, daemon=True)
+    spinning.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        spinning.join()
+        node.destroy_node()
+        rclpy.shutdown()
 
 
 def run(factories: Sequence[Callable[[], ManagedNode[Any]]], args: Sequence[str] | None = None) -> int:
@@ -170,7 +193,7 @@ def run(factories: Sequence[Callable[[], ManagedNode[Any]]], args: Sequence[str]
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     except (SettingsError, RuntimeError) as error:  # rclpy's RCLError: arguments or a parameter file with a mistake
-        sys.stderr.write(f"pose3d: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"pose3d: {one_line(error)}\n")
         return 1
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C, or the launch system's, finds us leaving

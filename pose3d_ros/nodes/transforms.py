@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pose3d_ros.inference.errors import one_line
 from pose3d_ros.multiview.rig_file import rotation_of
 
 
@@ -43,7 +44,7 @@ class Transforms:
             return matrix_of(self._buffer.lookup_transform(camera_frame, fixed_frame, Time()).transform)
         except TransformException as error:
             raise TransformError(f"expected a transform from '{fixed_frame}' to '{camera_frame}' on /tf or /tf_static "
-                                 f"({' '.join(str(error).split())}); publish it, for instance with tf2_ros' "
+                                 f"({one_line(error)}); publish it, for instance with tf2_ros' "
                                  f"static_transform_publisher") from None
 
     def close(self) -> None:

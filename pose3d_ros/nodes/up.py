@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -39,6 +42,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(options: argparse.Namespace) -> int:
     """Run the nodes until Ctrl-C or the end of the video."""
     return run(*plan(options.what))
+
+
+@contextmanager
+def elsewhere(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``pose3d up`` with these words in a process of its own, until the end of the block."""
+    process = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", *words])
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[str]]:

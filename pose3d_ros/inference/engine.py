@@ -1,0 +1,82 @@
+"""What an engine is, and what is done with engines whichever they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from pose3d_ros.inference.errors import EngineError
+
+T = TypeVar("T")
+Arrays = dict[str, np.ndarray]
+SMALL = 0.1
+
+
+class Engine(Protocol):
+    """A network ready to run."""
+
+    @property
+    def name(self) -> str:
+        """Key in ``ENGINES``, for people; and what it is doing besides, such as building another engine."""
+
+    inputs: dict[str, tuple[int | None, ...]]
+    """Name -> shape; None stands for an axis of any length."""
+    outputs: dict[str, tuple[int | None, ...]]
+    types: dict[str, np.dtype]
+    """Type of each input."""
+
+    def __call__(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
+        """Run once: input name -> array to output name -> array. Raises ``EngineError`` on a wrong shape or type."""
+
+    def close(self) -> None:
+        """Free the engine's memory; it cannot be called any more."""
+
+
+def restricted(path: Path, outputs: Mapping[str, T], wanted: Sequence[str]) -> dict[str, T]:
+    """The outputs of a network that are ``wanted``, in that order. Raises ``EngineError`` where one is not there."""
+    if missing := sorted(set(wanted) - set(outputs)):
+        raise EngineError(f"{path}: expected the outputs {', '.join(wanted)}; {', '.join(missing)} not among "
+                          f"{', '.join(outputs)}")
+    return {name: outputs[name] for name in wanted}
+
+
+def zeros(engine: Engine, rows: int = 1) -> Arrays:
+    """Something to feed an engine with; every free axis is ``rows`` long."""
+    return {name: np.zeros([rows if n is None else n for n in shape], engine.types[name])
+            for name, shape in engine.inputs.items()}
+
+
+def warm_up(engine: Engine, rows: Iterable[int] = (1,)) -> None:
+    """Run an engine on zeros, once for each batch size: the first run is slow in all of them.
+
+    A network with another free axis than the first is left alone: nobody knows what it takes.
+    """
+    if any(None in shape[1:] for shape in engine.inputs.values()):
+        return
+    for count in rows:
+        engine(zeros(engine, count))
+
+
+def largest_difference(expected: Arrays, found: Arrays) -> float:
+    """The largest difference of a value, as a share of the largest value of its array; infinite where one is not there.
+
+    Values that are not finite must be the same in both. An array of small values (the probability that nothing is a
+    person) is measured as if its largest were ``SMALL``.
+    """
+    worst = 0.0
+    for name, reference in expected.items():
+        if name not in found or found[name].shape != reference.shape:
+            return np.inf
+        finite = np.isfinite(reference)
+        if not np.array_equal(reference[~finite], found[name][~finite], equal_nan=True):
+            return np.inf
+        if finite.any():
+            apart = np.abs(found[name][finite].astype(np.float64) - reference[finite])
+            difference = float(apart.max() / max(np.abs(reference[finite]).max(), SMALL))
+            if not np.isfinite(difference):
+                return np.inf
+            worst = max(worst, difference)
+    return worst
