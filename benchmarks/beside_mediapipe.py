@@ -22,10 +22,10 @@ import numpy as np
 
 from pose3d_ros.arguments import add_options, from_options
 from pose3d_ros.camera import Camera
-from pose3d_ros.evaluation.monocular import frames as read
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.stopwatch import Stopwatch, summaries
+from pose3d_ros.videos import frames as read
 
 SIZE = (1280, 720)
 WARM_UP = 10

@@ -40,10 +40,10 @@ from sensor_msgs.msg import CameraInfo, PointCloud2  # noqa: E402
 from pose3d_ros.arguments import arguments  # noqa: E402
 from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors  # noqa: E402
 from pose3d_ros.evaluation.table import table  # noqa: E402
-from pose3d_ros.multiview.rig_file import RigFile, read_rig, write_rig  # noqa: E402
+from pose3d_ros.multiview.rig_file import RigFile, read_rig, topic_of, write_rig  # noqa: E402
 from pose3d_ros.nodes import transport  # noqa: E402
 from pose3d_ros.nodes.messages import JOINTS, stamp_ns  # noqa: E402
-from pose3d_ros.nodes.plan import Planned, plan_rig, topic_of  # noqa: E402
+from pose3d_ros.nodes.plan import Planned, plan_rig  # noqa: E402
 from pose3d_ros.people import People3D, jitter_mm  # noqa: E402
 from pose3d_ros.resources import share  # noqa: E402
 from pose3d_ros.skeleton import BODY25B, H36M17  # noqa: E402

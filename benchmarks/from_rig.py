@@ -20,14 +20,17 @@ from typing import Any
 import numpy as np
 from pose2sim_single import load_camera, load_truth
 
-from pose3d_ros.evaluation.monocular import Truth, errors, frames
+from pose3d_ros.evaluation.monocular import Truth, errors
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.multiview.rig_file import read_cameras
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
-from pose3d_ros.training.from_rig import Watched, go_on, store, watch
+from pose3d_ros.training.from_rig import go_on, store
 from pose3d_ros.training.lifter import SIGHTED, TrainSettings
 from pose3d_ros.training.rig import Label, label
+from pose3d_ros.training.rig_sights import Watched, watch
+from pose3d_ros.training.rig_sights import video as pictures
+from pose3d_ros.videos import frames
 
 TAUGHT = 60
 VIEWS = range(4)
@@ -41,7 +44,7 @@ def video(folder: Path, view: int) -> Path:
 
 def taught(folder: Path, scratch: Path, sighted: bool) -> tuple[list[Watched], list[Label]]:
     """What the cameras saw in the taught frames, and the labels of it."""
-    watched = [watch(name, camera, video(folder, view), scratch if sighted else None)
+    watched = [watch(name, camera, pictures(video(folder, view)), scratch if sighted else None)
                for view, (name, camera) in zip(VIEWS, read_cameras(folder / "calibration.toml").items(), strict=True)]
     watched = [replace(one, pictures=one.pictures[:TAUGHT]) for one in watched]
     return watched, label([one.camera for one in watched], [one.pictures for one in watched])

@@ -23,11 +23,11 @@ import numpy as np
 from engines import in_turns
 from pose2sim_single import evaluate_view, load_camera
 
-from pose3d_ros.evaluation.monocular import frames
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.inference import EngineError, Options, create, int8
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.videos import frames
 
 VARIANTS = [("cpu", "fp32"), ("cpu", "int8"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8")]
 ERRORS = ("found", "px_mean", "px_median", "pa_mpjpe_mm", "mpjpe_mm", "velocity_error_mm", "jitter_mm",

@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from pose2sim_single import LIMBS, load_camera, load_truth
 
-from pose3d_ros.evaluation.monocular import LIMB_JOINTS, frames
+from pose3d_ros.evaluation.monocular import LIMB_JOINTS
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import LIFTERS
 from pose3d_ros.skeleton import H36M17
+from pose3d_ros.videos import frames
 
 SIDE = 240
 METRES = 2.2  # shown from side to side

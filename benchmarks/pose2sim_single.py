@@ -21,13 +21,14 @@ import numpy as np
 from scipy.signal import butter, filtfilt
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors, frames
+from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.multiview.rig_file import read_cameras
 from pose3d_ros.people import People3D, jitter_mm
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import BODY25B, H36M17
+from pose3d_ros.videos import frames
 
 GOOD_PX = 20.0
 RATE_HZ, LOW_PASS_HZ = 60, 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -29,6 +30,11 @@ class Rows:
         """The rows of both."""
         pairs = [(getattr(self, spec.name), getattr(below, spec.name)) for spec in fields(self)]
         return type(self)(*(a.joined(b) if isinstance(a, Rows) else np.concatenate([a, b]) for a, b in pairs))
+
+
+def as_float32(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same arrays, those of float64 as float32: half as large on disk."""
+    return {name: value.astype(np.float32) if value.dtype == float else value for name, value in values.items()}
 
 
 def median(values: np.ndarray, known: np.ndarray) -> np.ndarray:

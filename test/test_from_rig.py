@@ -10,6 +10,7 @@ from onnx import numpy_helper
 from rigs import detected, ring, standing
 
 pytest.importorskip("torch", reason="needs torch")
+from pose3d_ros.encodings import ImageError
 from pose3d_ros.multiview.rig_file import read_rig, write_rig
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
@@ -17,13 +18,15 @@ from pose3d_ros.training import start
 from pose3d_ros.training.bodies import scale_of_person, stature
 from pose3d_ros.training.dataset import Recordings, read, write
 from pose3d_ros.training.from_rig import collect, fine, teach
-from pose3d_ros.training.lifter import TrainSettings, build
+from pose3d_ros.training.lifter import TrainSettings, build, load
 from pose3d_ros.training.rig import label
 from pose3d_ros.training.rig_samples import Maps, recordings, seen_people
+from pose3d_ros.training.rig_sights import usable, video
 
 STEP_NS = 40_000_000
+START_NS = 1_700_000_000_000_000_000
 WRIST, ELBOW = H36M17.indices("l_wrist", "l_elbow")
-LIFTERS = {"martinez": 512, "videopose3d": 384, "rpsm": 256, "rpsm-context": 256}
+LIFTERS = {"martinez": 512, "videopose3d": 384, "rpsm": 256, "rpsm-context": 256, "context": 96, "context-t": 96}
 
 
 def walking(frame, offset_s=0.0):
@@ -107,7 +110,7 @@ def test_a_person_without_legs_gets_the_canonical_stature_by_the_arms():
 
 def test_feature_maps_are_kept_of_a_picture_each_tenth_of_a_second(watched, tmp_path):
     cameras, pictures, everybody = watched
-    maps = Maps(tmp_path / "left.maps")
+    maps = Maps(tmp_path)
     rich = []
     for number, people in enumerate(pictures[0]):
         levels = tuple(np.full((len(people), c, 2, 2), number, np.float32) for c in (3, 2, 1))
@@ -152,7 +155,7 @@ def test_shipped_lifters_go_on_where_they_are(lifter):
     path = share("models", f"lifter-{lifter}.onnx")
     form = start.form(path, lifter)
     assert form["channels"] == LIFTERS[lifter]
-    network = build(TrainSettings(**{**form, "lifter": lifter}))
+    network = build(TrainSettings(**{**form, "lifter": lifter, "start": str(path)}))
     assert start.difference_m(network, path) > 0.1
     start.go_on(network, path)
     assert start.difference_m(network, path) < 1e-5
@@ -206,7 +209,8 @@ def test_the_demo_clip_labels_itself(demo, tmp_path, sighted):
     with np.load(share("demo", "truth.npz")) as data:
         truth_m = data["joints_m"]
     cameras = list(read_rig(demo / "rig.yaml").cameras.values())
-    assert len(list((tmp_path / "train").glob("*.npz"))) >= 2 and not list(tmp_path.glob("*.maps"))
+    assert len(list((tmp_path / "train").glob("*.npz"))) >= 2
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["train", "val"]
     if sighted:
         with np.load(tmp_path / "train" / "cam0.npz") as data:
             maps = np.load(tmp_path / "train" / "cam0.features.npy")
@@ -218,6 +222,85 @@ def test_the_demo_clip_labels_itself(demo, tmp_path, sighted):
         true = truth_m[recording.frame] @ camera[:3, :3].T + camera[:3, 3]
         distance = np.nanmean(np.linalg.norm(true - recording.joints_m[:, None], axis=-1), (0, 2))
         assert distance.min() < 0.09 and distance.max() > 0.5  # one of the two, as the detector sees a rendered person
+
+
+@pytest.fixture(scope="module")
+def recorded(demo):
+    """The same in a bag, half as large: JPEGs of one camera, one of them broken, and raw pictures of the other."""
+    pytest.importorskip("rosbags", reason="needs rosbags")
+    from image_bags import compressed, jpeg, raw, write_bag
+
+    small = [[(cv2.resize(image, (640, 360), interpolation=cv2.INTER_AREA), START_NS + stamp_ns)
+              for image, stamp_ns in video(demo / f"cam{camera}.mp4")] for camera in range(2)]
+    left = [jpeg(*picture) for picture in small[0]]
+    left.insert(7, compressed(np.zeros(100, np.uint8), START_NS + 210_000_000))
+    return write_bag(demo / "bag", {"/hall/cam0/image_raw/compressed": left,
+                                    "/hall/cam1/image_raw": [raw(*picture) for picture in small[1]]})
+
+
+def test_pictures_in_a_bag_teach_what_videos_teach(demo, recorded, tmp_path, capsys):
+    words = collect(recorded, demo / "rig.yaml", tmp_path / "bag", True)
+    assert "2 cameras, 60 pictures, 1 s" in words
+    said = capsys.readouterr().out
+    assert "camera cam0: 1 of 31 pictures left out; the first: expected a JPEG or PNG, got 100 bytes" in said
+    collect(demo / "rig.yaml", None, tmp_path / "video", True)
+    for camera in ("cam0", "cam1"):
+        poses = []
+        for folder in ("bag", "video"):
+            with np.load(tmp_path / folder / "train" / f"{camera}.npz") as data:
+                poses.append((data["frame"], data["joints_m"] - data["joints_m"][:, :1]))
+            maps = np.load(tmp_path / folder / "train" / f"{camera}.features.npy")
+            assert len(maps) == len(poses[-1][0]) and maps.astype(np.float32).std() > 0.1
+        assert abs(len(poses[0][0]) - len(poses[1][0])) <= 3
+        apart = [np.nanmean(np.linalg.norm(pose - poses[1][1][poses[1][0] == frame], axis=-1), 1).min()
+                 for frame, pose in zip(*poses[0], strict=True) if frame in poses[1][0]]
+        assert len(apart) > 5 and np.median(apart) < 0.04  # of the same person
+
+
+def test_taught_by_a_bag_of_pictures(demo, recorded, tmp_path, capsys):
+    settings = TrainSettings(lifter="rpsm-context", output=str(tmp_path), steps=3, batch=4, validation=4)
+    path = teach(settings, recorded, demo / "rig.yaml")
+    assert "labelled people to train on" in capsys.readouterr().out
+    taught = build(replace(settings, **start.form(path, "rpsm-context")))
+    start.go_on(taught, path)
+    assert 1e-5 < start.difference_m(taught, share("models", "lifter-rpsm-context.onnx")) < 0.2  # learnt a little
+
+
+@pytest.mark.parametrize("lifter", ["context", "context-t"])
+def test_context_lifters_are_taught_as_well(demo, tmp_path, lifter):
+    """What looks at pictures and corrects a base goes on from its file, the base as it was."""
+    shipped = share("models", f"lifter-{lifter}.onnx")
+    settings = TrainSettings(lifter=lifter, output=str(tmp_path), steps=3, batch=4, validation=4)
+    path = teach(settings, demo / "rig.yaml", None)
+    before, after = start.weights(shipped), start.weights(path)
+    assert before.keys() == after.keys()
+    bases = [name for name in before if ".base." in name]
+    assert len(bases) > 20 and all(np.array_equal(before[name], after[name]) for name in bases)
+    assert any(np.abs(before[name] - after[name]).max() > 1e-4 for name in before if ".head." in name)
+    network, noted = load(tmp_path)  # of the checkpoint, which is not a mixture with the shipped one
+    assert noted.start == str(shipped) and start.difference_m(network, path) < 0.2
+
+
+def test_cameras_that_are_not_in_the_bag(demo, recorded, tmp_path, capsys):
+    rig = read_rig(demo / "rig.yaml")
+    roof = replace(rig.cameras["cam0"], frame_id="roof", camera_from_world=ring(1)[0].camera_from_world)
+    write_rig(tmp_path / "three.yaml", replace(rig, cameras={**rig.cameras, "roof": roof}))
+    collect(recorded, tmp_path / "three.yaml", tmp_path / "own", False)
+    said = capsys.readouterr().out
+    assert "camera roof: expected pictures on roof/image_raw or roof/image, perhaps with /compressed, or 2D poses on " \
+        "roof/keypoints; got none among /hall/cam0/image_raw/compressed, /hall/cam1/image_raw" in said
+    write_rig(tmp_path / "two.yaml", replace(rig, cameras={"cam0": rig.cameras["cam0"], "roof": roof}))
+    with pytest.raises(ValueError, match=r"bag: camera roof: expected pictures .* the rig file may say 'image: TOPIC'"):
+        collect(recorded, tmp_path / "two.yaml", tmp_path / "own", False)
+
+
+def test_pictures_that_cannot_be_used():
+    picture = np.zeros((2, 2, 3), np.uint8)
+    assert [stamp for _, stamp in usable("left", [(picture, 5), (picture, 5), (picture, 4), (picture, 6)])] == [5, 6]
+    with pytest.raises(ValueError, match="left: none of 2 pictures can be used: expected stamps that rise, got 0"):
+        list(usable("left", [(picture, 0), (picture, 0)]))
+    with pytest.raises(ValueError, match="none of 1 pictures can be used: expected an encoding"):
+        list(usable("left", [(ImageError("expected an encoding among bgr8"), 1)]))
 
 
 def test_taught_by_the_demo_clip(demo, tmp_path, watched, capsys):
@@ -240,8 +323,3 @@ def test_what_a_rig_lacks_is_told(demo, tmp_path, change, message):
     write_rig(tmp_path / "rig.yaml", change(read_rig(demo / "rig.yaml")))
     with pytest.raises(ValueError, match=message):
         collect(tmp_path / "rig.yaml", None, tmp_path / "out", False)
-
-
-def test_lifters_that_cannot_go_on_say_so_at_once(tmp_path):
-    with pytest.raises(ValueError, match="from-rig: expected a lifter other than context and context-t"):
-        teach(TrainSettings(lifter="context-t", output=str(tmp_path)), tmp_path / "rig.yaml", None)

@@ -13,15 +13,9 @@ pytest.importorskip("rclpy", reason="needs ROS 2 messages")
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from pose3d_ros.encodings import ImageError, compressed_to_bgr, to_depth_m
 from pose3d_ros.nodes import images
-from pose3d_ros.nodes.images import (
-    ImageError,
-    compressed_to_bgr,
-    to_bgr,
-    to_compressed_message,
-    to_depth_m,
-    to_message,
-)
+from pose3d_ros.nodes.images import to_bgr, to_compressed_message, to_message
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 GRAY = PICTURE[..., 0]

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "pose3d_ros"
 
 # From the ground up: a module imports from its own unit (a folder, or a file at the top) and from lower layers; on the
 # ground and among the tools also from its neighbours.
-GROUND = {"camera", "people", "skeleton", "settings", "resources", "drawing", "arguments", "stopwatch", "arrays"}
+GROUND = {"camera", "people", "skeleton", "settings", "resources", "drawing", "arguments", "stopwatch", "arrays",
+          "encodings", "videos"}
 TOOLS = {"inference", "model_store", "models_command", "doctor", "tflite_to_onnx"}
 ROOMS = {"detection", "lifting", "tracking", "multiview"}
 BELOW = {

@@ -8,6 +8,7 @@ from pose3d_ros.skeleton import H36M17
 
 pytest.importorskip("rosbags", reason="needs rosbags")
 pytest.importorskip("rclpy", reason="needs ROS 2 messages")
+from image_bags import raw
 from rclpy.serialization import serialize_message
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
@@ -31,7 +32,7 @@ def rig():
 
 @pytest.fixture
 def recorded(tmp_path, rig):
-    """A bag of three seconds: cameras out of phase, messages 20 to 60 ms on the way."""
+    """A bag of three seconds: cameras out of phase, messages 20 to 60 ms on the way; and a picture of the left one."""
     rng, store = np.random.default_rng(0), get_typestore(Stores.ROS2_HUMBLE)
     events = []
     for index, (name, camera) in enumerate(rig.cameras.items()):
@@ -45,6 +46,9 @@ def recorded(tmp_path, rig):
             people = detected(camera, two_people(taken * 1e-9), START_NS + taken, rng)
             cloud = keypoints_cloud(people, Header(stamp=time_of(START_NS + taken), frame_id=name))
             writer.write(topics[name], START_NS + arrived, serialize_message(cloud))
+        image = raw(np.zeros((4, 4, 3), np.uint8), START_NS)
+        topic = writer.add_connection("/pose3d/left/image_raw", image.__msgtype__, typestore=store)
+        writer.write(topic, START_NS, store.serialize_cdr(image, image.__msgtype__))
     stamps = np.arange(0, 3_000_000_000, 100_000_000)
     np.savez(tmp_path / "truth.npz", joints_m=np.array([two_people(s * 1e-9) for s in stamps]),
              stamp_ns=START_NS + stamps)
@@ -99,7 +103,8 @@ def test_the_people_in_a_bag_are_labelled_to_train_on(recorded, rig, tmp_path):
     from pose3d_ros.training.from_rig import collect
 
     write_rig(tmp_path / "rig.yaml", rig)
-    assert "3 cameras" in collect(recorded / "bag", tmp_path / "rig.yaml", tmp_path / "own", False)
+    # By the 2D poses alone, also of the camera that has a picture.
+    assert "3 cameras, 225 pictures" in collect(recorded / "bag", tmp_path / "rig.yaml", tmp_path / "own", False)
     found = list(read(tmp_path / "own", "train"))
     assert sum(map(len, found)) > 0.8 * 0.8 * 3 * 2 * 75  # a fifth is kept to measure on
     for recording in found:
@@ -108,7 +113,7 @@ def test_the_people_in_a_bag_are_labelled_to_train_on(recorded, rig, tmp_path):
         true = two_people(first) @ camera[:3, :3].T + camera[:3, 3]
         assert np.nanmean(np.linalg.norm(true - recording.joints_m[0], axis=-1), 1).min() < 0.05
         assert recording.rate_hz == pytest.approx(25)
-    with pytest.raises(ValueError, match="a rosbag2 has keypoints alone"):
+    with pytest.raises(ValueError, match="camera middle: expected pictures on middle/image_raw .* this lifter looks"):
         collect(recorded / "bag", tmp_path / "rig.yaml", tmp_path / "own", True)
     with pytest.raises(ValueError, match="expected the rig file of the cameras in the bag"):
         collect(recorded / "bag", None, tmp_path / "own", False)

@@ -8,13 +8,14 @@ import pytest
 
 from pose3d_ros import cli
 from pose3d_ros.camera import Camera, CameraError
-from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors, frames
+from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors
 from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.resources import share
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.stopwatch import Stopwatch
+from pose3d_ros.videos import frames
 
 SECONDS = 2
 CAMERA = Camera.from_yaml(share("demo", "cam0.yaml"))

@@ -21,6 +21,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
+from pose3d_ros import encodings
 from pose3d_ros.nodes import images
 from pose3d_ros.nodes.sources import SourceError, frames
 from pose3d_ros.nodes.video import VideoNode
@@ -135,7 +136,7 @@ def test_images_compressed_images_and_calibration(ros: Any, play: Any, folder: P
     assert node.start()
     wait_for(lambda: node.finished and len(sent) == len(jpegs) == len(infos) == COUNT, "all pictures on all topics")
     assert [place(images.to_bgr(message)) for message in sent] == list(range(COUNT))
-    assert [place(images.compressed_to_bgr(message)) for message in jpegs] == list(range(COUNT))
+    assert [place(encodings.compressed_to_bgr(message)) for message in jpegs] == list(range(COUNT))
     assert [message.header for message in sent] == [info.header for info in infos] == [jpeg.header for jpeg in jpegs]
     assert sent[0].header.frame_id == "left"
     stamps = [message.header.stamp.sec + message.header.stamp.nanosec * 1e-9 for message in sent]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
@@ -19,6 +17,7 @@ from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17, SKELETONS
 from pose3d_ros.stopwatch import Stopwatch, summaries
 from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
+from pose3d_ros.videos import frames
 
 LIMB_JOINTS = tuple(f"{side}_{name}" for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
                     for side in "lr")
@@ -48,24 +47,6 @@ class Truth:
             raise ValueError(f"truth {path}: expected a camera for each video, got {len(transforms)}")
         joints = joints[:, :, skeleton.indices(*LIMB_JOINTS)]
         return cls(joints @ transforms[camera][:3, :3].T + transforms[camera][:3, 3])
-
-
-def frames(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Images and stamps in nanoseconds of a video; ``ValueError`` when it cannot be read."""
-    capture = cv2.VideoCapture(str(path))
-    try:
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        if not capture.isOpened() or rate <= 0:
-            raise ValueError(f"video {path}: expected a video that OpenCV can read")
-        number = 0
-        while True:
-            ok, image = capture.read()
-            if not ok:
-                return
-            number += 1
-            yield image, round(number / rate * 1e9)
-    finally:
-        capture.release()
 
 
 def evaluate_video(

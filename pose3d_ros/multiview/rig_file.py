@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +93,21 @@ def read_cameras(path: str | Path | Sequence[str | Path]) -> dict[str, Camera]:
         raise RigFileError(f"{path}: has intrinsics only, expected extrinsics too: 'pose3d calibrate extrinsics' "
                            f"measures them and writes a rig file")
     return rig.cameras
+
+
+def namespace_of(camera: str, sources: Mapping[str, str]) -> str:
+    """Of a camera's topics: what the rig file says, or the camera's name. ``ValueError`` when it cannot be one."""
+    namespace = sources.get("namespace", camera)
+    if not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace, re.ASCII):
+        raise ValueError(f"camera {camera}: expected a namespace of letters, digits and _ that begins with a letter, "
+                         f"got '{namespace}': set namespace in the camera's entry of the rig file")
+    return namespace
+
+
+def topic_of(topic: str, camera: str, sources: Mapping[str, str]) -> str:
+    """Of a camera's images or calibration, relative to the rig's namespace if the rig file says no absolute one."""
+    name = sources.get(topic, topic)
+    return name if name.startswith("/") else f"{namespace_of(camera, sources)}/{name}"
 
 
 def write_rig(path: str | Path, rig: RigFile) -> None:

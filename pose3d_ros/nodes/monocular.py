@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from pose3d_ros import encodings
 from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.lifting import LATENCY_FRAMES, chosen
 from pose3d_ros.nodes import images
@@ -73,7 +74,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self._last_ns: int | None = None
         self._statistics = Statistics()
         compressed = self.settings.transport == "compressed"
-        self._decode = images.compressed_to_bgr if compressed else images.to_bgr
+        self._decode = encodings.compressed_to_bgr if compressed else images.to_bgr
         topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
         other = "raw" if compressed else "compressed"
         self._inputs = [
@@ -250,11 +251,11 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             return None
         self._paired_at = time.monotonic()
         try:
-            depth_m = images.to_depth_m(nearest)
+            depth_m = encodings.to_depth_m(nearest)
             if depth_m.shape != image.shape[:2]:
-                raise images.ImageError(f"expected the size of the image, {image.shape[1]}x{image.shape[0]}, got "
+                raise encodings.ImageError(f"expected the size of the image, {image.shape[1]}x{image.shape[0]}, got "
                                         f"{depth_m.shape[1]}x{depth_m.shape[0]}; publish depth registered to the image")
-        except images.ImageError as error:
+        except encodings.ImageError as error:
             self.problem("depth", f"depth not used: {error}")
             return None
         self.solved("depth")

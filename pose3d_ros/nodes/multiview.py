@@ -15,14 +15,13 @@ from std_msgs.msg import Header
 from pose3d_ros.camera import Camera
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
 from pose3d_ros.multiview.rig import Rig
-from pose3d_ros.multiview.rig_file import RigFile, read_rig
+from pose3d_ros.multiview.rig_file import RigFile, namespace_of, read_rig
 from pose3d_ros.multiview.tracker import MAX_AGE_S
 from pose3d_ros.multiview.watch import RigWatch, residual
 from pose3d_ros.nodes.inputs import SILENCE_S
 from pose3d_ros.nodes.managed import ManagedNode, in_one_line, run
 from pose3d_ros.nodes.messages import diagnostics, time_of
 from pose3d_ros.nodes.outputs import Outputs
-from pose3d_ros.nodes.plan import namespace_of
 from pose3d_ros.nodes.statistics import Statistics, report
 from pose3d_ros.nodes.transforms import Transforms
 from pose3d_ros.nodes.views import View

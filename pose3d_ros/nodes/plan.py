@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pose3d_ros.arguments import parameters
-from pose3d_ros.multiview.rig_file import read_rig
+from pose3d_ros.multiview.rig_file import namespace_of, read_rig
 
 TOPICS = ("image", "camera_info")
 
@@ -20,21 +19,6 @@ class Planned(NamedTuple):
     namespace: str
     parameters: dict[str, Any]
     remappings: dict[str, str]
-
-
-def namespace_of(camera: str, sources: Mapping[str, str]) -> str:
-    """Of a camera's topics: what the rig file says, or the camera's name. ``ValueError`` when it cannot be one."""
-    namespace = sources.get("namespace", camera)
-    if not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace, re.ASCII):
-        raise ValueError(f"camera {camera}: expected a namespace of letters, digits and _ that begins with a letter, "
-                         f"got '{namespace}': set namespace in the camera's entry of the rig file")
-    return namespace
-
-
-def topic_of(topic: str, camera: str, sources: Mapping[str, str]) -> str:
-    """Of a camera's images or calibration, relative to the rig's namespace if the rig file says no absolute one."""
-    name = sources.get(topic, topic)
-    return name if name.startswith("/") else f"{namespace_of(camera, sources)}/{name}"
 
 
 def is_device(source: str) -> bool:

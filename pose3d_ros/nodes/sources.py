@@ -10,10 +10,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from pose3d_ros import encodings
+from pose3d_ros.multiview.bag_pictures import IMAGE_TYPES
 from pose3d_ros.nodes import images
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 ASSUMED_HZ = 30.0  # of folders, and of files that do not tell
 
 
@@ -110,6 +111,6 @@ def _bag(path: Path, rate_hz: float, topic: str) -> Iterator[Frame]:
         for index, (connection, time_ns, raw) in enumerate(reader.messages([offered[topic]])):
             message = reader.deserialize(raw, connection.msgtype)
             compressed = connection.msgtype == IMAGE_TYPES[1]
-            image = images.compressed_to_bgr(message) if compressed else images.to_bgr(message)
+            image = encodings.compressed_to_bgr(message) if compressed else images.to_bgr(message)
             first_ns = time_ns if first_ns is None else first_ns
             yield Frame(image, index / rate_hz if rate_hz else (time_ns - first_ns) * 1e-9)

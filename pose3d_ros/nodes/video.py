@@ -17,11 +17,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.multiview.rig_file import read_rig
+from pose3d_ros.multiview.rig_file import read_rig, topic_of
 from pose3d_ros.nodes import images
 from pose3d_ros.nodes.managed import ManagedNode, in_one_line, run
 from pose3d_ros.nodes.messages import camera_info, time_of
-from pose3d_ros.nodes.plan import beside, is_device, topic_of
+from pose3d_ros.nodes.plan import beside, is_device
 from pose3d_ros.nodes.sources import Frame, SourceError, frames
 from pose3d_ros.settings import VideoNodeSettings
 

@@ -7,125 +7,45 @@ trained on with them, beside what it was trained on before, so that it does not 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from pose3d_ros.camera import Camera
-from pose3d_ros.detection import create
 from pose3d_ros.model_store import locate
-from pose3d_ros.multiview import bags
-from pose3d_ros.multiview.rig_file import RigFile, read_rig
-from pose3d_ros.people import People2D
-from pose3d_ros.settings import PipelineSettings
-from pose3d_ros.skeleton import H36M17
-from pose3d_ros.tracking import IdentityTracker
-from pose3d_ros.training import lifter, loop, start
+from pose3d_ros.multiview.rig_file import read_rig
+from pose3d_ros.training import lifter, loop, shards, start
 from pose3d_ros.training.dataset import SPLITS, write
 from pose3d_ros.training.lifter import SIGHTED, TrainSettings
 from pose3d_ros.training.rig import Label, label
-from pose3d_ros.training.rig_samples import Maps, recordings, seen_people
+from pose3d_ros.training.rig_samples import recordings, seen_people
+from pose3d_ros.training.rig_sights import Watched, in_bag, in_videos, say
 
 VALIDATION = 0.2  # the last part of the recording is kept out of the training, to see what it brought
 CLIP = 5          # tenths of a second, of lifters with a state: people are seldom whole in view for longer
-NOT_YET = ("context", "context-t")
 FINE: dict[str, Any] = {"steps": 300, "batch": 64, "learning_rate": 1e-4, "validation": 256,
                         "keep": 0.5}
 """Where the settings are those of a training from the beginning, a shorter and gentler one takes their place."""
 _ANEW = TrainSettings()
 
 
-@dataclass
-class Watched:
-    """What one camera saw: each picture's people in order of time, and if asked for, their feature maps."""
-
-    name: str
-    camera: Camera
-    pictures: list[People2D]
-    maps: Maps | None = None
-
-
-def videos(path: Path, rig: RigFile) -> dict[str, Path]:
-    """The video of each camera that has one, relative ones beside the rig file; ``ValueError`` if fewer than two do."""
-    found = {name: path.parent / Path(sources["video"]).expanduser() for name, sources in rig.sources.items()
-             if sources.get("video")}
-    if len(found) < 2:
-        raise ValueError(f"{path}: expected the file of a video in the entries of two cameras or more, got "
-                         f"{', '.join(found) or 'none'}; write 'video: left.mp4' beside 'camera_matrix'")
-    return found
-
-
-def watch(name: str, camera: Camera, video: Path, out: Path | None, start_ns: int = 0) -> Watched:
-    """Run the detector over a video that begins at ``start_ns``; with a folder ``out``, keep feature maps there."""
-    detector = create(PipelineSettings(), out is not None)
-    identity = IdentityTracker()
-    watched = Watched(name, camera, [], Maps(out / f"{name}.maps") if out else None)
-    try:
-        for number, (image, time_ns) in enumerate(tqdm(_frames(video), desc=name, unit=" pictures", disable=None)):
-            if not number:
-                watched.camera = camera.at_resolution(image.shape[1], image.shape[0])
-            people = identity(detector(image, start_ns + time_ns).to(H36M17))
-            if watched.maps is not None:
-                watched.maps.add(number, people)
-            watched.pictures.append(replace(people, features=()))
-    finally:
-        detector.close()
-    return watched
-
-
-def _frames(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    capture = cv2.VideoCapture(str(path))
-    try:
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        if not capture.isOpened() or rate <= 0:
-            raise ValueError(f"{path}: expected a video that OpenCV can read")
-        number = 0
-        while (read := capture.read())[0]:
-            yield read[1], round(number / rate * 1e9)
-            number += 1
-    finally:
-        capture.release()
-
-
-def listen(bag: Path, rig: RigFile) -> list[Watched]:
-    """What the cameras' ``keypoints`` topics in a rosbag2 tell; raises ``ValueError``."""
-    names = list(rig.cameras)
-    seen: list[list[People2D]] = [[] for _ in names]
-    for _, camera, people in bags.read(bag, names):
-        seen[camera].append(people)
-    return [Watched(name, _sized(rig.cameras[name], own), sorted(own, key=lambda people: people.stamp_ns))
-            for name, own in zip(names, seen, strict=True) if own]
-
-
-def _sized(camera: Camera, pictures: list[People2D]) -> Camera:
-    size = pictures[0].image_size
-    return camera.at_resolution(*size) if all(size) else camera
-
-
 def collect(source: Path, rig_path: Path | None, out: Path, sighted: bool) -> str:
     """Write the samples of a recording to ``out``/train and ``out``/val; returns how many they are, in words.
 
-    ``source``: a rig file with videos, or a rosbag2 with keypoints of the cameras of ``rig_path``. ``sighted``: for
-    lifters that look at feature maps, otherwise recordings. Raises ``ValueError``.
+    ``source``: a rig file with videos, or a rosbag2 with pictures or 2D poses of the cameras of ``rig_path``.
+    ``sighted``: for lifters that look at what else the detector saw, otherwise recordings. Raises ``ValueError``.
     """
     is_bag = (source / "metadata.yaml").is_file()
-    if is_bag and (sighted or rig_path is None):
-        raise ValueError("from_rig: a rosbag2 has keypoints alone: expected a rig file with videos for a lifter that "
-                         "looks at pictures" if sighted else "rig: expected the rig file of the cameras in the bag")
+    if is_bag and rig_path is None:
+        raise ValueError("rig: expected the rig file of the cameras in the bag")
     rig = read_rig(rig_path if is_bag and rig_path else source)
     if not rig.posed:
         raise ValueError("rig: expected where the cameras are, got intrinsics only; 'pose3d calibrate extrinsics' "
                          "measures it")
     out.mkdir(parents=True, exist_ok=True)
-    watched = listen(source, rig) if is_bag else [
-        watch(name, rig.cameras[name], video, out if sighted else None) for name, video in videos(source, rig).items()]
+    watched = (in_bag if is_bag else in_videos)(source, rig, out if sighted else None)
     try:
         return store(watched, label([one.camera for one in watched], [one.pictures for one in watched]), out)
     finally:
@@ -155,15 +75,15 @@ def store(watched: list[Watched], labels: list[Label], out: Path) -> str:
                 continue
             rows, maps = seen_people(one.camera, one.pictures, own, one.maps, clip)
             if rows:
-                np.save(out / split / f"{one.name}.features.npy", maps)
-                np.savez(out / split / f"{one.name}.npz", **rows)  # type: ignore[arg-type]
+                shards.write(out / split / f"{one.name}.npz", rows, maps)
                 clip = int(rows["clip"].max()) + 1
                 samples[split] += len(maps)
     pictures = sum(len(one.pictures) for one in watched)
     if not samples["train"]:
         raise ValueError(f"from_rig: expected people whom two cameras or more see where they are, got none in "
-                         f"{pictures} pictures: do the recordings begin in the same moment, and do the cameras stand "
-                         f"where the rig file says ('pose3d calibrate refine')?")
+                         f"{pictures} pictures: do the recordings begin in the same moment (in a bag: do the clocks "
+                         f"agree that stamped them), and do the cameras stand where the rig file says ('pose3d "
+                         f"calibrate refine')?")
     return (f"{len(watched)} cameras, {pictures} pictures, {(end - begin) * 1e-9:.0f} s: {samples['train']} labelled "
             f"people to train on and {samples['val']} to measure on")
 
@@ -173,11 +93,8 @@ def teach(settings: TrainSettings, source: Path, rig: Path | None) -> Path:
 
     Raises ``ValueError``.
     """
-    if settings.lifter in NOT_YET:
-        raise ValueError(f"from-rig: expected a lifter other than {' and '.join(NOT_YET)}, whose files hold a second "
-                         f"lifter from which training cannot go on yet; rpsm-context looks at the picture as well")
     own = Path(settings.output) / "own"
-    _say(collect(source, rig, own, settings.lifter in SIGHTED))
+    say(collect(source, rig, own, settings.lifter in SIGHTED))
     return go_on(settings, own)
 
 
@@ -195,7 +112,7 @@ def go_on(settings: TrainSettings, samples: Path) -> Path:
     except ValueError as error:
         if not settings.data:
             raise ValueError(f"{error}; a longer recording has enough to keep some for validation") from None
-        _say(f"measured on {settings.data} alone: too few of one's own people in the last part of the recording")
+        say(f"measured on {settings.data} alone: too few of one's own people in the last part of the recording")
         del folders["own people"]
     # The last folder is the one that is validated on.
     several = [settings.data, own.data] if "own people" in folders else [own.data, settings.data]
@@ -203,7 +120,7 @@ def go_on(settings: TrainSettings, samples: Path) -> Path:
     path = loop.train(replace(settings, data=os.pathsep.join(filter(None, several))))
     for name, of in folders.items():
         after = score(of, path)
-        _say(f"{name}: " + ", ".join(f"{label} {before[name][key]:.1f} -> {after[key]:.1f} mm" for label, key in
+        say(f"{name}: " + ", ".join(f"{label} {before[name][key]:.1f} -> {after[key]:.1f} mm" for label, key in
                                      (("MPJPE", "mpjpe_mm"), ("PA-MPJPE", "pa_mpjpe_mm"))))
     return path
 
@@ -226,7 +143,3 @@ def score(settings: TrainSettings, path: Path) -> dict[str, float]:
     device = torch.device("cpu")
     return loop.evaluate(network, [(loop.on(device, inputs), loop.on(device, target_m)[0])])
 
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()

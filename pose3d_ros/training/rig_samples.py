@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 
+from pose3d_ros.arrays import as_float32
 from pose3d_ros.camera import Camera
 from pose3d_ros.lifting.context import crop_keypoints, crop_rays
 from pose3d_ros.people import People2D
 from pose3d_ros.training.bodies import scale_of_person
 from pose3d_ros.training.dataset import Recording, enough
 from pose3d_ros.training.rig import SURE, Label
+from pose3d_ros.training.shards import NOT_STORED
 
 STEP_S = 0.1        # between the pictures whose feature maps are kept
 LONGEST_STEP = 1.5  # from picture to picture of one recording, in usual steps
@@ -74,21 +77,22 @@ def recordings(name: str, camera: Camera, pictures: Sequence[People2D], labels: 
 
 
 class Maps:
-    """Feature maps of people, on disk until it is known whom of them the cameras label."""
+    """Feature maps of people, in a nameless file in a folder until it is known whom of them the cameras label."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._file = path, path.open("wb")
+    def __init__(self, folder: Path, detector: str) -> None:
+        self._finer = NOT_STORED.get(detector, 0)
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - until close
         self._at: dict[int, int] = {}
         self._people, self._values = 0, 0
         self._due_ns: float | None = None
 
     def add(self, picture: int, people: People2D) -> None:
-        """Keep the maps of a picture's people, if it is due: one comes every ``STEP_S``. The finest map is not kept."""
+        """Keep the maps of a picture's people, if it is due: one comes every ``STEP_S``."""
         if not len(people) or self._due_ns is not None and people.stamp_ns < self._due_ns - 0.25e9 * STEP_S:
             return
         late = self._due_ns is None or people.stamp_ns > self._due_ns + 1e9 * STEP_S
         self._due_ns = (people.stamp_ns if late or self._due_ns is None else self._due_ns) + 1e9 * STEP_S
-        maps = np.concatenate([level.reshape(len(people), -1) for level in people.features[1:]], 1)
+        maps = np.concatenate([level.reshape(len(people), -1) for level in people.features[self._finer:]], 1)
         self._at[picture], self._values = self._people, maps.shape[1]
         self._people += len(people)
         self._file.write(maps.astype(np.float16).tobytes())
@@ -99,13 +103,12 @@ class Maps:
     def of(self, pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(N, V) float16, the levels' maps one after the other."""
         self._file.flush()
-        every = np.memmap(self._path, np.float16, "r", shape=(self._people, self._values))
+        every = np.memmap(self._file, np.float16, "r", shape=(self._people, self._values))
         return every[[self._at[int(picture)] + int(row) for picture, row in zip(pictures, rows, strict=True)]]
 
     def close(self) -> None:
-        """Remove the file."""
+        """Give the file up."""
         self._file.close()
-        self._path.unlink()
 
 
 def seen_people(
@@ -128,12 +131,14 @@ def seen_people(
         for part in unbroken(whole, times_s, step_s):
             for joints_m, picture, row in zip(part.joints_m, part.picture, part.row, strict=True):
                 person = pictures[picture][[row]]
-                assert person.crop_from_image is not None and person.relief_px is not None
-                shrinks = np.sqrt(np.linalg.det(person.crop_from_image[:, :, :2]))
+                assert person.crop_from_image is not None
+                depth = np.zeros(17)  # where the detector does not guess it
+                if person.relief_px is not None:
+                    depth = person.relief_px[0] * np.sqrt(np.linalg.det(person.crop_from_image[0, :, :2]))
                 rows.append({
                     "rays": camera.rays(person.keypoints_px)[0], "confidence": person.confidence[0],
                     "crop_keypoints": crop_keypoints(person)[0], "crop_rays": crop_rays(camera, person)[0],
-                    "landmark_z": person.relief_px[0] * shrinks, "joints_m": scale * joints_m,
+                    "landmark_z": depth, "joints_m": scale * joints_m,
                     "visible": np.isfinite(joints_m).all(-1) & (person.confidence[0] >= SURE),
                     "frame": np.array(round((person.stamp_ns - pictures[0].stamp_ns) / (1e9 * STEP_S))),
                     "clip": np.array(clip)})
@@ -142,5 +147,4 @@ def seen_people(
     if not rows:
         return {}, np.zeros((0, 0), np.float16)
     stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-    return ({name: value.astype(np.float32) if value.dtype == float else value for name, value in stacked.items()},
-            np.concatenate(found))
+    return as_float32(stacked), np.concatenate(found)

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from pose3d_ros.training.export import exported
-from pose3d_ros.training.lifter import TrainSettings
+from pose3d_ros.training.lifter import TrainSettings, build
 
 NOTE = "pose3d.form"
 FORM = ("lifter", "channels", "stages", "clip", "levels", "relief", "look", "instance", "context", "fusion")
@@ -28,7 +28,9 @@ def weights(path: Path) -> dict[str, np.ndarray]:
     """The parameters in an ONNX file that ``training.export`` wrote, by the network's names for them.
 
     The exporter keeps most names, and loses those of what it stores in another order: the biases of LSTMs, and
-    matrices, which it transposes. They are told by the operations that use them.
+    matrices, which it transposes. They are told by the operations that use them. Batch norms that it has multiplied
+    into the convolutions before them come back as ones that add what is left, which is the same in evaluation mode: it
+    does so where a network is run but once, such as the frozen base of a context lifter.
     """
     graph = onnx.load(path).graph
     found = {value.name: numpy_helper.to_array(value).astype(np.float32) for value in graph.initializer
@@ -45,13 +47,28 @@ def weights(path: Path) -> dict[str, np.ndarray]:
             gates = found[node.input[3]].reshape(2, 4, -1)[:, _TORCH_GATES].reshape(2, -1)
             for name, bias in zip(("ih", "hh"), gates, strict=True):
                 found[hidden.replace("weight_hh", f"bias_{name}")] = bias
+        if node.op_type == "Conv" and len(node.input) == 3 and not node.input[2].endswith(".bias"):
+            found |= _adding(node.input[1].removesuffix("weight").replace("_conv.", "_bn."), found[node.input[2]])
     return found
+
+
+def _adding(name: str, bias: np.ndarray) -> dict[str, np.ndarray]:
+    """Batch norm (C,) of a name that adds a bias and does nothing else."""
+    one, zero = np.ones_like(bias), np.zeros_like(bias)
+    return {f"{name}weight": one, f"{name}bias": bias, f"{name}running_mean": zero,
+            f"{name}running_var": one - nn.BatchNorm1d(1).eps}
 
 
 def _before(made_by: dict[str, Any], name: str) -> list[str]:
     """A value and everything that it is made of."""
     node = made_by.get(name)
     return [name, *(earlier for value in (node.input if node else ()) for earlier in _before(made_by, value))]
+
+
+def base(path: Path) -> nn.Module | None:
+    """The lifter inside that a context lifter's ONNX file corrects, with weights at random; None if there is none."""
+    found = [value for value in onnx.load(path).graph.initializer if value.name.endswith("base.expand_conv.weight")]
+    return build(TrainSettings(lifter="martinez", channels=found[0].dims[0])) if found else None
 
 
 def go_on(network: nn.Module, path: Path) -> None:
