@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.evaluation.monocular import ASSUMED_FOV_RAD, frames
+from pose3d_ros.evaluation.monocular import ASSUMED_FOV_RAD
 from pose3d_ros.resources import share
+from pose3d_ros.videos import frames
 
 SIZE = (1280, 720)
 TILE = (256, 360)  # a place on the canvas, width and height
@@ -69,9 +70,8 @@ def cut_outs() -> list[np.ndarray]:
     found = []
     for number, transform in enumerate(transforms):
         camera = Camera.from_yaml(share("demo", f"cam{number}.yaml"))
-        points = joints @ transform[:3, :3].T + transform[:3, 3]
-        pixels = points[..., :2] / points[..., 2:] @ camera.matrix[:2, :2].T + camera.matrix[:2, 2]
-        low, high = pixels.min(2), pixels.max(2)  # (T, P, 2); the clip has no distortion
+        pixels = replace(camera, camera_from_world=transform).project(joints)
+        low, high = pixels.min(2), pixels.max(2)  # (T, P, 2)
         corners = np.clip((low + high - CUT_OUT) / 2, 0, np.array(camera.size) - CUT_OUT).astype(int)
         starts = [(start, person) for person, other in ((0, 1), (1, 0)) if (start := _alone(
             corners[:, person, 0], low[:, other, 0], high[:, other, 0])) is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -121,7 +122,12 @@ class SeenPeople:
         paths = sorted((folder / split).glob("*.npz"))
         if not paths or not paths[0].with_suffix(".features.npy").is_file():
             raise ValueError(f"{folder / split}: expected keypoints and feature maps of people (NAME.npz and "
-                             f"NAME.features.npy), as 'pose3d render features' writes them")
+                             f"NAME.features.npy), as 'pose3d render features' and 'pose3d dataset features' write them")
+        return cls.read(paths, frames, values, limit)
+
+    @classmethod
+    def read(cls, paths: Sequence[Path], frames: int = 5, values: int = 0, limit: int = 0) -> SeenPeople:
+        """As ``load``, from the files NAME.npz, with NAME.features.npy beside them."""
         files = [np.load(path.with_suffix(".features.npy"), mmap_mode="r") for path in paths]
         loaded = []
         for path in paths:
@@ -136,6 +142,9 @@ class SeenPeople:
         clips = np.split(np.arange(len(clip)), np.flatnonzero(new)[1:])[:limit or None]
         rows = [place[kept[window]] for kept in (of_clip[found[of_clip]] for of_clip in clips) if len(kept)
                 for window in _windows(len(kept), frames)]
+        if not rows:
+            raise ValueError(f"{paths[0].parent}: expected people whom the detector found, got none in {len(clip)} "
+                             f"pictures")
         return cls(labels, files, np.stack(rows), values, np.flatnonzero(new))
 
     def sample(self, rng: np.random.Generator, size: int, varied: bool = True) -> Crops:

@@ -7,6 +7,7 @@ of keypoint lifters, and place in the image and intrinsics drop out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,6 +100,18 @@ def read_picture(path: Path, size: tuple[int, int]) -> np.ndarray:
     return image
 
 
+def picture_path(folder: Path, recording: Recording, frame: int) -> Path:
+    """Where a recording of a dataset has the picture of a frame. Raises ``ValueError`` or ``PictureError``."""
+    if not recording.images:
+        raise ValueError(f"{folder}: recording {recording.name} has no pictures: expected its entry images to say "
+                         f"where they are")
+    try:
+        return folder / recording.images.format(frame=frame)
+    except (LookupError, ValueError):
+        raise PictureError(f"recording {recording.name}: expected images to be a path with {{frame}} in it, got "
+                           f"'{recording.images}'") from None
+
+
 @dataclass(frozen=True)
 class _Seen:
     """A recording with pictures: ``joints_m`` (T, 17, 3) in the camera's frame at the canonical stature, its virtual
@@ -113,12 +126,7 @@ class _Seen:
     clips: np.ndarray
 
     def path(self, row: int) -> Path:
-        images = self.recording.images
-        try:
-            return self.folder / images.format(frame=self.recording.frame[row])
-        except (LookupError, ValueError):
-            raise PictureError(f"recording {self.recording.name}: expected images to be a path with {{frame}} in it, "
-                               f"got '{images}'") from None
+        return picture_path(self.folder, self.recording, self.recording.frame[row])
 
 
 @dataclass(frozen=True)
@@ -135,10 +143,15 @@ class Pictures:
         """``offsets`` (T,): frames of a clip in 1/30 s from the newest one; frames of a slower recording follow each
         other. Raises ``ValueError``; ``PictureError`` when any picture is missing.
         """
-        seen = [_seen(folder, recording, offsets) for recording in read(folder, split)]
+        return cls.read([folder], split, offsets, side)
+
+    @classmethod
+    def read(cls, folders: Sequence[Path], split: str, offsets: np.ndarray, side: int) -> Pictures:
+        """As ``load``, from several folders."""
+        seen = [_seen(folder, recording, offsets) for folder in folders for recording in read(folder, split)]
         if not any(len(each.clips) for each in seen):
-            raise ValueError(f"{folder / split}: expected recordings with valid frames at {offsets.tolist()} / 30 s in "
-                             f"which the person was found, got none")
+            raise ValueError(f"{folders[0] / split}: expected recordings with valid frames at {offsets.tolist()} / 30 "
+                             f"s in which the person was found, got none")
         return cls(tuple(seen), side)
 
     def sample(self, rng: np.random.Generator, size: int, varied: bool = True) -> PictureClips:
@@ -178,9 +191,6 @@ class Pictures:
 
 
 def _seen(folder: Path, recording: Recording, offsets: np.ndarray) -> _Seen:
-    if not recording.images:
-        raise ValueError(f"{folder}: recording {recording.name} has no pictures: expected its entry images to say "
-                         f"where they are")
     joints_m, usable = canonical(recording)
     rays = recording.camera.rays(recording.keypoints_px)
     usable &= (recording.confidence > 0).sum(1) >= _FEWEST_JOINTS

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,11 +28,14 @@ from pose3d_ros.training.dataset import Recordings
 from pose3d_ros.training.images import Pictures, PictureView
 from pose3d_ros.training.mocap import Mocap
 from pose3d_ros.training.noise import Detector
+from pose3d_ros.training.synthetic.fresh import CLIPS, Fresh, Recipe
 
 LIFTERS = ("rpsm", "videopose3d", "poseformer", "martinez", "context", "context-t", "rpsm-context", "rpsm-images")
 SIGHTED = ("context", "context-t", "rpsm-context")
 """Those that look at what else the detector saw."""
 CHECKPOINT = "checkpoint.pt"
+_FRAMES = 5      # of a rendered clip, at least: making a scene takes as long as rendering a picture
+_VALIDATION = 2  # shards
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,10 @@ class TrainSettings(Settings):
     noise: str = setting("", "npz of a detector's errors on labelled pictures (pose3d render noise) for motion "
                          "capture, or a folder of 'pose3d render features', which tells how it guesses depth as well; "
                          "empty trains on exact keypoints")
+    makehuman: str = setting("", "Folder of bodies ('pose3d render'): people with the motions of the motion capture in "
+                             "data are rendered while training, always new ones, and a batch of them taken in every "
+                             "step; new ones of the validation subjects are measured on")
+    fresh: int = setting(20, "With makehuman: steps after which the next 64 clips take part", low=1, high=1_000_000)
     start: str = setting("", "ONNX file of the same lifter whose weights to go on from; empty starts from random ones")
     output: str = setting("output/train", "Folder for the checkpoint, the curve and the exported model")
     steps: int = setting(10000, "Optimiser steps", low=1, high=10_000_000)
@@ -98,7 +108,8 @@ class TrainSettings(Settings):
                           "--nproc-per-node=GPUS -m pose3d_ros.cli train ...", choices=("auto", "cpu", "cuda"))
     seed: int = setting(0, "Seed of weights and samples", low=0, high=2**31 - 1)
     threads: int = setting(1, "CPU threads of the optimiser", low=1, high=256)
-    workers: int = setting(1, "Processes that make the samples; pictures need several beside a GPU", low=1, high=256)
+    workers: int = setting(1, "Processes that make the samples, and with makehuman as many that render; pictures need "
+                           "several beside a GPU", low=1, high=256)
     resume: bool = setting(False, "Go on from the checkpoint in the output folder")
 
 
@@ -144,6 +155,10 @@ def _sees_maps(settings: TrainSettings) -> bool:
 
 def _sighted(settings: TrainSettings) -> nn.Module:
     base = load(Path(settings.base))[0] if settings.base else None
+    if settings.start and base is None:
+        from pose3d_ros.training import start  # which builds on this module
+
+        base = start.base(Path(settings.start))
     levels = 0 if settings.context == "none" else settings.levels
     sight: dict[str, Any] = {"levels": levels, "relief": settings.relief, "rate": settings.spoil,
                              "instance": settings.instance}
@@ -195,7 +210,11 @@ def sources(settings: TrainSettings, split: str) -> list[Source]:
 
     Raises ``ValueError`` or ``OSError``.
     """
+    if split == "val" and settings.makehuman:
+        return [_fresh_validation(settings)]
     folders = settings.data.split(os.pathsep)
+    if settings.makehuman and settings.lifter == "rpsm-images":
+        folders = [folder for folder in folders if not _captured(folder)]
     noisy = {folder: settings.noise if len(folders) == 1 or _captured(folder) else "" for folder in folders}
     wanted = list(noisy.items())[-1:] if split == "val" else noisy.items()
     return [source(replace(settings, data=folder, noise=noise), split) for folder, noise in wanted]
@@ -203,6 +222,43 @@ def sources(settings: TrainSettings, split: str) -> list[Source]:
 
 def _captured(folder: str) -> bool:
     return (Path(folder) / "index.json").is_file()
+
+
+def fresh(settings: TrainSettings, split: str = "train", rank: int = 0) -> Fresh | None:
+    """People who are rendered while training, if wanted; other ones in every process. Raises ``ValueError``."""
+    if not settings.makehuman:
+        return None
+    if settings.lifter not in (*SIGHTED, "rpsm-images"):
+        raise ValueError(f"makehuman: expected a lifter that sees more than keypoints ({', '.join(SIGHTED)}, "
+                         f"rpsm-images), got {settings.lifter}")
+    captured = [folder for folder in settings.data.split(os.pathsep) if _captured(folder)]
+    if not captured:
+        raise ValueError("makehuman: expected motion capture (a folder with index.json) in data, whose motions people "
+                         "have")
+    recipe = Recipe(Path(settings.makehuman), Path(captured[0]), split, (settings.seed, rank, int(split == "val")),
+                    CLIPS, max(settings.clip, _FRAMES), settings.lifter == "rpsm-images")
+    return Fresh(recipe, Path(settings.output) / "fresh" / f"{split}{rank}", settings.fresh, settings.workers,
+                 partial(_rendered, settings, split), kept=settings.resume)
+
+
+def _fresh_validation(settings: TrainSettings) -> Source:
+    """The first shards of the validation subjects."""
+    made = fresh(replace(settings, fresh=1), "val")
+    assert made is not None
+    with closing(made):
+        made.prepare(_VALIDATION - 1, 0)
+        return made.at(_VALIDATION - 1)
+
+
+def _rendered(settings: TrainSettings, split: str, folders: Sequence[Path]) -> Source:
+    if settings.lifter == "rpsm-images":
+        return Pictures.read(folders, split, view(settings).offsets, settings.size)
+    return SeenPeople.read([path for folder in folders for path in folder.glob("*.npz")], settings.clip,
+                           _values(settings))
+
+
+def _values(settings: TrainSettings) -> int:
+    return sum(map(math.prod, BLAZEPOSE[-settings.levels:])) if _sees_maps(settings) else 0
 
 
 def source(settings: TrainSettings, split: str) -> Source:
@@ -213,8 +269,7 @@ def source(settings: TrainSettings, split: str) -> Source:
         raise ValueError(f"noise: recordings come with their own keypoints, leave it out; or is {data} meant to be "
                          f"motion capture? Then it lacks index.json")
     if settings.lifter in SIGHTED and not captured:
-        levels = BLAZEPOSE[-settings.levels:] if _sees_maps(settings) else ()
-        return SeenPeople.load(data, split, settings.clip, sum(map(math.prod, levels)), settings.clips)
+        return SeenPeople.load(data, split, settings.clip, _values(settings), settings.clips)
     if settings.lifter == "rpsm-images":
         return Pictures.load(data, split, offsets, settings.size)
     if captured:

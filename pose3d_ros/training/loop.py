@@ -6,8 +6,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
@@ -27,9 +27,11 @@ from pose3d_ros.training import losses
 from pose3d_ros.training.clips import Inputs, View
 from pose3d_ros.training.export import export, flip_test
 from pose3d_ros.training.images import PictureView
-from pose3d_ros.training.lifter import CHECKPOINT, Source, TrainSettings, build, kept, sources, view
+from pose3d_ros.training.lifter import CHECKPOINT, TrainSettings, build, fresh, kept, sources, view
 from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
 from pose3d_ros.training.start import go_on, note
+
+PREFETCH = 4  # parts that each process makes ahead
 
 
 def parameters(network: nn.Module, rate: float) -> list[dict[str, Any]]:
@@ -81,12 +83,15 @@ def objective(output: Tensor, target_m: Tensor, settings: TrainSettings) -> Tens
 class _Samples(Dataset[tuple[Inputs, np.ndarray]]):
     """Part i is made from the seed, i and the process alone, so that a resumed run sees what an unbroken one would.
 
-    The parts of a step come from one source after the other.
+    The parts of a step come from one source after the other, the last of which may be ``fresh``.
     """
 
-    def __init__(self, sources: list[Source], looks: View, settings: TrainSettings, first: int, rank: int) -> None:
-        self.sources, self.looks, self.settings, self.first, self.rank = sources, looks, settings, first, rank
-        self.parts = settings.accumulate * len(sources)
+    def __init__(self, settings: TrainSettings, looks: View, first: int, rank: int) -> None:
+        self.looks, self.settings, self.first, self.rank = looks, settings, first, rank
+        self.fresh = fresh(settings, rank=rank)
+        self.sources = sources(settings, "train")
+        self.kinds = len(self.sources) + (self.fresh is not None)
+        self.parts = settings.accumulate * self.kinds
 
     def __len__(self) -> int:
         return (self.settings.steps - self.first) * self.parts
@@ -94,9 +99,23 @@ class _Samples(Dataset[tuple[Inputs, np.ndarray]]):
     def __getitem__(self, index: int) -> tuple[Inputs, np.ndarray]:
         index += self.first * self.parts
         rng = np.random.default_rng([self.settings.seed, self.rank, index])
-        clips = self.sources[index % len(self.sources)].sample(
-            rng, max(self.settings.batch // self.settings.accumulate, 2))
+        kind = index % self.kinds
+        source = self.fresh.at(index // self.parts) if self.fresh and kind == len(self.sources) else self.sources[kind]
+        clips = source.sample(rng, max(self.settings.batch // self.settings.accumulate, 2))
         return self.looks(self.looks.varied(rng, clips))
+
+    def order(self) -> Iterator[int]:
+        """What to make next, once everything for it is there: asked for by the process that trains."""
+        for index in range(len(self)):
+            if self.fresh:
+                ends = max(index - PREFETCH * self.settings.workers, 0), index  # others may still be making the first
+                oldest, step = (self.first + end // self.parts for end in ends)
+                self.fresh.prepare(step, oldest)
+            yield index
+
+    def close(self) -> None:
+        if self.fresh:
+            self.fresh.close()
 
 
 def _keep_statistics(network: nn.Module) -> None:
@@ -185,11 +204,14 @@ class _Run:
 
     def to(self, last: int) -> Path:
         """Train to step ``last``."""
+        with closing(_Samples(self.settings, self.looks, self.step, self.rank)) as samples:
+            return self._train(samples, last)
+
+    def _train(self, samples: _Samples, last: int) -> Path:
         settings = self.settings
-        samples = _Samples(sources(settings, "train"), self.looks, settings, self.step, self.rank)
         self.parts = samples.parts
-        loader = iter(DataLoader(samples, batch_size=None, num_workers=settings.workers, prefetch_factor=4,
-                                 generator=torch.Generator()))
+        loader = iter(DataLoader(samples, batch_size=None, sampler=samples.order(), num_workers=settings.workers,
+                                 prefetch_factor=PREFETCH, generator=torch.Generator()))
         if self.rank:
             for _ in range(self.step, last):
                 self._advance(loader)
@@ -300,8 +322,8 @@ class _Pretraining(_Run):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pose3d train``."""
     parser.add_argument("--from-rig", type=Path, metavar="RECORDING", help="rig file whose cameras have videos, or a "
-                        "rosbag2 with their keypoints (and --rig): the people in it, labelled by the cameras together, "
-                        "teach the shipped lifter or the one of --start, beside --data")
+                        "rosbag2 with their pictures or keypoints (and --rig): the people in it, labelled by the "
+                        "cameras together, teach the shipped lifter or the one of --start, beside --data")
     parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file of the cameras in the rosbag2")
     add_options(parser, TrainSettings)
 
@@ -309,6 +331,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(options: argparse.Namespace) -> int:
     """Run ``pose3d train``."""
     settings = from_options(options, TrainSettings)
+    if options.from_rig is not None and settings.makehuman:
+        raise ValueError("makehuman: expected it empty with from-rig, which knows its own people")
     if options.from_rig is None:
         sys.stdout.write(f"{train(settings)}\n")
         return 0

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
+from pose3d_ros.arrays import as_float32
 from pose3d_ros.camera import Camera
 from pose3d_ros.detection import Detector, create
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.noise import facing_angle, rms_size
-from pose3d_ros.training.synthetic import pictures, textures
-from pose3d_ros.training.synthetic.body import Assets
-from pose3d_ros.training.synthetic.motions import Motions
+from pose3d_ros.training.synthetic import pictures
 from pose3d_ros.training.synthetic.render import Renderer
-from pose3d_ros.training.synthetic.scene import Cast, Shot, random_shot
+from pose3d_ros.training.synthetic.scene import Shot
+from pose3d_ros.training.synthetic.studio import Studio
 
 FRAME_NS = 33_333_333
 RIGHT = 0.2  # a keypoint within this share of the person's size is right
@@ -41,24 +42,23 @@ def random_clips(makehuman: Path, cmu_mocap: Path, clips: int, frames: int, seed
                  size: tuple[int, int] = (640, 480), split: str = "train", backgrounds: Path | None = None
                  ) -> Iterator[list[Frame]]:
     """Rendered clips, each of a random person before one random camera, with motions of the split."""
-    cast, motions = Cast(Assets(makehuman)), Motions.load(cmu_mocap, split)
-    images = textures.make(seed, pictures=backgrounds)
-    renderer = Renderer(size, images=images)
+    studio = Studio(makehuman, cmu_mocap, split, size, backgrounds)
+    studio.renew(seed)
     for clip in range(clips):
         rng = np.random.default_rng((seed, clip))
-        shot = random_shot(rng, cast, motions, frames, images, size=size)
-        renderer.load(shot.scene)
-        yield [frame_of(rng, renderer, shot, number) for number in range(frames)]
-    renderer.close()
+        shot = studio.shot(rng, frames, size=size)
+        studio.renderer.load(shot.scene)
+        view = pictures.view_of(shot.camera)
+        yield [frame_of(rng, studio.renderer, shot, number, view) for number in range(frames)]
+    studio.close()
 
 
-def frame_of(rng: np.random.Generator, renderer: Renderer, shot: Shot, number: int) -> Frame:
-    """The sensor's picture of one frame with the first person's labels."""
+def frame_of(rng: np.random.Generator, renderer: Renderer, shot: Shot, number: int, view: pictures.View) -> Frame:
+    """The sensor's picture of one frame with the first person's labels; ``view`` is that of the shot's camera."""
     camera = shot.camera
     rotation, translation = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
     joints_m = shot.scene.actors[0].posed.joints_m[number] @ rotation.T + translation
     joints_px = camera.project(joints_m, "camera")
-    view = pictures.view_of(camera)
     image, surface_m = pictures.whole(rng, renderer, shot, number, view)
     visible = seen_by_depth(view.camera.project(joints_m, "camera"), joints_m[:, 2], surface_m)
     inside = ((joints_px >= 0) & (joints_px <= np.array(camera.size) - 1)).all(-1)
@@ -68,11 +68,7 @@ def frame_of(rng: np.random.Generator, renderer: Renderer, shot: Shot, number: i
 def visible_joints(joints_px: np.ndarray, depth_m: np.ndarray, person: np.ndarray, surface_m: np.ndarray,
                    number: int = 0) -> np.ndarray:
     """(J,) which joints of person ``number`` are seen, by the renderer's labels (H, W) of who and how far."""
-    height, width = person.shape
-    column, row = np.rint(np.nan_to_num(joints_px, nan=-1)).astype(int).T
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    column, row = np.where(inside, column, 0), np.where(inside, row, 0)
-    return inside & (person[row, column] == number) & (surface_m[row, column] > depth_m - _LIMB_RADIUS_M)
+    return seen_by_depth(joints_px, depth_m, np.where(person == number, surface_m, -np.inf))
 
 
 def seen_by_depth(joints_px: np.ndarray, depth_m: np.ndarray, surface_m: np.ndarray) -> np.ndarray:
@@ -85,11 +81,22 @@ def seen_by_depth(joints_px: np.ndarray, depth_m: np.ndarray, surface_m: np.ndar
 
 def own_detection(people: People2D, joints_px: np.ndarray) -> int | None:
     """Which of the people is the labelled one (17, 2): the nearest in the mean, or None if off by half its size."""
-    if not len(people):
-        return None
-    distance = np.nanmean(np.linalg.norm(people.keypoints_px - joints_px, axis=-1), 1)
-    best = int(distance.argmin())
-    return best if distance[best] < 1.0 * rms_size(joints_px) else None
+    own = int(own_detections(people, joints_px[None])[0])
+    return own if own >= 0 else None
+
+
+def own_detections(people: People2D, joints_px: np.ndarray) -> np.ndarray:
+    """As ``own_detection``, for each of R labelled ones (R, 17, 2), partly NaN, who are all different: (R,), -1 for none.
+    """
+    miss_px = np.linalg.norm(people.keypoints_px - joints_px[:, None], axis=-1)
+    known = np.isfinite(miss_px)
+    distance = np.where(known, miss_px, 0).sum(2) / np.maximum(known.sum(2), 1)
+    size = np.array([rms_size(points[np.isfinite(points).all(1)]) for points in joints_px])
+    near = known.any(2) & (distance < 1.0 * size[:, None])
+    own = np.full(len(joints_px), -1)
+    rows, chosen = linear_sum_assignment(np.where(near, distance, 1e9))
+    own[rows] = np.where(near[rows, chosen], chosen, -1)
+    return own
 
 
 def measure(clips: Iterator[list[Frame]], detector: Detector, progress: Callable[[int], object] = lambda clip: None
@@ -120,8 +127,7 @@ def measure(clips: Iterator[list[Frame]], detector: Detector, progress: Callable
             for name, value in values.items():
                 rows.setdefault(name, []).append(value)
         progress(clip)
-    data = {name: np.array(value) for name, value in rows.items()}
-    data = {name: value.astype(np.float32) if value.dtype == float else value for name, value in data.items()}
+    data = as_float32({name: np.array(value) for name, value in rows.items()})
     size = rms_size(data["joints_px"])[:, None, None]
     data["residual"] = (data["keypoints_px"] - data["joints_px"]) / size
     data["facing"] = facing_angle(data["joints_m"])

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pose3d_ros import inference
+from pose3d_ros.arrays import as_float32
 from pose3d_ros.detection import blazepose, blazepose_landmarks, regions
 from pose3d_ros.lifting.context import crop_keypoints, crop_rays
 from pose3d_ros.model_store import locate
 from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import BLAZEPOSE33, H36M17
+from pose3d_ros.training import shards
 from pose3d_ros.training.bodies import canonical_scale, stature
-from pose3d_ros.training.synthetic import crops, pictures, textures
-from pose3d_ros.training.synthetic.body import Assets
+from pose3d_ros.training.shards import NOT_STORED
+from pose3d_ros.training.synthetic import crops, pictures
 from pose3d_ros.training.synthetic.detector_noise import own_detection, seen_by_depth
-from pose3d_ros.training.synthetic.motions import Motions
 from pose3d_ros.training.synthetic.render import Renderer
-from pose3d_ros.training.synthetic.scene import Cast, Shot, random_shot
+from pose3d_ros.training.synthetic.scene import Shot
+from pose3d_ros.training.synthetic.studio import Studio
 
 VALIDATION = 12  # training clips for each one of the validation subjects
-LEVELS = blazepose_landmarks.LEVELS[1:]
-"""Maps that are kept: (48, 32, 32), (48, 16, 16) and (144, 8, 8). The finest is three quarters of the bytes."""
+LEVELS = blazepose_landmarks.LEVELS[NOT_STORED["blazepose"]:]
+"""Maps that are kept: (48, 32, 32), (48, 16, 16) and (144, 8, 8)."""
 FRAME_STEP = 3  # of 30 a second
 SHARD = 64
+PICTURE = (blazepose_landmarks.SIDE,) * 2
 _TEXTURES_FOR = 256  # clips
+Look = tuple[dict[str, np.ndarray], np.ndarray]
+"""Labels and feature maps of the pictures of a clip."""
 
 
 @dataclass(frozen=True)
@@ -70,50 +76,61 @@ def record(makehuman: Path, cmu_mocap: Path, out: Path, clips: int, frames: int,
            threads: int = 0) -> dict[str, float]:
     """Look at ``clips`` rendered clips of the training subjects, and first at a twelfth as many of the validation ones.
 
-    Each has ``frames`` pictures, a tenth of a second apart. Writes shards of 64 clips as they are ready, ``NNNNN.npz``
-    with what ``look`` returns and ``clip`` (N,), and ``NNNNN.features.npy``, to ``out/train`` and ``out/val``; returns
-    how many frames and bytes they are. ``backgrounds``: a folder of pictures to use besides procedural textures.
+    Each has ``frames`` pictures, a tenth of a second apart. Writes shards of 64 clips as they are ready to
+    ``out/train`` and ``out/val`` (``write``); returns how many frames and bytes they are. ``backgrounds``: a folder of
+    pictures to use besides procedural textures.
     """
     reader = Reader(threads)
     total = {"frames": 0, "found": 0, "bytes": 0}
     done = 0
-    images = textures.make(seed, pictures=backgrounds)
-    renderer = Renderer((blazepose_landmarks.SIDE,) * 2, images=images)
-    for split, count in (("val", -(-clips // VALIDATION)), ("train", clips)):
-        folder = out / split
-        folder.mkdir(parents=True, exist_ok=True)
-        cast, motions = Cast(Assets(makehuman)), Motions.load(cmu_mocap, split)
-        rows: list[dict[str, np.ndarray]] = []
-        features: list[np.ndarray] = []
+    for split, number in (("val", -(-clips // VALIDATION)), ("train", clips)):
+        studio = Studio(makehuman, cmu_mocap, split, PICTURE, backgrounds)
+        seen: list[Look] = []
         shards = 0
-        for clip in range(count):
+        for clip in range(number):
             if clip % _TEXTURES_FOR == 0:
-                images = textures.make(seed + 2**32 * (split == "val") + 2**33 * clip, pictures=backgrounds)
-                renderer.use(images)
-            rng = np.random.default_rng((seed, split == "val", clip))
-            shot = random_shot(rng, cast, motions, FRAME_STEP * (frames - 1) + 2, images)
-            labels, maps = look(rng, reader, renderer, shot)
+                studio.renew(seed + 2**32 * (split == "val") + 2**33 * clip)
+            labels, maps = film(np.random.default_rng((seed, split == "val", clip)), reader, studio, frames, clip)
             total["frames"] += frames
             total["found"] += len(maps)
             total["bytes"] += maps.nbytes
             if len(maps):
-                rows.append(labels | {"clip": np.full(len(maps), clip)})
-                features.append(maps)
-            if rows and (len(rows) == SHARD or clip == count - 1):
-                path = folder / f"{shards:05d}.npz"
+                seen.append((labels, maps))
+            if seen and (len(seen) == SHARD or clip == number - 1):
+                write(out / split / f"{shards:05d}.npz", seen)
                 shards += 1
-                np.save(path.with_suffix(".features.npy"), np.concatenate(features))
-                np.savez(path, **{name: np.concatenate([row[name] for row in rows]) for name in rows[0]})  # type: ignore[arg-type]
-                rows, features = [], []
+                seen = []
             progress(done)
             done += 1
-    renderer.close()
+        studio.close()
     reader.close()
     return {name: float(value) for name, value in total.items()}
 
 
-def look(rng: np.random.Generator, reader: Reader, renderer: Renderer, shot: Shot
-         ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def shard(reader: Reader, studio: Studio, out: Path, seed: Sequence[int], clips: int, frames: int) -> None:
+    """Write the shard ``out/00000.npz`` that follows from the seed alone: people, textures and clips of its own.
+
+    It has ``clips`` clips of up to ``frames`` pictures, in which the detector follows somebody.
+    """
+    studio.forget()
+    studio.renew(int(np.random.default_rng(seed).integers(2**62)))
+    seen = (film(np.random.default_rng((*seed, clip)), reader, studio, frames, clip) for clip in count())
+    write(out / "00000.npz", list(islice((look for look in seen if len(look[1])), clips)))
+
+
+def write(path: Path, seen: Sequence[Look]) -> None:
+    """Write what ``film`` returned of several clips to ``NAME.npz`` and ``NAME.features.npy``."""
+    shards.write(path, {name: np.concatenate([labels[name] for labels, _ in seen]) for name in seen[0][0]},
+                 np.concatenate([maps for _, maps in seen]))
+
+
+def film(rng: np.random.Generator, reader: Reader, studio: Studio, frames: int, clip: int) -> Look:
+    """What ``look`` says of a random clip of ``frames`` pictures, and its number ``clip`` (N,)."""
+    labels, maps = look(rng, reader, studio.renderer, studio.shot(rng, FRAME_STEP * (frames - 1) + 2))
+    return labels | {"clip": np.full(len(maps), clip)}, maps
+
+
+def look(rng: np.random.Generator, reader: Reader, renderer: Renderer, shot: Shot) -> Look:
     """What the detector finds in N pictures of a shot's first person, a tenth of a second apart, that show it at least
     half and in which it goes on following it.
 
@@ -146,5 +163,4 @@ def look(rng: np.random.Generator, reader: Reader, renderer: Renderer, shot: Sho
         "joints_m": scale * joints_m[numbers], "visible": np.stack(visible) & inside,
         "frame": np.arange(len(numbers))}
     features = np.concatenate([level.reshape(len(numbers), -1) for level in people.features], 1)
-    return ({name: value[kept].astype(np.float32) if value.dtype == float else value[kept]
-             for name, value in labels.items()}, features[kept].astype(np.float16))
+    return as_float32({name: value[kept] for name, value in labels.items()}), features[kept].astype(np.float16)
