@@ -7,6 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from bodies import STANDING_M
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.detection import regions
@@ -18,7 +19,7 @@ from pose3d_ros.training.synthetic.detector_noise import seen_by_depth
 from pose3d_ros.training.synthetic.recordings import render
 from pose3d_ros.training.synthetic.render import Renderer, RenderError
 from pose3d_ros.training.synthetic.retarget import retarget
-from pose3d_ros.training.synthetic.scene import Cast, Sensor, random_shot
+from pose3d_ros.training.synthetic.scene import Cast, Sensor, _seat, random_shot, random_view
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 LENSES: dict[str, dict[str, Any]] = {
@@ -121,6 +122,37 @@ def test_new_motions_keep_limbs_and_end_on_the_floor(cast: Cast, captured: motio
         assert lying.joints_m[..., 2].min() == pytest.approx(0.1, abs=1e-4)
         trunk = lying.joints_m[:, H36M17.index("thorax")] - lying.joints_m[:, 0]
         assert np.isfinite(trunk).all()
+
+
+@needs_data
+def test_somebody_sits(cast: Cast, captured: motions.Motions):
+    rng = np.random.default_rng(5)
+    walked = np.array(captured.random(rng, 40)[1], float)
+    sat = motions.seated(rng, walked)
+    for side in "lr":
+        hip, knee, ankle, foot = CMU22.indices(*(f"{side}_{name}" for name in ("hip", "knee", "ankle", "foot")))
+        for start, end in ((hip, knee), (knee, ankle), (ankle, foot)):
+            assert np.allclose(*(np.linalg.norm(joints[:, end] - joints[:, start], axis=1) for joints in (walked, sat)))
+        assert ((sat[:, hip] - sat[:, knee])[:, 2] < 0.8 * np.linalg.norm(sat[:, hip] - sat[:, knee], axis=1)).all()
+        assert (sat[:, ankle, 2] < sat[:, knee, 2]).all()
+        across = sat[:, CMU22.index("l_hip")] - sat[:, CMU22.index("r_hip")]
+        thigh = sat[:, knee] - sat[:, hip]
+        # Left of the hips, seen from above, is a quarter turn before where the thighs point.
+        assert (thigh[:, 0] * across[:, 1] - thigh[:, 1] * across[:, 0] > 0).all()
+    joints_m = retarget(sat, cast.pick(rng)[1]).joints_m
+    seat = _seat(joints_m)
+    assert seat is not None and seat[0][2] == 0 and 0.15 < seat[1][2] < joints_m[:, 0, 2].min()
+    assert _seat(retarget(walked, cast.pick(rng)[1]).joints_m) is None
+
+
+def test_some_cameras_are_near():
+    rng = np.random.default_rng(0)
+    standing = STANDING_M[None, :, [2, 0, 1]] * [-1, 1, -1] + [0, 0, 0.9]  # upright, z up
+    views = [random_view(rng, standing) for _ in range(200)]
+    inside = np.array([((view.project(standing[0]) >= 0) & (view.project(standing[0]) < view.size)).all(-1).mean()
+                       for view in views])
+    away_m = np.array([np.linalg.norm(view.position_m[:2] - standing[0, 0, :2]) for view in views])
+    assert 0.03 < (away_m < 1.0).mean() < 0.3 and inside.min() > 0.5
 
 
 def test_joint_is_seen_by_depth():

@@ -19,7 +19,6 @@ from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import BLAZEPOSE33, H36M17
 from pose3d_ros.training import shards
 from pose3d_ros.training.bodies import canonical_scale, stature
-from pose3d_ros.training.shards import NOT_STORED
 from pose3d_ros.training.synthetic import crops, pictures
 from pose3d_ros.training.synthetic.detector_noise import own_detection, seen_by_depth
 from pose3d_ros.training.synthetic.render import Renderer
@@ -27,7 +26,7 @@ from pose3d_ros.training.synthetic.scene import Shot
 from pose3d_ros.training.synthetic.studio import Studio
 
 VALIDATION = 12  # training clips for each one of the validation subjects
-LEVELS = blazepose_landmarks.LEVELS[NOT_STORED["blazepose"]:]
+LEVELS = blazepose_landmarks.LEVELS[shards.NOT_STORED["blazepose"]:]
 """Maps that are kept: (48, 32, 32), (48, 16, 16) and (144, 8, 8)."""
 FRAME_STEP = 3  # of 30 a second
 SHARD = 64
@@ -145,7 +144,8 @@ def look(rng: np.random.Generator, reader: Reader, renderer: Renderer, shot: Sho
     numbers = np.arange(1, len(world_m), FRAME_STEP)
     joints_m = world_m @ camera.camera_from_world[:3, :3].T + camera.camera_from_world[:3, 3]
     joints_px = camera.project(joints_m, "camera")
-    where = crops.followed(rng, joints_px[numbers - 1])
+    size = np.array(camera.size)  # what is far outside the detector guesses to be near the edge
+    where = crops.followed(rng, np.clip(joints_px[numbers - 1], -0.3 * size, 1.3 * size))
     images, visible = [], []
     for region, number in zip(where, numbers, strict=True):
         image, depth_m, crop = pictures.crop(rng, renderer, shot, region, int(number))

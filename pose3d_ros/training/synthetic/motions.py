@@ -21,6 +21,8 @@ _LIMBS = tuple(CMU22.indices(*(f"{side}_{name}" for name in chain)) for side in 
 _UPPER = CMU22.indices("spine_low", "chest", "neck_base", "head_base", "head", "l_shoulder", "l_elbow", "l_wrist",
                        "l_hand", "r_shoulder", "r_elbow", "r_wrist", "r_hand")
 _HEAD = CMU22.indices("head_base", "head")
+SEATED = 0.15
+"""Share of the motions in which somebody sits."""
 _LYING_M = 0.1  # a joint of somebody who lies is this far above the floor at least
 
 
@@ -90,6 +92,8 @@ def vary(rng: np.random.Generator, motions: Motions, frames: int, context: int =
         joints_m[:, _UPPER] = turned @ np.swapaxes(turn, 1, 2) + joints_m[:, :1]
     if rng.random() < 0.5:
         joints_m = joints_m[:, [CMU22.index(_other_side(name)) for name in CMU22.joints]] * [-1, 1, 1]
+    if rng.random() < SEATED:
+        joints_m = seated(rng, joints_m)
     time_s = np.arange(length) / 30.0
     much = rng.choice((0.1, 0.3, 0.5), p=(0.3, 0.4, 0.3))
     for pivot, outer, share in ((0, _UPPER, 0.5), (_HEAD[0], _HEAD[1:], 0.5)):
@@ -98,6 +102,21 @@ def vary(rng: np.random.Generator, motions: Motions, frames: int, context: int =
         for pivot in (0, 1):
             joints_m = _turn_part(rng, joints_m, time_s, chain[pivot], chain[pivot + 1:], much, 0.15)
     return joints_m
+
+
+def seated(rng: np.random.Generator, joints_m: np.ndarray) -> np.ndarray:
+    """The motion (T, 22, 3) with the legs of somebody who sits: thighs forward, shins down."""
+    heading = _heading(joints_m) - np.pi / 2
+    moved = joints_m.copy()
+    moved[..., :2] -= joints_m[:, :1, :2]
+    for side, (hip, knee, ankle, foot) in zip((1, -1), (_LIMBS[0], _LIMBS[2]), strict=True):
+        outwards, drop, under = rng.normal((0.15, 0.1, 0.0), (0.2, 0.15, 0.3))
+        ahead = heading + side * outwards
+        forward = np.stack([np.cos(ahead), np.sin(ahead), np.zeros_like(ahead)], -1)
+        for start, end, angle in ((hip, knee, drop), (knee, ankle, np.pi / 2 + under), (ankle, foot, 0.3)):
+            length = np.linalg.norm(joints_m[:, end] - joints_m[:, start], axis=-1, keepdims=True)
+            moved[:, end] = moved[:, start] + length * (np.cos(angle) * forward - np.sin(angle) * np.array([0, 0, 1.0]))
+    return moved
 
 
 def _turn_part(rng: np.random.Generator, joints_m: np.ndarray, time_s: np.ndarray, pivot: int, outer: list[int],

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.synthetic import textures
 from pose3d_ros.training.synthetic.body import Assets, Body, Shape, Wardrobe
 from pose3d_ros.training.synthetic.motions import Motions, cut, lean, placed, vary
@@ -27,6 +28,10 @@ _HAIR_COLOURS = ((0.08, 0.06, 0.05), (0.20, 0.13, 0.09), (0.36, 0.24, 0.15), (0.
 _SIZES = ((640, 480), (640, 480), (1280, 720), (1920, 1080))
 _LEAST_PX = 50  # a person's height
 _BACKDROP_PX = 640  # what is far away is seldom sharp
+_HIPS, _KNEES = H36M17.indices("l_hip", "r_hip"), H36M17.indices("l_knee", "r_knee")
+_UPPER = H36M17.indices("pelvis", "spine", "thorax", "neck", "head", "l_shoulder", "l_elbow", "l_wrist", "r_shoulder",
+                        "r_elbow", "r_wrist")
+_NEAR, _DESK_M = 0.15, 1.6  # share of cameras that are at most as far as from the edge of a desk
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,8 @@ def random_room(rng: np.random.Generator, clear_m: np.ndarray, layers: int, came
         if away > 0.6 and not near_camera:
             boxes.append([[*(centre - size), 0.0], [*(centre + size), height]])
             surfaces.append(OBJECT + int(rng.integers(5)))
-    if camera_m is not None and rng.random() < 0.18:
+    if camera_m is not None and rng.random() < (
+            0.5 if np.linalg.norm(clear_m.mean(0) - camera_m[:2]) < _DESK_M else 0.18):
         boxes.append(_in_front(rng, clear_m.mean(0), camera_m))
         surfaces.append(OBJECT + int(rng.integers(5)))
     bright = float(np.exp(rng.normal(0.25, 0.3)))
@@ -229,22 +235,26 @@ def _in_front(rng: np.random.Generator, person_m: np.ndarray, camera_m: np.ndarr
 
 def random_view(rng: np.random.Generator, joints_m: np.ndarray, size: tuple[int, int] | None = None) -> Camera:
     """A robot's camera: 0.3 to 2.5 m high, 1 to 8 m from the joints (N, 17, 3), 25 to 110 degrees wide, aimed about at
-    them, such that most of them are in the picture and the person is not tiny.
+    them, such that most of them are in the picture and the person is not tiny. Or one as near as on a desk, which sees
+    the trunk and what else there is room for.
     """
-    least_inside = 0.99 if rng.random() < 0.7 else 0.7
-    target_m = (joints_m.min((0, 1)) + joints_m.max((0, 1))) / 2
+    near = rng.random() < _NEAR
+    least_inside = 0.55 if near else 0.99 if rng.random() < 0.7 else 0.7
+    about = joints_m[:, _UPPER] if near else joints_m
+    target_m = (about.min((0, 1)) + about.max((0, 1))) / 2
     while True:
         camera = Camera.from_fov(*(size or _SIZES[rng.integers(len(_SIZES))]), math.radians(rng.uniform(25, 110)))
-        azimuth, distance = rng.uniform(0, 2 * np.pi), np.exp(rng.uniform(np.log(1.0), np.log(8.0)))
+        azimuth = rng.uniform(0, 2 * np.pi)
+        distance = np.exp(rng.uniform(*np.log((0.7, _DESK_M) if near else (1.0, 8.0))))
         position = target_m + distance * np.array([math.cos(azimuth), math.sin(azimuth), 0])
-        position[2] = rng.uniform(0.3, 2.5)
+        position[2] = np.clip(target_m[2] + rng.normal(0, 0.35), 0.3, 2.5) if near else rng.uniform(0.3, 2.5)
         aim = target_m + rng.normal(0, (0.35, 0.35, 0.2)) * distance / 3
         camera, reach = random_lens(rng, camera)
         camera = look_at(camera, position, aim, rng.normal(0, 0.05))
         rays = joints_m @ camera.camera_from_world[:3, :3].T + camera.camera_from_world[:3, 3]
         if (np.hypot(rays[..., 0], rays[..., 1]) > reach * rays[..., 2]).any():
             continue
-        if np.linalg.norm(joints_m - position, axis=-1).min() < 0.5:
+        if np.linalg.norm(joints_m - position, axis=-1).min() < (0.3 if near else 0.5):
             continue
         joints_px = camera.project(joints_m)
         inside = ((joints_px >= 0) & (joints_px < camera.size)).all(-1)
@@ -326,6 +336,10 @@ def random_shot(rng: np.random.Generator, cast: Cast, motions: Motions, frames: 
                 actors.append(other)
     paths = np.concatenate([actor.posed.heads[:, 0, :2] for actor in actors])
     room = random_room(rng, paths, layers, camera.position_m)
+    seats = [seat for actor in actors if (seat := _seat(actor.posed.joints_m)) is not None]
+    if seats:
+        room = replace(room, boxes=np.concatenate([room.boxes, np.array(seats)]), box_surfaces=np.concatenate(
+            [room.box_surfaces, OBJECT + rng.integers(5, size=len(seats))]))
     forward = camera.camera_from_world[2, :3]
     horizon = camera.matrix[1, 2] + camera.matrix[1, 1] * forward[2] / max(float(np.hypot(*forward[:2])), 1e-3)
     reduced = max(camera.size[0] / _BACKDROP_PX, 1)
@@ -333,6 +347,16 @@ def random_shot(rng: np.random.Generator, cast: Cast, motions: Motions, frames: 
                                  horizon / reduced, room.shell[0])
     exposure = rng.uniform(0, 1) if rng.random() < 0.08 else 0.0
     return Shot(Scene(tuple(actors), room), camera, backdrop, random_sensor(rng), exposure)
+
+
+def _seat(joints_m: np.ndarray) -> list[list[float]] | None:
+    """A box below somebody (T, 17, 3) who sits; None for others."""
+    hip, knee = ((joints_m[:, left] + joints_m[:, right]) / 2 for left, right in (_HIPS, _KNEES))
+    thigh = knee - hip
+    if (-thigh[:, 2] > 0.5 * np.linalg.norm(thigh, axis=-1)).any() or np.ptp(hip[:, :2], axis=0).max() > 0.2:
+        return None
+    centre, top = (hip + 0.3 * thigh).mean(0), float(np.minimum(hip, knee)[:, 2].min()) - 0.11
+    return [[centre[0] - 0.2, centre[1] - 0.2, 0.0], [centre[0] + 0.2, centre[1] + 0.2, top]] if top > 0.15 else None
 
 
 def _actor(rng: np.random.Generator, cast: Cast, motions: Motions, frames: int, layers: int,
