@@ -59,7 +59,7 @@ def main() -> int:
         world_m = shot.scene.actors[0].posed.joints_m
         numbers = np.arange(1, len(world_m), FRAME_STEP)
         joints_px = shot.camera.project(world_m)
-        where = crops.followed(rng, joints_px[numbers - 1])
+        where = crops.followed(rng, joints_px[numbers - 1], shot.camera.size)
         made = process_time()
         seen = [pictures.crop(rng, renderer, shot, region, int(number))
                 for region, number in zip(where, numbers, strict=True)]

@@ -17,6 +17,7 @@ REACH = 1.085
 BETWEEN = np.array([0.0055, 0.0153, 0.09, 0.085])
 WITHIN = np.array([0.0046, 0.0053, 0.025, 0.028])
 SIDEWAYS = -0.177  # of the angle
+OUTSIDE = 0.3  # of the picture
 
 
 def around(joints_px: np.ndarray) -> np.ndarray:
@@ -45,9 +46,12 @@ def changed(true: np.ndarray, by: np.ndarray) -> np.ndarray:
                             side * np.exp(by[:, 2]), true[:, 3] + by[:, 3]])
 
 
-def followed(rng: np.random.Generator, before_px: np.ndarray) -> np.ndarray:
-    """Regions (N, 4) as tracking gives them, of somebody whose joints were ``before_px`` (N, 17, 2) a frame before."""
-    true = around(before_px)
+def followed(rng: np.random.Generator, before_px: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Regions (N, 4) as tracking gives them, of somebody whose joints were ``before_px`` (N, 17, 2) a frame before.
+
+    What is far outside a picture of ``size`` the detector guesses to be near its edge.
+    """
+    true = around(np.clip(before_px, -OUTSIDE * np.array(size), (1 + OUTSIDE) * np.array(size)))
     by = BETWEEN * rng.standard_normal(4) + WITHIN * rng.standard_normal((len(true), 4))
     by[:, 0] += SIDEWAYS * by[:, 3]
     return changed(true, by)

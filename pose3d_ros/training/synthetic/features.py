@@ -144,8 +144,7 @@ def look(rng: np.random.Generator, reader: Reader, renderer: Renderer, shot: Sho
     numbers = np.arange(1, len(world_m), FRAME_STEP)
     joints_m = world_m @ camera.camera_from_world[:3, :3].T + camera.camera_from_world[:3, 3]
     joints_px = camera.project(joints_m, "camera")
-    size = np.array(camera.size)  # what is far outside the detector guesses to be near the edge
-    where = crops.followed(rng, np.clip(joints_px[numbers - 1], -0.3 * size, 1.3 * size))
+    where = crops.followed(rng, joints_px[numbers - 1], camera.size)
     images, visible = [], []
     for region, number in zip(where, numbers, strict=True):
         image, depth_m, crop = pictures.crop(rng, renderer, shot, region, int(number))
