@@ -35,7 +35,7 @@ class Given:
 
     def __init__(self, detector: Detector) -> None:
         self.skeleton, self.settings, self.engine_name = detector.skeleton, detector.settings, detector.engine_name
-        self.reset, self.close = detector.reset, detector.close
+        self.reset, self.close, self.maps = detector.reset, detector.close, detector.maps
 
     def __call__(self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None) -> People2D:
         """The people of this image."""

@@ -13,7 +13,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.lifting import stature
 from pose3d_ros.lifting.root import solve_root
 from pose3d_ros.people import People2D, People3D
-from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.stopwatch import Stopwatch
 from pose3d_ros.tracking import IdentityTracker, PoseFilter
@@ -33,6 +33,12 @@ class MonocularPipeline:
         self.settings = (settings or PipelineSettings()).changed(**overrides)
         self._lifter = lifting.create(self.settings) if self.settings.lift else None
         self._detector = detection.create(self.settings, self._lifter is not None and self._lifter.reads_features)
+        if self._lifter is not None:
+            try:
+                self._lifter.check(self._detector.maps, f"detector '{self.settings.detector}'")
+            except SettingsError:
+                self.close()
+                raise
         self._identity = IdentityTracker()
         self._filter = PoseFilter()
         self._statures = stature.Statures()
@@ -82,7 +88,7 @@ class MonocularPipeline:
             raise ValueError("expected a camera, got None: 3D needs intrinsics")
         camera = camera.at_resolution(image_bgr.shape[1], image_bgr.shape[0])
         with watch("lift"):
-            measured = self._measure(people, camera, depth)
+            measured = self._measure(people, camera, image_bgr, depth)
             people = replace(people, features=())  # a megabyte each, which nobody who keeps the result asked for
         with watch("filter"):
             return self._filtered(people, measured, camera)
@@ -103,11 +109,13 @@ class MonocularPipeline:
         if self._lifter is not None:
             self._lifter.close()
 
-    def _measure(self, people: People2D, camera: Camera, depth_m: np.ndarray | None) -> Measurements:
+    def _measure(
+        self, people: People2D, camera: Camera, image_bgr: np.ndarray, depth_m: np.ndarray | None
+    ) -> Measurements:
         """Poses in space of this frame; people whose place cannot be told are left out."""
         assert self._lifter is not None
         settings = self.settings
-        poses = self._lifter(people, camera, settings)
+        poses = self._lifter(people, camera, settings, image_bgr)
         confidence = np.where(people.confidence >= settings.min_confidence, people.confidence, 0)
         root, covariance = solve_root(poses.joints_m, poses.sigma_m, camera.rays(people.keypoints_px), confidence)
         assumed = (settings.person_height_sigma_m / settings.person_height_m) ** 2

@@ -50,11 +50,20 @@ def test_command_imports_to_onnx(tmp_path, network, capsys):
     np.testing.assert_allclose(found, network(keypoints).detach().numpy(), atol=1e-4)
 
 
-def test_a_backbone_is_taken_from_a_pose_network(tmp_path):
-    backbone = create("hrnet-w32", width=4)
-    torch.save({**backbone.state_dict(), "final_layer.weight": torch.zeros(17, 4, 1, 1)}, tmp_path / "old.pth")
+@pytest.mark.parametrize("joints", [0, 17])
+def test_hrnet_has_heat_maps_if_its_checkpoint_has(tmp_path, joints):
+    """As the authors' pose networks have them, and their networks pre-trained on ImageNet do not."""
+    whole: Any = create("hrnet-w32", width=4, joints=joints).eval()
+    torch.save(whole.state_dict(), tmp_path / "old.pth")
     again = load(convert(tmp_path / "old.pth", tmp_path / "new.safetensors", "hrnet-w32", width=4))
-    assert torch.equal(again.get_parameter("conv1.weight"), backbone.get_parameter("conv1.weight"))
+    image = torch.randn(1, 3, 64, 64)
+    maps, expected = again(image), whole(image)
+    assert len(maps) == len(expected) == (5 if joints else 4)
+    assert all(torch.equal(a, b) for a, b in zip(maps, expected, strict=True))
+    if joints:
+        torch.testing.assert_close(maps[0], whole.final_layer(maps[1]))
+        backbone = load(convert(tmp_path / "old.pth", tmp_path / "maps.safetensors", "hrnet-w32", width=4, joints=0))
+        assert all(torch.equal(a, b) for a, b in zip(backbone(image), expected[1:], strict=True))
 
 
 def test_what_does_not_fit_is_listed(tmp_path, network, capsys):

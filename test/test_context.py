@@ -15,7 +15,6 @@ pytest.importorskip("torch")
 from pose3d_ros import detection, lifting  # noqa: E402
 from pose3d_ros.camera import Camera  # noqa: E402
 from pose3d_ros.detection import regions  # noqa: E402
-from pose3d_ros.evaluation.monocular import frames  # noqa: E402
 from pose3d_ros.lifting.context import crop_keypoints, crop_rays, relief, upright  # noqa: E402
 from pose3d_ros.lifting.normalise import normalise  # noqa: E402
 from pose3d_ros.model_store import ModelError  # noqa: E402
@@ -28,6 +27,7 @@ from pose3d_ros.training.bodies import turn  # noqa: E402
 from pose3d_ros.training.context import CropView, SeenPeople, recorded_detector  # noqa: E402
 from pose3d_ros.training.mocap import Mocap  # noqa: E402
 from pose3d_ros.training.noise import Depth, rig_offsets_m, rms_size, true_relief  # noqa: E402
+from pose3d_ros.videos import frames  # noqa: E402
 
 PLACES_M = np.array([[0.6, 0.2, 4.0], [-0.9, -0.1, 3.0]])
 SMALL: dict[str, Any] = {"lifter": "context", "channels": 32, "levels": 3, "clip": 3, "steps": 4, "batch": 4,

@@ -110,7 +110,7 @@ def test_a_person_without_legs_gets_the_canonical_stature_by_the_arms():
 
 def test_feature_maps_are_kept_of_a_picture_each_tenth_of_a_second(watched, tmp_path):
     cameras, pictures, everybody = watched
-    maps = Maps(tmp_path)
+    maps = Maps(tmp_path, "blazepose")
     rich = []
     for number, people in enumerate(pictures[0]):
         levels = tuple(np.full((len(people), c, 2, 2), number, np.float32) for c in (3, 2, 1))

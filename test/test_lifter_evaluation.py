@@ -39,18 +39,18 @@ class Asked(Lifter):
         self.asked: list[Any] = []
         self._memory = {7: "somebody"}
 
-    def _answer(self, people, camera, rays, confidence):
+    def _answer(self, people, camera, rays, confidence, image_bgr):
         self.asked.append((people.stamp_ns, people.ids.tolist(), rays))
         return np.concatenate([STANDING_M, np.zeros((17, 1))], -1)[None], np.eye(3)[None]
 
 
-def test_lifters_are_asked_as_the_pipeline_asks_them():
+def test_lifters_are_asked_as_the_pipeline_asks_them(tmp_path):
     """One person by one id, at the recording's rate, in frames where somebody is seen; afterwards forgotten."""
     recording = turning(frames=6, rate_hz=25.0)
     confidence = recording.confidence.copy()
     confidence[2] = 0
     lifter = Asked()
-    poses = lift(lifter, replace(recording, confidence=confidence), SETTINGS, 7)
+    poses = lift(lifter, replace(recording, confidence=confidence), SETTINGS, 7, tmp_path)
     assert [stamp for stamp, _, _ in lifter.asked] == [40_000_000 * (i + 1) for i in (0, 1, 3, 4, 5)]
     assert all(ids == [7] for _, ids, _ in lifter.asked) and not lifter._memory
     expected = recording.joints_m[5, :, :2] / recording.joints_m[5, :, 2:]
@@ -69,7 +69,7 @@ def dataset(tmp_path):
 
 
 def test_report_averages_over_actions_and_over_frames(dataset):
-    report: Any = evaluate("martinez", read(dataset, "val"), SETTINGS)
+    report: Any = evaluate("martinez", read(dataset, "val"), SETTINGS, dataset)
     assert list(report) == ["Sparse", "Turning", "average", "all frames"]
     assert [report[row]["frames"] for row in report] == [3, 75, 78, 78]
     for name in ("mpjpe_mm", "pa_mpjpe_mm", "n_mpjpe_mm", "pck_percent", "auc_percent"):
@@ -86,9 +86,9 @@ def test_the_right_height_mends_a_tall_person(dataset, tmp_path):
     """A person 1.3 times as tall at 1.3 times the distance looks the same: only the assumed height differs."""
     recording = turning()
     tall = replace(recording, joints_m=recording.joints_m * 1.3)
-    one: Any = evaluate("martinez", [recording], SETTINGS)["average"]
-    assumed: Any = evaluate("martinez", [tall], SETTINGS)["average"]
-    told: Any = evaluate("martinez", [tall], SETTINGS.changed(person_height_m=1.70 * 1.3))["average"]
+    one: Any = evaluate("martinez", [recording], SETTINGS, dataset)["average"]
+    assumed: Any = evaluate("martinez", [tall], SETTINGS, dataset)["average"]
+    told: Any = evaluate("martinez", [tall], SETTINGS.changed(person_height_m=1.70 * 1.3), dataset)["average"]
     assert assumed["mpjpe_mm"] > 1.3 * one["mpjpe_mm"] + 20
     assert told["mpjpe_mm"] == pytest.approx(1.3 * one["mpjpe_mm"], rel=1e-4)
     assert assumed["n_mpjpe_mm"] == pytest.approx(told["n_mpjpe_mm"], rel=1e-4)

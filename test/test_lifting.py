@@ -126,7 +126,7 @@ def test_model_that_is_no_lifter_is_refused(tmp_path):
 
     graph = Graph()
     graph.save(tmp_path / "other.onnx", (8, 8), ("input",))
-    with pytest.raises(EngineError, match="expected an ONNX lifter .* without joints, keypoints"):
+    with pytest.raises(EngineError, match="expected an ONNX lifter .* from input to"):
         create(PipelineSettings(lifter_model=str(tmp_path / "other.onnx")))
 
 

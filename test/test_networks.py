@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 from pose3d_ros.networks import create  # noqa: E402
 from pose3d_ros.networks.command import cost, parameters  # noqa: E402
-from pose3d_ros.networks.context import ContextStream, at  # noqa: E402
+from pose3d_ros.networks.context import at  # noqa: E402
 from pose3d_ros.networks.export import export  # noqa: E402
 from pose3d_ros.networks.transformer import DropPath  # noqa: E402
 
@@ -324,16 +324,6 @@ def test_temporal_extension_sees_the_future_only_if_centred(causal):
     assert not torch.equal(before[:, 2], after[:, 2])
 
 
-@pytest.mark.parametrize(("causal", "frame"), [(True, 2), (False, 1)])
-def test_temporal_extension_streams(causal, frame):
-    network = small("context-hrnet32", frames=3, causal=causal)
-    keypoints, points, maps = features(network)
-    state = torch.zeros(2, 2, 5, 80)
-    for t in range(3):
-        joints, state = network.step(keypoints[:, t], points[:, t], [x[:, t] for x in maps], state)
-    torch.testing.assert_close(joints[:, 0], network(keypoints, points, maps)[:, frame])
-
-
 @pytest.mark.parametrize("frames", [1, 3, 9, 27])
 def test_temporal_extension_has_the_windows_of_the_paper(frames):
     network = small("context-hrnet32", frames=frames, pyramid=SMALL_PYRAMID)
@@ -412,12 +402,3 @@ def test_onnx_answers_as_torch(tmp_path, name, options):
     if "crop_keypoints" in inputs:
         inputs["crop_keypoints"] = inputs["crop_keypoints"].clamp(-1, 1)
     assert_same_in_onnx(network, tmp_path / "network.onnx", inputs)
-
-
-def test_onnx_of_a_stream_carries_its_state(tmp_path):
-    """The temporal extension's step, which takes and gives the tokens of the frames before."""
-    network = small("context-hrnet32", frames=3)
-    keypoints, points, maps = features(network, 5)
-    assert_same_in_onnx(ContextStream(network), tmp_path / "step.onnx", {
-        "keypoints": keypoints[:, 0], "crop_keypoints": points[:, 0], "features": [x[:, 0] for x in maps],
-        "state": torch.randn(5, 2, 5, 80)})

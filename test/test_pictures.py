@@ -13,9 +13,10 @@ import pytest
 from bodies import STANDING_M
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.lifting.pictures import virtual_camera
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.dataset import Recording, write
-from pose3d_ros.training.images import PictureError, Pictures, PictureView, virtual_camera
+from pose3d_ros.training.images import PictureError, Pictures, PictureView
 
 DATA = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 CAMERA = Camera(np.array([[180, 0, 90], [0, 185, 60], [0, 0, 1.0]]), (180, 120), np.array([-0.2, 0.1, 0, 0, 0]))
@@ -238,6 +239,67 @@ def test_exported_network_answers_as_torch_does(tmp_path, flip, people_):
     np.testing.assert_allclose(found["joints"], joints.numpy(), atol=1e-4)
     np.testing.assert_allclose(found["next_state"], after.numpy(), atol=1e-4)
     assert joints.shape == (3, 17, 4) and (after - state).abs().max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def small_lifter(tmp_path_factory):
+    """An untrained RPSM of pictures of 32 px."""
+    import torch
+
+    from pose3d_ros.training.export import export
+    from pose3d_ros.training.lifter import build
+
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("pictures") / "rpsm.onnx"
+    export(build(_settings("", "")).eval(), path, False, None)
+    return path
+
+
+def test_the_pipelines_lifter_sees_what_was_trained_on(tmp_path, small_lifter):
+    from pose3d_ros import inference, lifting
+    from pose3d_ros.people import People2D
+    from pose3d_ros.settings import PipelineSettings
+
+    pictures = Pictures.load(people(tmp_path), "train", np.array([0]), 32)
+    seen, settings = pictures.recordings[0], PipelineSettings(lifter_model=str(small_lifter))
+    clips = pictures.sample(np.random.default_rng(0), 14, varied=False)
+    lifter, engine = lifting.create(settings), inference.load(small_lifter, "cpu", 1)
+    states = np.zeros([1, *(length or 0 for length in engine.inputs["state"][1:])], np.float32)
+    found = []
+    for row, keypoints in enumerate(seen.recording.keypoints_px):
+        person = People2D(H36M17, keypoints[None], np.ones((1, 17)), (row + 1) * 1_000_000_000, CAMERA.size,
+                          np.array([3]))
+        with pytest.raises(ValueError, match="expected the image"):
+            lifter(person, CAMERA, settings)
+        image = cv2.imread(str(seen.path(row)))
+        found.append(lifter(person, CAMERA, settings, image).joints_m[0] @ seen.rotation[row].T)
+    lifter.close()
+    for images in clips.images:
+        joints = engine({"images": images[None].astype(np.float32) / 256 - 0.5, "state": states})["joints"][0, :, :3]
+        assert min(np.abs(joints - joints[0] - one).max() for one in found) < 1e-5
+    engine.close()
+
+
+def test_evaluation_gives_lifters_of_pictures_the_pictures(tmp_path, small_lifter):
+    from pose3d_ros.evaluation.lifters import evaluate
+    from pose3d_ros.settings import PipelineSettings
+    from pose3d_ros.training.dataset import read
+
+    folder = people(tmp_path)
+    report: Any = evaluate(str(small_lifter), read(folder, "val"), PipelineSettings(), folder)
+    assert report["average"]["frames"] == 14 and report["average"]["mpjpe_mm"] > 100
+
+
+def test_pipeline_lifts_from_pictures(small_lifter):
+    from pose3d_ros.pipeline import MonocularPipeline
+    from pose3d_ros.videos import frames
+
+    demo = Path(__file__).resolve().parents[1] / "demo"
+    pipeline = MonocularPipeline(lifter_model=str(small_lifter))
+    for (image, stamp_ns), _ in zip(frames(demo / "cam0.mp4"), range(3), strict=False):
+        found = pipeline(image, Camera.from_fov(image.shape[1], image.shape[0], 1.15), stamp_ns)
+    pipeline.close()
+    assert len(found) == 2 and np.isfinite(found.joints_m).all()
 
 
 def test_flip_test_of_a_mirrored_picture_is_the_mirrored_answer():

@@ -43,8 +43,10 @@ class Graph:
     def axes(self, *axes):
         return self.constant(axes, np.int64)
 
-    def save(self, path, size, outputs, batch="batch", types=(TensorProto.FLOAT,) * 2):
-        named = [self("Identity", output) for output in outputs]
+    def save(self, path, size, outputs, batch="batch", types=(TensorProto.FLOAT,) * 5, names=None):
+        named = names or [f"output{i}" for i in range(len(outputs))]
+        for name, output in zip(named, outputs, strict=True):
+            self.nodes.append(helper.make_node("Identity", [output], [name]))
         graph = helper.make_graph(
             self.nodes, "toy", [helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, *size[::-1]])],
             [helper.make_tensor_value_info(*output, None) for output in zip(named, types, strict=False)],
@@ -180,3 +182,29 @@ def heatmap(path, size, joints=17, batch="batch", udp=False):
     else:
         maps = graph("Slice", light, graph.axes(0, 0), graph.axes(size[1], size[0]), graph.axes(2, 3), graph.axes(4, 4))
     return graph.save(path, size, [maps], batch=batch)
+
+
+_COLOURS = np.stack(np.meshgrid(*[[0, 0.5, 1]] * 3), -1).reshape(-1, 3).astype(np.float32)
+DOTS = _COLOURS[_COLOURS.max(1) == 1][:17]
+"""The colour of each of 17 joints (red, green, blue, 0 to 1), for ``dots``."""
+
+
+def dots(path, size, maps=()):
+    """Heat maps like ``heatmap`` of joints drawn as dots of the colours ``DOTS`` on black, and feature maps of shapes
+    ``maps`` (C, H, W), whose first three channels are the picture's red, green and blue."""
+    graph = Graph()
+    light = graph("Div", levels(graph, True, MEAN, STD), 255.0)
+    square = graph("ReduceSum", graph("Mul", light, light), graph.axes(1), keepdims=1)
+    apart = graph("Add", graph("Sub", square, graph("Conv", light, 2 * DOTS[:, :, None, None])),
+                  (DOTS ** 2).sum(1).reshape(1, 17, 1, 1))
+    near = graph("Relu", graph("Sub", 1.0, graph("Mul", apart, 10.0)))
+    line = np.exp(-np.arange(-6, 7) ** 2 / 8)
+    kernel = np.tile(1.3 * np.outer(line, line) / line.sum() ** 2, (17, 1, 1, 1)).astype(np.float32)
+    outputs = [graph("Conv", near, kernel, group=17, pads=[6] * 4, strides=[4, 4])]
+    for channels, height, _ in maps:
+        stride = [size[1] // height] * 2
+        mixed = np.concatenate([np.eye(3), np.random.default_rng(channels).normal(0, 1, (channels - 3, 3))])
+        pooled = graph("AveragePool", light, kernel_shape=stride, strides=stride)
+        outputs.append(graph("Conv", pooled, mixed[:, :, None, None].astype(np.float32)))
+    names = ["heatmaps", *(f"features{level}" for level in range(len(maps)))]
+    return graph.save(path, size, outputs, names=names)

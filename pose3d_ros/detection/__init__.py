@@ -18,6 +18,8 @@ class Detector(Protocol):
 
     skeleton: Skeleton
     """Joints of the people it returns."""
+    maps: tuple[tuple[int | None, ...], ...]
+    """Shapes (C, H, W) of the feature maps that people carry."""
     settings: PipelineSettings
     """May be replaced at any time; the live settings (``settings.py``) take effect with the next image."""
 
@@ -48,8 +50,8 @@ DETECTORS = {
     "yolo-pose": "onestage:yolo_pose",
 }
 """``settings.detector`` -> module of this package and factory in it, which takes the ``PipelineSettings``."""
-WITH_FEATURES = ("blazepose",)
-"""Detectors that can give feature maps; their factories take ``features``."""
+WITH_FEATURES = ("blazepose", "heatmap", "heatmap-udp", "simcc")
+"""Detectors that give feature maps, top-down ones if their model has them; their factories take ``features``."""
 
 
 def create(settings: PipelineSettings, features: bool = False) -> Detector:

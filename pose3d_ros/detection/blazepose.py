@@ -48,6 +48,7 @@ class BlazePose:
             inference.load(locate(model), settings.engine, settings.threads, wanted, settings.precision,
                            settings.max_people)
             for model, wanted in (("blazepose-detector", None), ("blazepose-full", outputs)))
+        self.maps = tuple(self._landmark.outputs[level][1:] for level in LEVELS) if features else ()
         self.reset()
 
     @property

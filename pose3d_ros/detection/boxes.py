@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -73,17 +75,31 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -> np.n
 class Network:
     """An ONNX export with one image input of known size, which says what is wrong when it is another model.
 
-    ``size`` (width, height) of its pictures, ``many`` whether it takes several at once. Raises ``ModelError`` or
-    ``EngineError``.
+    ``size`` (width, height) of its pictures, ``many`` whether it takes several at once. Feature maps are outputs named
+    features0, features1 and so on: where ``features`` are asked for, ``maps`` are their names and they come last,
+    otherwise they are left out. Raises ``ModelError`` or ``EngineError``.
     """
 
-    def __init__(self, path: str, setting: str, settings: PipelineSettings) -> None:
+    def __init__(self, path: str, setting: str, settings: PipelineSettings, features: bool = False) -> None:
         if not path:
             raise ModelError(f"{setting}: expected the path of an ONNX model for detector '{settings.detector}', got "
                              f"none; set {setting}")
         self.path = locate(path)
-        self.engine: Engine = inference.load(self.path, settings.engine, settings.threads,
-                                              precision=settings.precision, max_people=settings.max_people)
+        load = partial(inference.load, self.path, settings.engine, settings.threads, precision=settings.precision,
+                       max_people=settings.max_people)
+        self.engine: Engine = load()
+        maps = sorted((name for name in self.engine.outputs if re.fullmatch(r"features\d+", name)),
+                      key=lambda name: int(name.removeprefix("features")))
+        others = [name for name in self.engine.outputs if name not in maps]
+        self.maps = tuple(maps) if features else ()
+        if features and not maps:
+            self.close()
+            raise ModelError(f"{self.path}: expected feature maps among the outputs (features0, features1, ...), which "
+                             f"the lifter reads, got {', '.join(others)}; take an HRNet of 'pose3d models "
+                             f"import', or a lifter without feature maps")
+        if others and (wanted := [*others, *self.maps]) != list(self.engine.outputs):
+            self.close()
+            self.engine = load(outputs=wanted)
         shapes = list(self.engine.inputs.values())
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3 or None in shapes[0][2:]:
             self.close()

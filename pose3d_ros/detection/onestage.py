@@ -65,6 +65,7 @@ class OneStage:
     """A ``Detector``; the model looks at every image, so nothing is kept between them."""
 
     skeleton = COCO17
+    maps = ()
 
     def __init__(self, settings: PipelineSettings, convention: Convention) -> None:
         self.settings = settings

@@ -13,6 +13,7 @@ cell, one to two pixels of a person who fills the image.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -48,14 +49,15 @@ class TopDown:
     """A ``Detector`` that follows people: their next crops come from their last keypoints.
 
     The person detector runs while nobody is followed, and every ``detect_interval_s`` for newcomers. Where it finds
-    nobody there is nobody. The skeleton follows from the number of joints, 17 (COCO) or 26 (Halpe).
+    nobody there is nobody. The skeleton follows from the number of joints, 17 (COCO) or 26 (Halpe). With ``features``,
+    people carry the network's outputs features0, features1 and so on.
     """
 
-    def __init__(self, settings: PipelineSettings, way: Way) -> None:
+    def __init__(self, settings: PipelineSettings, way: Way, features: bool = False) -> None:
         self.settings = settings
         self._way = way
-        self._network = Network(settings.detector_model, "detector_model", settings)
-        self.skeleton = self._skeleton()
+        self._network = Network(settings.detector_model, "detector_model", settings, features)
+        self.skeleton, self.maps = self._forms()
         self._person = PersonDetector(settings)
         self._boxes = np.zeros((0, 4))
         self._searched_ns: int | None = None
@@ -81,13 +83,13 @@ class TopDown:
             self._boxes = boxes
             return People2D.empty(self.skeleton, stamp_ns, size)
         with watch("pose"):
-            keypoints, confidence = self._poses(image_bgr, boxes)
-        people = People2D(self.skeleton, keypoints, confidence, stamp_ns, size)
+            people = self._poses(image_bgr, boxes, stamp_ns)
         # Half of the joints seen is a person; two boxes with the same joints are one.
-        seen = np.flatnonzero(np.median(confidence, 1) >= SEEN)
-        around = people[seen].boxes_px(SEEN)
-        kept = seen[np.sort(suppress(around, confidence[seen].mean(1), 0.9))]
-        people = people[kept]
+        seen = np.flatnonzero(np.median(people.confidence, 1) >= SEEN)
+        around = replace(people, features=())[seen].boxes_px(SEEN)
+        kept = seen[np.sort(suppress(around, people.confidence[seen].mean(1), 0.9))]
+        if len(kept) < len(people):  # else, as nearly always, feature maps need not be copied
+            people = people[kept]
         self._boxes = enlarged(people.boxes_px(SEEN), KEYPOINT_MARGIN)
         return people
 
@@ -101,12 +103,12 @@ class TopDown:
         self._network.close()
         self._person.close()
 
-    def _poses(self, image_bgr: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Keypoints (P, J, 2) in image pixels, NaN where unknown, and confidence (P, J)."""
+    def _poses(self, image_bgr: np.ndarray, boxes: np.ndarray, stamp_ns: int) -> People2D:
+        """What is seen in the boxes (P, 4)."""
         size = self._network.size
         origins, steps = crop_geometry(boxes, size, self._way.aligned)
         crops = np.stack([crop(image_bgr, *geometry, size) for geometry in zip(origins, steps, strict=True)])
-        outputs = self._network(channels_first(crops, True, MEAN, STD))
+        outputs, maps = self._split(self._network(channels_first(crops, True, MEAN, STD)))
         if self._way.simcc:
             cells, scores = decode_simcc(*outputs[:2])
             extent = np.array([outputs[0].shape[2], outputs[1].shape[2]])
@@ -117,10 +119,17 @@ class TopDown:
         in_crop = cells * (np.array(size) - aligned) / (extent - aligned)
         confidence = scores.clip(0, 1)
         keypoints = np.where(confidence[..., None] > 0, origins[:, None] + in_crop * steps[:, None], np.nan)
-        return keypoints, confidence
+        return People2D(self.skeleton, keypoints, confidence, stamp_ns, (image_bgr.shape[1], image_bgr.shape[0]),
+                        features=tuple(maps), crop_from_image=crop_from_image(origins, steps, size) if maps else None)
 
-    def _skeleton(self) -> Skeleton:
-        outputs = self._network.try_out()
+    def _split(self, outputs: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """What tells where joints are, and the feature maps."""
+        first = len(outputs) - len(self._network.maps)
+        return outputs[:first], outputs[first:]
+
+    def _forms(self) -> tuple[Skeleton, tuple[tuple[int, ...], ...]]:
+        """The network's joints, and the shapes (C, H, W) of its feature maps."""
+        outputs, maps = self._split(self._network.try_out())
         shapes = [output.shape for output in outputs]
         if self._way.simcc:
             fits = len(shapes) == 2 and all(len(shape) == 3 for shape in shapes) and shapes[0][1] == shapes[1][1]
@@ -131,7 +140,7 @@ class TopDown:
             form = "SimCC vectors [N, J, bins of x] and [N, J, bins of y]" if self._way.simcc else (
                 "heat maps [N, J, height, width]")
             raise self._network.unexpected(f"{form} of J = 17 (COCO) or 26 (Halpe) joints", shapes)
-        return SKELETONS[shapes[0][1]]
+        return SKELETONS[shapes[0][1]], tuple(values.shape[1:] for values in maps)
 
 
 def enlarged(boxes: np.ndarray, factor: float) -> np.ndarray:
@@ -152,6 +161,16 @@ def crop_geometry(boxes: np.ndarray, size: tuple[int, int], aligned: bool) -> tu
     extent = np.stack([np.maximum(extent[:, 0], extent[:, 1] * aspect),
                        np.maximum(extent[:, 1], extent[:, 0] / aspect)], 1)
     return (padded[:, :2] + padded[:, 2:] - extent) / 2, extent / (np.array(size) - int(aligned))
+
+
+def crop_from_image(origins: np.ndarray, steps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(P, 2, 3) affine maps from image pixels to the unit square of each crop, whose corners are those of its outer
+    pixels, for what ``crop_geometry`` gives.
+    """
+    maps = np.zeros((len(origins), 2, 3))
+    maps[:, [0, 1], [0, 1]] = 1 / (steps * size)
+    maps[:, :, 2] = (0.5 - origins / steps) / size
+    return maps
 
 
 def crop(image_bgr: np.ndarray, origin: np.ndarray, step: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -207,16 +226,16 @@ def _mirrored(index: np.ndarray, length: int) -> np.ndarray:
     return np.minimum(within, period - within)
 
 
-def simcc(settings: PipelineSettings) -> TopDown:
+def simcc(settings: PipelineSettings, features: bool = False) -> TopDown:
     """RTMPose and other SimCC networks."""
-    return TopDown(settings, Way(simcc=True, aligned=False))
+    return TopDown(settings, Way(simcc=True, aligned=False), features)
 
 
-def heatmap(settings: PipelineSettings) -> TopDown:
+def heatmap(settings: PipelineSettings, features: bool = False) -> TopDown:
     """HRNet and other networks with plain heat maps."""
-    return TopDown(settings, Way(simcc=False, aligned=False))
+    return TopDown(settings, Way(simcc=False, aligned=False), features)
 
 
-def heatmap_udp(settings: PipelineSettings) -> TopDown:
+def heatmap_udp(settings: PipelineSettings, features: bool = False) -> TopDown:
     """ViTPose and other networks trained with unbiased data processing."""
-    return TopDown(settings, Way(simcc=False, aligned=True))
+    return TopDown(settings, Way(simcc=False, aligned=True), features)

@@ -97,7 +97,8 @@ def command(options: argparse.Namespace) -> int:
 
 def _lifters(options: argparse.Namespace) -> dict[str, Report]:
     settings = PipelineSettings(person_height_m=options.person_height_m, threads=options.threads)
-    return {lifter: evaluate_lifter(lifter, _told(lifter, read(options.folder, options.split)), settings)
+    return {lifter: evaluate_lifter(lifter, _told(lifter, read(options.folder, options.split)), settings,
+                                    options.folder)
             for lifter in options.lifter}
 
 

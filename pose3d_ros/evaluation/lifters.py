@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
@@ -12,29 +13,36 @@ from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.dataset import Recording
+from pose3d_ros.training.images import picture_path, read_picture
 from pose3d_ros.training.metrics import protocols
 
 COLUMNS = ("mpjpe_mm", "pa_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm", "pck_percent", "auc_percent", "seen_percent")
 Report = dict[str, dict[str, float | None]]
 
 
-def lift(lifter: lifting.Lifter, recording: Recording, settings: PipelineSettings, person: int) -> np.ndarray:
+def lift(lifter: lifting.Lifter, recording: Recording, settings: PipelineSettings, person: int, folder: Path
+         ) -> np.ndarray:
     """Poses (T, 17, 3) relative to the pelvis in the camera's axes, NaN where no keypoint is known.
 
-    The lifter is called as in the pipeline: once for each frame with somebody, causally, by a track id.
+    The lifter is called as in the pipeline: once for each frame with somebody, causally, by a track id. One that looks
+    at images gets the recording's from the dataset's ``folder``. Raises ``ValueError`` where there are none.
     """
     poses = np.full(recording.joints_m.shape, np.nan, np.float32)
     for row in np.flatnonzero((recording.confidence > 0).any(1)):
         stamp_ns = round((row + 1) / recording.rate_hz * 1e9)
         people = People2D(H36M17, recording.keypoints_px[[row]], recording.confidence[[row]], stamp_ns,
                           recording.camera.size, np.array([person]))
-        poses[row] = lifter(people, recording.camera, settings).joints_m[0]
+        image = read_picture(picture_path(folder, recording, recording.frame[row]), recording.camera.size
+                             ) if lifter.reads_images else None
+        poses[row] = lifter(people, recording.camera, settings, image).joints_m[0]
     lifter.forget(np.zeros(0, int))
     return poses
 
 
-def evaluate(lifter: str, recordings: Iterable[Recording], settings: PipelineSettings) -> Report:
+def evaluate(lifter: str, recordings: Iterable[Recording], settings: PipelineSettings, folder: Path) -> Report:
     """Scores of a lifter, by name or as the path of an ONNX file, for every action, with two averages.
+
+    ``recordings`` are those of the dataset in ``folder``.
 
     ``average`` is the mean over actions, which Human3.6M's papers report; ``all frames`` the mean over frames, which
     MPI-INF-3DHP's report. A frame counts when it is valid and a pose was found; ``seen_percent`` of the valid ones
@@ -44,7 +52,7 @@ def evaluate(lifter: str, recordings: Iterable[Recording], settings: PipelineSet
     model = lifting.create(settings.changed(**{"lifter_model" if lifter.endswith(".onnx") else "lifter": lifter}))
     try:
         for person, recording in enumerate(recordings):
-            poses = lift(model, recording, settings, person)
+            poses = lift(model, recording, settings, person, folder)
             poses[~recording.valid] = np.nan
             scores = protocols(poses, recording.joints_camera_m)
             scores["seen_percent"] = 100.0 * np.isfinite(poses[recording.valid]).all((1, 2))

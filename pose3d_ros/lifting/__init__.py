@@ -30,13 +30,14 @@ def create(settings: PipelineSettings) -> Lifter:
     engine = inference.load(locate(settings.lifter_model or f"lifter-{name}"), settings.engine,
                             settings.threads, precision=precision, max_people=settings.max_people)
     problem: Exception | None = None
-    if missing := {"keypoints"} - engine.inputs.keys() | {"joints"} - engine.outputs.keys():
+    if not engine.inputs.keys() & {"keypoints", "images"} or "joints" not in engine.outputs:
         problem = inference.EngineError(f"lifter_model {settings.lifter_model}: expected an ONNX lifter as 'pose3d "
-                                        f"export' writes it, got one without {', '.join(sorted(missing))}")
+                                        f"export' writes it, from keypoints or images to joints, got one from "
+                                        f"{', '.join(engine.inputs)} to {', '.join(engine.outputs)}")
     elif "relief" in engine.inputs and settings.detector not in GUESS_DEPTH:
         problem = SettingsError(f"lifter {name}: expected a detector that guesses depth ({', '.join(GUESS_DEPTH)}), "
                                 f"got '{settings.detector}'; set the lifter to rpsm or auto")
     if problem is not None:
         engine.close()
         raise problem
-    return TemporalLifter(engine) if len(engine.inputs) == 1 else FrameLifter(engine)
+    return TemporalLifter(engine) if engine.inputs.keys() == {"keypoints"} else FrameLifter(engine)

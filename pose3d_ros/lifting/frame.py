@@ -11,6 +11,7 @@ from pose3d_ros.inference import Engine
 from pose3d_ros.lifting.context import crop_keypoints, crop_rays, relief, upright
 from pose3d_ros.lifting.lifter import Lifter
 from pose3d_ros.lifting.normalise import normalise
+from pose3d_ros.lifting.pictures import pictures
 from pose3d_ros.people import People2D
 
 STEP_NS = 100_000_000    # between the frames of the clips that lifters with a state are trained on
@@ -20,7 +21,8 @@ MEMORY_NS = 500_000_000  # an older state is of another motion
 class FrameLifter(Lifter):
     """What the model asks for by the names of its inputs is what it gets of each person.
 
-    Always ``keypoints`` (P, 1, 18, 3) as ``normalise`` makes them. ``relief`` (P, 17): the detector's guess of depth.
+    ``keypoints`` (P, 1, 18, 3) as ``normalise`` makes them, or instead ``images`` (P, 1, 3, S, S) as ``pictures`` makes
+    them. ``relief`` (P, 17): the detector's guess of depth.
     ``crop_keypoints`` (P, 17, 2) and ``features0`` and on (P, C, H, W): the detector's feature maps; keypoints and
     answer are then rolled as ``upright`` tells. ``state`` (P, ...), with the output ``next_state``: every frame goes on
     from the person's state of about a tenth of a second ago, the step of the training, zeros for newcomers. So the
@@ -30,14 +32,18 @@ class FrameLifter(Lifter):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._memory: dict[int, deque[tuple[int, np.ndarray]]] = {}
-        self.reads_features = "crop_keypoints" in engine.inputs
+        self.reads_features, self.reads_images = "crop_keypoints" in engine.inputs, "images" in engine.inputs
         self._newcomer = np.zeros([length or 0 for length in engine.inputs.get("state", [0, 0])[1:]], np.float32)
 
     def _answer(
-        self, people: People2D, camera: Camera, rays: np.ndarray, confidence: np.ndarray
+        self, people: People2D, camera: Camera, rays: np.ndarray, confidence: np.ndarray, image_bgr: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         keypoints, rotation = normalise(rays[:, None], confidence[:, None])
         wanted, feeds = self._engine.inputs.keys(), {}
+        if self.reads_images:
+            if image_bgr is None:
+                raise ValueError("expected the image, which this lifter looks at, got None")
+            feeds["images"] = pictures(image_bgr, camera, rotation, keypoints, self._engine.inputs["images"][-1] or 0)
         if self.reads_features:
             if people.crop_from_image is None:
                 raise ValueError("expected people with the detector's feature maps, got none; detection.create gives "
@@ -50,11 +56,13 @@ class FrameLifter(Lifter):
             if people.relief_px is None:
                 raise ValueError("expected people with the detector's guess of depth, got none")
             feeds["relief"] = relief(people.keypoints_px, people.relief_px)
+        if "keypoints" in wanted:
+            feeds["keypoints"] = keypoints
         if "state" not in wanted:
-            return self._engine({"keypoints": keypoints, **feeds})["joints"], rotation
+            return self._engine(feeds)["joints"], rotation
         memories = [self._memory.setdefault(person, deque()) for person in people.ids.tolist()]
         states = np.stack([self._past(memory, people.stamp_ns) for memory in memories])
-        output = self._engine({"keypoints": keypoints, **feeds, "state": states})
+        output = self._engine({**feeds, "state": states})
         for memory, state in zip(memories, output["next_state"], strict=True):
             memory.append((people.stamp_ns, state.copy()))
         return output["joints"], rotation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from pose3d_ros.camera import Camera
 from pose3d_ros.inference import Engine
 from pose3d_ros.people import People2D
-from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.settings import PipelineSettings, SettingsError
 
 LATENCY_FRAMES = 0  # all lifters are causal: the answer is of the newest frame
 CANONICAL_HEIGHT_M = 1.70  # stature of the bodies that lifters are trained on
@@ -34,20 +35,26 @@ class Lifter(ABC):
 
     reads_features = False
     """Whether people must come with the detector's feature maps."""
+    reads_images = False
+    """Whether it looks at the image."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._memory: dict[int, Any] = {}
         """What is kept of each person, by track id."""
 
-    def __call__(self, people: People2D, camera: Camera, settings: PipelineSettings) -> LiftedPoses:
-        """Poses of ``people`` (H36M17, with ids), who are remembered as they are in this frame."""
+    def __call__(self, people: People2D, camera: Camera, settings: PipelineSettings,
+                 image_bgr: np.ndarray | None = None) -> LiftedPoses:
+        """Poses of ``people`` (H36M17, with ids), who are remembered as they are in this frame.
+
+        ``image_bgr`` (H, W, 3) uint8 is for lifters of pictures, which raise ``ValueError`` without.
+        """
         if not len(people):
             return LiftedPoses(np.zeros((0, 17, 3), np.float32), np.zeros((0, 17), np.float32))
         rays = camera.rays(people.keypoints_px).astype(np.float32)
         confidence = np.where(people.confidence >= settings.min_confidence, people.confidence, 0)
         rays[confidence == 0] = np.nan
-        output, rotation = self._answer(people, camera, rays, confidence)
+        output, rotation = self._answer(people, camera, rays, confidence, image_bgr)
         scale = np.float32(settings.person_height_m / CANONICAL_HEIGHT_M)
         joints = np.einsum("pji,pkj->pki", rotation, output[..., :3]) * scale
         joints -= joints[:, :1]
@@ -55,11 +62,25 @@ class Lifter(ABC):
 
     @abstractmethod
     def _answer(
-        self, people: People2D, camera: Camera, rays: np.ndarray, confidence: np.ndarray
+        self, people: People2D, camera: Camera, rays: np.ndarray, confidence: np.ndarray, image_bgr: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The network's output (P, 17, 4) for rays (P, 17, 2), NaN where ``confidence`` (P, 17) is 0, and the rotation
         (P, 3, 3) from the camera to the virtual one in whose axes it is.
         """
+
+    def check(self, maps: Sequence[tuple[int | None, ...]], source: str) -> None:
+        """See that the feature maps (C, H, W) of a detector called ``source`` are those that the network looks at.
+
+        Raises ``SettingsError``.
+        """
+        wanted = {name: shape[1:] for name, shape in self._engine.inputs.items() if name.startswith("features")}
+        given = {f"features{level}": tuple(shape) for level, shape in enumerate(maps)}
+        if any(given.get(name) != shape for name, shape in wanted.items()):
+            found, expected = (", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in of.items()) or "none"
+                               for of in (given, wanted))
+            raise SettingsError(f"lifter: expected a detector with the feature maps that it was trained on "
+                                f"({expected}), got {source} with {found}; take that detector, or train a "
+                                f"lifter on what this one sees ('pose3d dataset features')")
 
     def forget(self, keep: np.ndarray) -> None:
         """Drop the memory of everybody whose id is not in ``keep``."""

@@ -61,7 +61,7 @@ class TemporalLifter(Lifter):
         self.window = engine.inputs["keypoints"][1] or 0
 
     def _answer(
-        self, people: People2D, camera: Camera, rays: np.ndarray, confidence: np.ndarray
+        self, people: People2D, camera: Camera, rays: np.ndarray, confidence: np.ndarray, image_bgr: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         windows = []
         for person, person_rays, person_confidence in zip(people.ids.tolist(), rays, confidence, strict=True):

@@ -25,15 +25,19 @@ LEGACY_PICKLES = 4
 def convert(checkpoint: Path, output: Path, name: str, **options: Any) -> Path:
     """Write the network of a checkpoint to ``output``, a .safetensors or .onnx file.
 
-    ``name`` and ``options`` are ``create``'s. No code in the checkpoint is run. Raises ``ValueError``.
+    ``name`` and ``options`` are ``create``'s; HRNet keeps the heat maps of a checkpoint that has them. No code in the
+    checkpoint is run. Raises ``ValueError``.
     """
     if output.suffix not in (".safetensors", ".onnx"):
         raise ValueError(f"{output}: expected a name that ends with .safetensors or .onnx")
+    found = parameters(checkpoint)
+    if name.startswith("hrnet") and (joints := _heatmaps(found)):
+        options = {"joints": joints, **options}
     try:
         network: Any = create(name, **options)
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from None
-    load_into(network, parameters(checkpoint))
+    load_into(network, found)
     if output.suffix == ".onnx":
         return export(network, output, network.example(2), network.outputs)
     save_file(network.state_dict(), output, {"network": name, "options": json.dumps(options)})
@@ -83,6 +87,13 @@ def load_into(network: nn.Module, found: Mapping[str, Tensor]) -> None:
     if problems:
         raise ValueError(f"these are not the parameters of this network; {'; '.join(problems)}")
     network.load_state_dict(given)
+
+
+def _heatmaps(found: Mapping[str, Tensor]) -> int:
+    """How many heat maps the last layer of a published HRNet makes; 0 if it is not there."""
+    last = "final_layer.weight"
+    return next((len(value) for name, value in found.items()
+                 if name.endswith(last) and f"{name.removesuffix(last)}conv1.weight" in found), 0)
 
 
 def _some(names: list[str]) -> str:

@@ -147,19 +147,6 @@ class ContextPoseFormer(nn.Module):
         tokens = self.tokens(keypoints.flatten(0, 1), crop_keypoints.flatten(0, 1), [x.flatten(0, 1) for x in features])
         return self.over_time(tokens.unflatten(0, (-1, self.frames)))
 
-    def step(self, keypoints: Tensor, crop_keypoints: Tensor, features: list[Tensor], state: Tensor
-             ) -> tuple[Tensor, Tensor]:
-        """The newest frame of a stream, so that no frame's pictures are looked at twice.
-
-        Inputs of one frame, as ``forward`` takes them with ``frames`` = 1, and the state [B x (frames - 1) x J x D],
-        the tokens of the frames before -> joints [B x 1 x J x O], state. The joints are what ``forward`` gives for the
-        window's last frame if ``causal``, else for its middle. A stream may begin as if its first frame had stood
-        still: with the last entry of the state after a call with any state, repeated.
-        """
-        tokens = torch.cat([state, self.tokens(keypoints, crop_keypoints, features)[:, None]], 1)
-        frame = self.frames - 1 if self.causal else self.frames // 2
-        return self.over_time(tokens)[:, frame:frame + 1], tokens[:, 1:]
-
     def example(self, batch: int = 1) -> dict[str, Tensor | list[Tensor]]:
         """Inputs of the right names and shapes."""
         many = (batch,) if self.frames == 1 else (batch, self.frames)
@@ -191,18 +178,3 @@ class ContextPoseFormer(nn.Module):
             x = block(x)
         x = self.head(self.temporal_norm(x))
         return x.reshape(batch, joints, frames, -1).transpose(1, 2)
-
-
-class ContextStream(nn.Module):
-    """The temporal extension frame by frame, for export: ``forward`` is ``ContextPoseFormer.step``."""
-
-    outputs = ("joints", "next_state")
-
-    def __init__(self, network: ContextPoseFormer) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, keypoints: Tensor, crop_keypoints: Tensor, features: list[Tensor], state: Tensor
-                ) -> tuple[Tensor, Tensor]:
-        """Joints of the newest frame, and the state for the next."""
-        return self.network.step(keypoints, crop_keypoints, features, state)

@@ -1,7 +1,7 @@
 """HRNet, the high-resolution backbone of 2D pose (Sun et al., CVPR 2019).
 
-Parameter names and shapes are those of the authors' published pose checkpoints, without their final 1x1 convolution to
-heat maps.
+Parameter names and shapes are those of the authors' published pose checkpoints, with or without their final 1x1
+convolution to heat maps.
 """
 
 from __future__ import annotations
@@ -99,20 +99,20 @@ class Exchange(nn.Module):
 
 
 class HRNet(nn.Module):
-    """The four feature maps that Context-Aware PoseFormer takes.
+    """The four feature maps that Context-Aware PoseFormer takes; before them, heat maps of ``joints`` if there are any.
 
     ``forward``: image [B x 3 x H x W], H and W multiples of 32 -> list of [B x width 2^i x H/(4 2^i) x W/(4 2^i)]: the
     last stage's output at the highest resolution, and at the lower ones its first residual blocks' outputs. The paper
     and the fixtures' text call these the stage's inputs, but the released code writes over its inputs before it
-    returns them; the published lifters were trained on what it returned.
+    returns them; the published lifters were trained on what it returned. Heat maps [B x joints x H/4 x W/4] are made of
+    the first.
     """
 
-    outputs = ("features0", "features1", "features2", "features3")
-    ignored = ("final_layer.",)
-    """Parameters that published checkpoints have beside the backbone's."""
-
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, joints: int = 0) -> None:
         super().__init__()
+        self.outputs = (*(["heatmaps"] if joints else []), "features0", "features1", "features2", "features3")
+        self.ignored = () if joints else ("final_layer.",)
+        """Parameters that published checkpoints have beside these."""
         channels = [width * 2**i for i in range(4)]
         self.conv1, self.bn1 = _norm(3, 64, 3, 2)
         self.conv2, self.bn2 = _norm(64, 64, 3, 2)
@@ -123,6 +123,7 @@ class HRNet(nn.Module):
         self.stage3 = self._stage(channels[:3], 3)
         self.transition3 = self._new_resolution(channels)
         self.stage4 = self._stage(channels, 4)
+        self.final_layer = nn.Conv2d(width, joints, 1) if joints else None
 
     @staticmethod
     def _stage(channels: list[int], stage: int) -> nn.Sequential:
@@ -148,4 +149,5 @@ class HRNet(nn.Module):
         maps = self.stage3([*maps, self.transition2[-1](maps[-1])])
         first = cast(Exchange, self.stage4[0])
         refined = first.refine([*maps, self.transition3[-1](maps[-1])])
-        return [*self.stage4[1:](first.fuse(refined)), *refined[1:]]
+        maps = [*self.stage4[1:](first.fuse(refined)), *refined[1:]]
+        return maps if self.final_layer is None else [self.final_layer(maps[0]), *maps]

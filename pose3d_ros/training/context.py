@@ -38,20 +38,22 @@ class Crops(Clips):
 class CropView(View):
     """Frames a tenth of a second apart, each by itself; if ``rolled``, in a virtual camera rolled like the crop.
 
-    That is for lifters of feature maps, which are of the crop. Without pictures, the crop follows the trunk.
+    That is for lifters of feature maps, which are of the crop. Without pictures, the crop follows the trunk if crops
+    are ``turned``, as BlazePose's are; those of top-down detectors are upright.
     """
 
     frames: int = 5
     step: int = 3
     recurrent: bool = True
     rolled: bool = True
+    turned: bool = True
 
     def __call__(self, clips: Clips) -> tuple[Inputs, np.ndarray]:
         """The inputs of ``networks.sight`` and targets (B, T, 17, 3)."""
         up = clips.crop_rays if isinstance(clips, Crops) else clips.rays[..., _TRUNK, :]
         shape = clips.confidence.shape[:2]
         keypoints, rotation = normalise(clips.rays.reshape(-1, 1, 17, 2), clips.confidence.reshape(-1, 1, 17))
-        if self.rolled:
+        if self.rolled and (self.turned or isinstance(clips, Crops)):
             keypoints, rotation = upright(keypoints, rotation, up.reshape(-1, 2, 2))
         joints_m = clips.joints_m.reshape(-1, 17, 3)
         target_m = (joints_m - joints_m[:, :1]) @ np.swapaxes(rotation, -1, -2)
@@ -121,8 +123,8 @@ class SeenPeople:
         """
         paths = sorted((folder / split).glob("*.npz"))
         if not paths or not paths[0].with_suffix(".features.npy").is_file():
-            raise ValueError(f"{folder / split}: expected keypoints and feature maps of people (NAME.npz and "
-                             f"NAME.features.npy), as 'pose3d render features' and 'pose3d dataset features' write them")
+            raise ValueError(f"{folder / split}: expected keypoints and feature maps of people (NAME.npz and NAME."
+                             f"features.npy), as 'pose3d render features' writes them, or 'pose3d dataset features'")
         return cls.read(paths, frames, values, limit)
 
     @classmethod

@@ -75,7 +75,7 @@ def store(watched: list[Watched], labels: list[Label], out: Path) -> str:
                 continue
             rows, maps = seen_people(one.camera, one.pictures, own, one.maps, clip)
             if rows:
-                shards.write(out / split / f"{one.name}.npz", rows, maps)
+                shards.write(out / split / f"{one.name}.npz", [(rows, maps)])
                 clip = int(rows["clip"].max()) + 1
                 samples[split] += len(maps)
     pictures = sum(len(one.pictures) for one in watched)
@@ -93,6 +93,9 @@ def teach(settings: TrainSettings, source: Path, rig: Path | None) -> Path:
 
     Raises ``ValueError``.
     """
+    if (maps := fine(settings, _begun(settings)).maps) != "blazepose":
+        raise ValueError(f"from_rig: expected a lifter of the embedded detector's feature maps, with which it looks at "
+                         f"people, got one of {maps}")
     own = Path(settings.output) / "own"
     say(collect(source, rig, own, settings.lifter in SIGHTED))
     return go_on(settings, own)
@@ -103,7 +106,7 @@ def go_on(settings: TrainSettings, samples: Path) -> Path:
 
     Returns the ONNX file. Raises ``ValueError``.
     """
-    begun = Path(settings.start) if settings.start else locate(f"lifter-{settings.lifter}")
+    begun = _begun(settings)
     settings = fine(settings, begun)
     own = replace(settings, data=str(samples), noise="")
     folders = {"own people": own, **({settings.data: settings} if settings.data else {})}
@@ -123,6 +126,10 @@ def go_on(settings: TrainSettings, samples: Path) -> Path:
         say(f"{name}: " + ", ".join(f"{label} {before[name][key]:.1f} -> {after[key]:.1f} mm" for label, key in
                                      (("MPJPE", "mpjpe_mm"), ("PA-MPJPE", "pa_mpjpe_mm"))))
     return path
+
+
+def _begun(settings: TrainSettings) -> Path:
+    return Path(settings.start) if settings.start else locate(f"lifter-{settings.lifter}")
 
 
 def fine(settings: TrainSettings, begun: Path) -> TrainSettings:

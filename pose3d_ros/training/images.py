@@ -1,29 +1,20 @@
-"""Training clips of pictures from recordings on disk: people as virtual cameras that look at them see them.
-
-As for keypoints (``lifting.normalise``), each frame is seen by a virtual camera whose axis goes through the torso and
-whose field of view is as wide as the person is large. So a crop is what any camera would see, targets are in the axes
-of keypoint lifters, and place in the image and intrinsics drop out.
-"""
+"""Training clips of pictures from recordings on disk, as lifters of pictures see them (``lifting.pictures``)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pose3d_ros.camera import Camera
-from pose3d_ros.lifting.normalise import look_at, normalise
+from pose3d_ros.lifting.normalise import look_at
+from pose3d_ros.lifting.pictures import crop, virtual_camera
 from pose3d_ros.training.bodies import mirror
 from pose3d_ros.training.clips import Clips, View
 from pose3d_ros.training.dataset import CLIP_RATE_HZ, Recording, canonical, read
 
-REACH = 2.6
-"""Half the side of a crop in sizes of the person (``lifting.normalise``): the joints of 99 % of people in the motion
-capture data are within 2.5.
-"""
 _FEWEST_JOINTS = 6  # that a detector found, to know where and how large the person is
 
 
@@ -57,32 +48,6 @@ class PictureView(View):
         """Images (B, T, 3, S, S), and poses (B, T, 17, 3) relative to the pelvis or points (B, T, 17, 2)."""
         assert isinstance(clips, PictureClips)
         return clips.images, clips.rays if self.points else clips.joints_m - clips.joints_m[..., :1, :]
-
-
-def virtual_camera(rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rotations (T, 3, 3) from the camera to those that look at a person with rays (T, 17, 2) and confidence (T, 17),
-    and the tangents (T,) of half their fields of view.
-    """
-    features, rotation = normalise(rays[:, None], confidence[:, None])
-    return rotation, REACH * np.exp(features[:, 0, -1, 0])
-
-
-def crop(image: np.ndarray, camera: Camera, rotation: np.ndarray, tangent: float, side: int) -> np.ndarray:
-    """(side, side, 3) what a virtual camera sees of an image (H, W, 3): turned by ``rotation`` (3, 3) from the camera,
-    half as wide as ``tangent``, without distortion. Black beyond the image.
-    """
-    # An image with much finer pixels is shrunk by averaging first: sampling alone shows noise that is not there.
-    factor = max(int(2 * tangent * camera.matrix[0, 0] / side), 1)
-    width, height = (length // factor for length in camera.size)
-    if factor > 1 and min(width, height) > 0:
-        whole = replace(camera, size=(factor * width, factor * height))
-        image = cv2.resize(image[: whole.size[1], : whole.size[0]], (width, height), interpolation=cv2.INTER_AREA)
-        camera = whole.at_resolution(width, height)
-    cells = ((np.arange(side) + 0.5) * (2 / side) - 1) * tangent
-    rays = np.stack([*np.meshgrid(cells, cells), np.ones((side, side))], -1) @ rotation
-    pixels = np.nan_to_num(camera.project(rays, "camera"), nan=-1e4).clip(-1e4, 1e4).astype(np.float32)
-    x, y = cv2.split(pixels)
-    return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
 
 
 def read_picture(path: Path, size: tuple[int, int]) -> np.ndarray:

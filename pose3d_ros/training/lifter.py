@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pose3d_ros.networks.context import BLAZEPOSE
+from pose3d_ros.networks.context import BLAZEPOSE, HRNET32, HRNET48
 from pose3d_ros.networks.poseformer import PoseFormer
 from pose3d_ros.networks.rpsm import RPSM, RPSMKeypoints
-from pose3d_ros.networks.sight import ContextLifter, RPSMContext
+from pose3d_ros.networks.sight import SPREAD, ContextLifter, RPSMContext
 from pose3d_ros.networks.videopose3d import VideoPose3D
 from pose3d_ros.settings import Settings, setting
 from pose3d_ros.training.clips import Clips, View
@@ -28,11 +28,14 @@ from pose3d_ros.training.dataset import Recordings
 from pose3d_ros.training.images import Pictures, PictureView
 from pose3d_ros.training.mocap import Mocap
 from pose3d_ros.training.noise import Detector
+from pose3d_ros.training.shards import NOT_STORED
 from pose3d_ros.training.synthetic.fresh import CLIPS, Fresh, Recipe
 
 LIFTERS = ("rpsm", "videopose3d", "poseformer", "martinez", "context", "context-t", "rpsm-context", "rpsm-images")
 SIGHTED = ("context", "context-t", "rpsm-context")
 """Those that look at what else the detector saw."""
+MAPS = {"blazepose": (BLAZEPOSE, SPREAD), "hrnet-w32": (HRNET32, (1.0,) * 4), "hrnet-w48": (HRNET48, (1.0,) * 4)}
+"""Detectors' feature maps, and what they are divided by."""
 CHECKPOINT = "checkpoint.pt"
 _FRAMES = 5      # of a rendered clip, at least: making a scene takes as long as rendering a picture
 _VALIDATION = 2  # shards
@@ -48,8 +51,8 @@ class TrainSettings(Settings):
                           "and sees these; rpsm-images is RPSM from pictures", choices=LIFTERS)
     data: str = setting("", "Folder of motion capture (train.npz, val.npz and index.json, joint positions at 30 Hz), "
                         "or of recordings (train/ and val/, see 'pose3d dataset'); for context, what 'pose3d render "
-                        "features' wrote. Of several, apart by ':', each step takes a batch from each; the last is "
-                        "validated on")
+                        "features' or 'pose3d dataset features' wrote. Of several, apart by ':', each step takes a "
+                        "batch from each; the last is validated on")
     noise: str = setting("", "npz of a detector's errors on labelled pictures (pose3d render noise) for motion "
                          "capture, or a folder of 'pose3d render features', which tells how it guesses depth as well; "
                          "empty trains on exact keypoints")
@@ -74,6 +77,8 @@ class TrainSettings(Settings):
                                   "pictures, batch times clip of them each", low=0, high=10_000_000)
     pretraining: str = setting("heatmaps", "How it learns them: heatmaps by their squared error, integral by the error "
                                "of their soft-argmax (Sun et al., 2018)", choices=("heatmaps", "integral"))
+    maps: str = setting("blazepose", "context, rpsm-context: the detector whose feature maps to look at; those of "
+                        "HRNet are in what 'pose3d dataset features' wrote", choices=tuple(MAPS))
     levels: int = setting(1, "context, rpsm-context: how many of the detector's feature maps to look at, the deepest "
                           "first", low=0, high=4)
     relief: bool = setting(True, "context, rpsm-context: look at the detector's guess of depth")
@@ -123,8 +128,9 @@ class Source(Protocol):
 
 def view(settings: TrainSettings) -> View:
     """Which frames the lifter sees."""
+    sight = CropView(settings.clip, rolled=_sees_maps(settings), turned=settings.maps == "blazepose")
     return {"rpsm": View(settings.clip, 3, recurrent=True), "videopose3d": View(27), "poseformer": View(9),
-            "martinez": View(1), **dict.fromkeys(SIGHTED, CropView(settings.clip, rolled=_sees_maps(settings))),
+            "martinez": View(1), **dict.fromkeys(SIGHTED, sight),
             "rpsm-images": PictureView(settings.clip, 3)}[settings.lifter]
 
 
@@ -160,8 +166,9 @@ def _sighted(settings: TrainSettings) -> nn.Module:
 
         base = start.base(Path(settings.start))
     levels = 0 if settings.context == "none" else settings.levels
-    sight: dict[str, Any] = {"levels": levels, "relief": settings.relief, "rate": settings.spoil,
-                             "instance": settings.instance}
+    pyramid, spread = MAPS[settings.maps]
+    sight: dict[str, Any] = {"pyramid": pyramid, "spread": spread, "levels": levels, "relief": settings.relief,
+                             "rate": settings.spoil, "instance": settings.instance}
     if settings.lifter == "rpsm-context":
         network = RPSMContext(look=settings.look, channels=settings.channels, units=settings.channels,
                               stages=settings.stages, recurrent=settings.clip > 1, dropout=settings.dropout,
@@ -231,6 +238,9 @@ def fresh(settings: TrainSettings, split: str = "train", rank: int = 0) -> Fresh
     if settings.lifter not in (*SIGHTED, "rpsm-images"):
         raise ValueError(f"makehuman: expected a lifter that sees more than keypoints ({', '.join(SIGHTED)}, "
                          f"rpsm-images), got {settings.lifter}")
+    if settings.maps != "blazepose":
+        raise ValueError(f"makehuman: expected the maps of blazepose, which looks at people who are rendered, got "
+                         f"{settings.maps}")
     captured = [folder for folder in settings.data.split(os.pathsep) if _captured(folder)]
     if not captured:
         raise ValueError("makehuman: expected motion capture (a folder with index.json) in data, whose motions people "
@@ -253,12 +263,28 @@ def _fresh_validation(settings: TrainSettings) -> Source:
 def _rendered(settings: TrainSettings, split: str, folders: Sequence[Path]) -> Source:
     if settings.lifter == "rpsm-images":
         return Pictures.read(folders, split, view(settings).offsets, settings.size)
-    return SeenPeople.read([path for folder in folders for path in folder.glob("*.npz")], settings.clip,
-                           _values(settings))
+    return _fitting(settings, SeenPeople.read([path for folder in folders for path in folder.glob("*.npz")],
+                                              settings.clip, _values(settings)))
 
 
 def _values(settings: TrainSettings) -> int:
-    return sum(map(math.prod, BLAZEPOSE[-settings.levels:])) if _sees_maps(settings) else 0
+    return sum(map(math.prod, MAPS[settings.maps][0][-settings.levels:])) if _sees_maps(settings) else 0
+
+
+def _fitting(settings: TrainSettings, people: SeenPeople) -> SeenPeople:
+    """The people, if what was seen of them is what the lifter looks at. Raises ``ValueError``."""
+    stored = MAPS[settings.maps][0][NOT_STORED.get(settings.maps, 0):]
+    values = {file.shape[1] for file in people.files}
+    if _sees_maps(settings) and (values != {sum(map(math.prod, stored))} or settings.levels > len(stored)):
+        shapes = ", ".join("x".join(map(str, shape)) for shape in stored)
+        raise ValueError(f"maps: expected people with the {len(stored)} feature maps of {settings.maps} that are "
+                         f"stored ({shapes}; {sum(map(math.prod, stored))} values) and at most as many levels, got "
+                         f"{settings.levels} levels and people with {' or '.join(map(str, sorted(values)))} values; "
+                         f"change --maps, --levels or the data")
+    if settings.relief and not people.labels["landmark_z"].any():
+        raise ValueError("relief: expected people with the detector's guess of depth, got a detector that does not "
+                         "guess it; train with --no-relief")
+    return people
 
 
 def source(settings: TrainSettings, split: str) -> Source:
@@ -269,7 +295,7 @@ def source(settings: TrainSettings, split: str) -> Source:
         raise ValueError(f"noise: recordings come with their own keypoints, leave it out; or is {data} meant to be "
                          f"motion capture? Then it lacks index.json")
     if settings.lifter in SIGHTED and not captured:
-        return SeenPeople.load(data, split, settings.clip, _values(settings), settings.clips)
+        return _fitting(settings, SeenPeople.load(data, split, settings.clip, _values(settings), settings.clips))
     if settings.lifter == "rpsm-images":
         return Pictures.load(data, split, offsets, settings.size)
     if captured:

@@ -18,7 +18,7 @@ from pose3d_ros.training.export import exported
 from pose3d_ros.training.lifter import TrainSettings, build
 
 NOTE = "pose3d.form"
-FORM = ("lifter", "channels", "stages", "clip", "levels", "relief", "look", "instance", "context", "fusion")
+FORM = ("lifter", "channels", "stages", "clip", "maps", "levels", "relief", "look", "instance", "context", "fusion")
 """Settings that say how a network is built."""
 LARGEST_DIFFERENCE_M = 1e-3  # between the answers of the network and of the file: other rounding, the same weights
 _TORCH_GATES = np.array([0, 2, 3, 1])  # of an LSTM: input, forget, cell, output; ONNX has input, output, forget, cell

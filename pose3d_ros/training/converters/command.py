@@ -1,4 +1,7 @@
-"""Make a folder of recordings with 3D truth, for training and evaluation, from a dataset as it is distributed."""
+"""Make a folder of recordings with 3D truth, for training and evaluation, from a dataset as it is distributed.
+
+Or (features) what a detector sees in the pictures of such recordings.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,17 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
 
 from tqdm import tqdm
 
+from pose3d_ros.arguments import describe
+from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.training.converters import human36m, humaneva, mocap, mpi_inf_3dhp, videopose3d
 from pose3d_ros.training.dataset import Recording, write
+
+DETECTOR = ("detector", "detector_model", "person_model")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         kind.add_argument("out", type=Path, metavar="OUT", help="folder to write train/ and val/ into")
         kind.add_argument("--rate-hz", type=float, metavar="HZ", help="keep so many frames per second (2 in RPSM's "
                           "protocol on Human3.6M); all by default")
+    seen = kinds.add_parser("features", help="what a detector sees in the pictures of recordings, for lifters that "
+                            "look at more than keypoints")
+    seen.add_argument("folder", type=Path, metavar="RECORDINGS", help="folder of recordings with pictures")
+    seen.add_argument("out", type=Path, metavar="OUT", help="folder to write train/ and val/ into")
+    for spec in fields(PipelineSettings):
+        if spec.name in DETECTOR:
+            seen.add_argument(f"--{spec.name.replace('_', '-')}", default=spec.default, help=describe(spec))
 
 
 def _human36m(options: argparse.Namespace) -> Iterable[tuple[str, Recording]]:
@@ -51,7 +66,14 @@ def _human36m(options: argparse.Namespace) -> Iterable[tuple[str, Recording]]:
 
 
 def command(options: argparse.Namespace) -> int:
-    """Run ``pose3d dataset``: write the recordings and say how many there are."""
+    """Run ``pose3d dataset``: write the recordings, or what is seen in them, and say how many there are."""
+    if options.source == "features":
+        from pose3d_ros.training.pictured import collect  # runs networks, which nothing else here does
+
+        settings = PipelineSettings(**{name: getattr(options, name) for name in DETECTOR})
+        for line in collect(options.folder, options.out, settings):
+            sys.stdout.write(f"{line}\n")
+        return 0
     recordings: Iterable[tuple[str, Recording]] = options.convert(options)
     files: Counter[str] = Counter()
     frames: Counter[str] = Counter()

@@ -86,8 +86,7 @@ def own_detection(people: People2D, joints_px: np.ndarray) -> int | None:
 
 
 def own_detections(people: People2D, joints_px: np.ndarray) -> np.ndarray:
-    """As ``own_detection``, for each of R labelled ones (R, 17, 2), partly NaN, who are all different: (R,), -1 for none.
-    """
+    """As ``own_detection``, for R labelled ones (R, 17, 2), partly NaN, all of them different: (R,), -1 for none."""
     miss_px = np.linalg.norm(people.keypoints_px - joints_px[:, None], axis=-1)
     known = np.isfinite(miss_px)
     distance = np.where(known, miss_px, 0).sum(2) / np.maximum(known.sum(2), 1)

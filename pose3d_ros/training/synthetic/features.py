@@ -17,8 +17,8 @@ from pose3d_ros.lifting.context import crop_keypoints, crop_rays
 from pose3d_ros.model_store import locate
 from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import BLAZEPOSE33, H36M17
-from pose3d_ros.training import shards
 from pose3d_ros.training.bodies import canonical_scale, stature
+from pose3d_ros.training.shards import NOT_STORED, Look, write
 from pose3d_ros.training.synthetic import crops, pictures
 from pose3d_ros.training.synthetic.detector_noise import own_detection, seen_by_depth
 from pose3d_ros.training.synthetic.render import Renderer
@@ -26,14 +26,12 @@ from pose3d_ros.training.synthetic.scene import Shot
 from pose3d_ros.training.synthetic.studio import Studio
 
 VALIDATION = 12  # training clips for each one of the validation subjects
-LEVELS = blazepose_landmarks.LEVELS[shards.NOT_STORED["blazepose"]:]
+LEVELS = blazepose_landmarks.LEVELS[NOT_STORED["blazepose"]:]
 """Maps that are kept: (48, 32, 32), (48, 16, 16) and (144, 8, 8)."""
 FRAME_STEP = 3  # of 30 a second
 SHARD = 64
 PICTURE = (blazepose_landmarks.SIDE,) * 2
 _TEXTURES_FOR = 256  # clips
-Look = tuple[dict[str, np.ndarray], np.ndarray]
-"""Labels and feature maps of the pictures of a clip."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +113,6 @@ def shard(reader: Reader, studio: Studio, out: Path, seed: Sequence[int], clips:
     studio.renew(int(np.random.default_rng(seed).integers(2**62)))
     seen = (film(np.random.default_rng((*seed, clip)), reader, studio, frames, clip) for clip in count())
     write(out / "00000.npz", list(islice((look for look in seen if len(look[1])), clips)))
-
-
-def write(path: Path, seen: Sequence[Look]) -> None:
-    """Write what ``film`` returned of several clips to ``NAME.npz`` and ``NAME.features.npy``."""
-    shards.write(path, {name: np.concatenate([labels[name] for labels, _ in seen]) for name in seen[0][0]},
-                 np.concatenate([maps for _, maps in seen]))
 
 
 def film(rng: np.random.Generator, reader: Reader, studio: Studio, frames: int, clip: int) -> Look:
