@@ -18,8 +18,14 @@ Look = tuple[dict[str, np.ndarray], np.ndarray]
 
 
 def write(path: Path, seen: Sequence[Look]) -> None:
-    """Write looks, one after the other, to ``NAME.npz`` and ``NAME.features.npy``."""
+    """Write looks, one after the other, to ``NAME.npz`` and ``NAME.features.npy``.
+
+    Whoever lists the folder meanwhile finds ``NAME.npz`` once both are whole.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path.with_suffix(".features.npy"), np.concatenate([maps for _, maps in seen]))
-    np.savez(path, **{name: np.concatenate([labels[name] for labels, _ in seen])  # type: ignore[arg-type]
-                      for name in seen[0][0]})
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, **{name: np.concatenate([labels[name] for labels, _ in seen])  # type: ignore[arg-type]
+                          for name in seen[0][0]})
+    partial.rename(path)
