@@ -23,13 +23,10 @@ from pose3d_ros.drawing import draw_people
 from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.noise import rms_size
-from pose3d_ros.training.synthetic import crops, pictures, textures
-from pose3d_ros.training.synthetic.body import Assets
+from pose3d_ros.training.synthetic import crops, pictures
 from pose3d_ros.training.synthetic.detector_noise import RIGHT, seen_by_depth
 from pose3d_ros.training.synthetic.features import FRAME_STEP, Reader
-from pose3d_ros.training.synthetic.motions import Motions
-from pose3d_ros.training.synthetic.render import Renderer
-from pose3d_ros.training.synthetic.scene import Cast, random_shot
+from pose3d_ros.training.synthetic.studio import Studio
 
 FRAMES, SIDE, COLUMNS = 5, 256, 8
 
@@ -45,23 +42,22 @@ def main() -> int:
     parser.add_argument("--sheet", type=Path)
     options = parser.parse_args()
 
-    images = textures.make(options.seed)
-    renderer, reader = Renderer((SIDE, SIDE), images=images), Reader(1)
-    cast, motions = Cast(Assets(options.makehuman)), Motions.load(options.mocap, options.split)
+    studio, reader = Studio(options.makehuman, options.mocap, options.split, (SIDE, SIDE)), Reader(1)
+    studio.renew(options.seed)
     seconds = {"scene": 0.0, "picture": 0.0, "network": 0.0}
     right, visible, heat, followed = [], [], [], []
     tiles: list[np.ndarray] = []
     for clip in range(-3, options.clips):  # the first ones read files
         rng = np.random.default_rng((options.seed, clip + 3))
         start = process_time()
-        shot = random_shot(rng, cast, motions, FRAME_STEP * (FRAMES - 1) + 2, images)
-        renderer.load(shot.scene)
+        shot = studio.shot(rng, FRAME_STEP * (FRAMES - 1) + 2)
+        studio.renderer.load(shot.scene)
         world_m = shot.scene.actors[0].posed.joints_m
         numbers = np.arange(1, len(world_m), FRAME_STEP)
         joints_px = shot.camera.project(world_m)
         where = crops.followed(rng, joints_px[numbers - 1], shot.camera.size)
         made = process_time()
-        seen = [pictures.crop(rng, renderer, shot, region, int(number))
+        seen = [pictures.crop(rng, studio.renderer, shot, region, int(number))
                 for region, number in zip(where, numbers, strict=True)]
         drawn = process_time()
         found = reader(np.stack([image for image, *_ in seen]), where, shot.camera.size)
@@ -84,7 +80,7 @@ def main() -> int:
     count = options.clips * FRAMES
     kept = np.concatenate(followed)
     good, shown = np.concatenate(right)[kept], np.array(visible)[kept]
-    print(f"{renderer.name}: {count} crops of {SIDE} px")
+    print(f"{studio.renderer.name}: {count} crops of {SIDE} px")
     print(f"crops a second: {count / seconds['picture']:.1f}; with scenes: "
           f"{count / (seconds['picture'] + seconds['scene']):.1f}; and features: {count / sum(seconds.values()):.1f}")
     print(f"followed: {kept.mean():.1%}; PCK {good.mean():.1%}, of seen joints {good[shown].mean():.1%}; mean heat "

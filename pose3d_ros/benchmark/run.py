@@ -9,6 +9,7 @@ import numpy as np
 from pose3d_ros import lifting
 from pose3d_ros.benchmark.report import Measured
 from pose3d_ros.benchmark.scenes import Scene
+from pose3d_ros.detection import blazepose
 from pose3d_ros.inference import choice
 from pose3d_ros.inference.options import Options
 from pose3d_ros.model_store import locate
@@ -57,7 +58,7 @@ def choose(settings: PipelineSettings) -> dict[str, choice.Choice]:
     """
     models = [settings.person_model, settings.detector_model]
     if settings.detector == "blazepose":
-        models = ["blazepose-detector", "blazepose-full"]
+        models = list(blazepose.MODELS)
     if settings.lift:
         models.append(settings.lifter_model or f"lifter-{lifting.chosen(settings)}")
     paths = [locate(model) for model in models if model]

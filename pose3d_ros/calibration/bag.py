@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pose3d_ros.multiview.bags import CLOUD_TYPE
+from pose3d_ros.multiview.bags import CLOUD_TYPE, opened
 from pose3d_ros.multiview.keypoints import CloudError, people_2d
 from pose3d_ros.people import NO_ID
 from pose3d_ros.skeleton import H36M17
@@ -33,10 +33,7 @@ def read(path: Path, namespaces: Sequence[str]) -> list[list[Message]]:
 
     Raises ``ValueError`` that lists the bag's topics when one is missing, not unique, or is not in our layout.
     """
-    from rosbags.highlevel import AnyReader
-    from rosbags.typesys import Stores, get_typestore
-
-    with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+    with opened(path) as reader:
         offered = {c.topic: c for c in reader.connections if c.msgtype == CLOUD_TYPE}
         chosen = []
         for namespace in namespaces:

@@ -13,6 +13,7 @@ from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import BLAZEPOSE33
 from pose3d_ros.stopwatch import Stopwatch
 
+MODELS = "blazepose-detector", "blazepose-full"
 MIN_PRESENCE = 0.5
 MIN_PRESENCE_FOLLOWED = 0.1
 """It is about the head, which another person may hide; without anybody in the crop it is below 0.01."""
@@ -47,7 +48,7 @@ class BlazePose:
         self._person, self._landmark = (
             inference.load(locate(model), settings.engine, settings.threads, wanted, settings.precision,
                            settings.max_people)
-            for model, wanted in (("blazepose-detector", None), ("blazepose-full", outputs)))
+            for model, wanted in zip(MODELS, (None, outputs), strict=True))
         self.maps = tuple(self._landmark.outputs[level][1:] for level in LEVELS) if features else ()
         self.reset()
 

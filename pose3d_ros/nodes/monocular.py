@@ -254,7 +254,8 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             depth_m = encodings.to_depth_m(nearest)
             if depth_m.shape != image.shape[:2]:
                 raise encodings.ImageError(f"expected the size of the image, {image.shape[1]}x{image.shape[0]}, got "
-                                        f"{depth_m.shape[1]}x{depth_m.shape[0]}; publish depth registered to the image")
+                                           f"{depth_m.shape[1]}x{depth_m.shape[0]}; publish depth registered to the "
+                                           f"image")
         except encodings.ImageError as error:
             self.problem("depth", f"depth not used: {error}")
             return None

@@ -12,6 +12,7 @@ import numpy as np
 
 from pose3d_ros import encodings
 from pose3d_ros.multiview.bag_pictures import IMAGE_TYPES
+from pose3d_ros.multiview.bags import opened
 from pose3d_ros.nodes import images
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -32,7 +33,8 @@ class Frame(NamedTuple):
 def frames(source: str, rate_hz: float = 0.0, bag_topic: str = "") -> Iterator[Frame]:
     """Pictures of ``source`` from its beginning to its end, at ``rate_hz`` or, if 0, at its own rate.
 
-    Raises ``SourceError`` in one line, at once or at the first picture.
+    Raises ``SourceError``, or ``ValueError`` for a bag that cannot be read, in one line, at once or at the first
+    picture.
     """
     path = Path(source).expanduser()
     if source.isdecimal() or source.startswith("/dev/video"):
@@ -95,12 +97,7 @@ def _folder(path: Path, rate_hz: float) -> Iterator[Frame]:
 
 
 def _bag(path: Path, rate_hz: float, topic: str) -> Iterator[Frame]:
-    try:
-        from rosbags.highlevel import AnyReader
-        from rosbags.typesys import Stores, get_typestore
-    except ImportError:
-        raise SourceError("source: reading a rosbag2 needs the package rosbags: pip install rosbags") from None
-    with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
+    with opened(path) as reader:
         offered = {c.topic: c for c in reader.connections if c.msgtype in IMAGE_TYPES}
         if not topic and len(offered) == 1:
             topic = next(iter(offered))

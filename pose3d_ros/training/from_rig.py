@@ -124,7 +124,7 @@ def go_on(settings: TrainSettings, samples: Path) -> Path:
     for name, of in folders.items():
         after = score(of, path)
         say(f"{name}: " + ", ".join(f"{label} {before[name][key]:.1f} -> {after[key]:.1f} mm" for label, key in
-                                     (("MPJPE", "mpjpe_mm"), ("PA-MPJPE", "pa_mpjpe_mm"))))
+                                    (("MPJPE", "mpjpe_mm"), ("PA-MPJPE", "pa_mpjpe_mm"))))
     return path
 
 
@@ -149,4 +149,3 @@ def score(settings: TrainSettings, path: Path) -> dict[str, float]:
         lifter.sources(settings, "val")[-1].sample(rng, settings.validation, varied=False))
     device = torch.device("cpu")
     return loop.evaluate(network, [(loop.on(device, inputs), loop.on(device, target_m)[0])])
-

@@ -39,12 +39,11 @@ def collect(folder: Path, out: Path, settings: PipelineSettings) -> Iterator[str
     detector = create(settings, features=True)
     try:
         for split in splits:
-            clips: dict[str, list[str]] = {}
+            clips: dict[str, list[Recording]] = {}
             for recording in read(folder, split):
-                clips.setdefault(recording.images, []).append(recording.name)
+                clips.setdefault(recording.images, []).append(recording)
             written, clip, seen = 0, 0, list[Look]()
-            for number, names in enumerate(tqdm(clips.values(), desc=split, unit=" clips", disable=None), 1):
-                recordings = [Recording.load(folder / split / f"{name}.npz") for name in names]
+            for number, recordings in enumerate(tqdm(clips.values(), desc=split, unit=" clips", disable=None), 1):
                 labels, maps = _watch(detector, folder, recordings, out / split, settings.detector, clip)
                 if labels:
                     seen.append((labels, maps))
