@@ -9,7 +9,9 @@ ROOT = Path(__file__).parent
 
 
 def shared(folder: str) -> list[tuple[str, list[str]]]:
-    """The files of a folder and where they are installed: at the same place below share/pose3d_ros."""
+    """The files of a folder and where they are installed: at the same place below
+    share/pose3d_ros.
+    """
     files: dict[str, list[str]] = {}
     for path in sorted(ROOT.joinpath(folder).rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -32,16 +34,32 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         (f"lib/{NAME}", ["examples/stop_when_near.py"]),  # for ros2 run
-        *(entry for folder in ("config", "demo", "examples", "launch", "models") for entry in shared(folder)),
+        *(
+            entry
+            for folder in ("config", "demo", "examples", "launch", "models")
+            for entry in shared(folder)
+        ),
     ],
     install_requires=["setuptools"],
     # Not tests_require: with it, colcon test runs no test at all and succeeds.
-    extras_require={"test": ["pytest"], "train": ["av", "cdflib", "h5py", "moderngl", "onnxscript", "safetensors",
-                                                   "tensorboard", "torch", "tqdm"]},
+    extras_require={
+        "test": ["pytest"],
+        "train": [
+            "av",
+            "cdflib",
+            "h5py",
+            "moderngl",
+            "onnxscript",
+            "safetensors",
+            "tensorboard",
+            "torch",
+            "tqdm",
+        ],
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [
-            "pose3d = pose3d_ros.cli:main",
+            "pose3d = pose3d_ros.cli.main:main",
             "monocular = pose3d_ros.nodes.monocular:main",
             "multiview = pose3d_ros.nodes.multiview:main",
             "video = pose3d_ros.nodes.video:main",

@@ -1,11 +1,14 @@
-"""Rate of the whole monocular pipeline beside mediapipe's own Pose (full model, video mode) on the same frames.
+"""Rate of the whole monocular pipeline beside mediapipe's own Pose (full model, video mode) on the
+same frames.
 
-mediapipe 0.10.21 needs numpy 1, so it runs in an environment of its own, whose interpreter is given:
+mediapipe 0.10.21 needs numpy 1, so it runs in an environment of its own, whose interpreter is
+given:
 
     python -m venv mp && mp/bin/pip install mediapipe==0.10.21
     python benchmarks/beside_mediapipe.py VIDEO --mediapipe mp/bin/python
 
-Both get the same frames, resized to 1280x720 beforehand, one person each; rounds alternate, medians are compared.
+Both get the same frames, resized to 1280x720 beforehand, one person each; rounds alternate,
+medians are compared.
 """
 
 from __future__ import annotations
@@ -22,10 +25,10 @@ import numpy as np
 
 from pose3d_ros.arguments import add_options, from_options
 from pose3d_ros.camera import Camera
+from pose3d_ros.io.videos import frames as read
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.stopwatch import Stopwatch, summaries
-from pose3d_ros.videos import frames as read
 
 SIZE = (1280, 720)
 WARM_UP = 10
@@ -56,14 +59,18 @@ def ours(frames: np.ndarray, settings: PipelineSettings) -> list[Stopwatch]:
 
 def mediapipe(frames_file: Path, python: Path) -> list[float]:
     """Seconds of each frame."""
-    done = subprocess.run([python, "-c", MEDIAPIPE, frames_file], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [python, "-c", MEDIAPIPE, frames_file], capture_output=True, text=True, check=True
+    )
     seconds: list[float] = json.loads(done.stdout.strip().splitlines()[-1])
     return seconds
 
 
 def main() -> None:
     """Print medians and the ratio of the rates."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("video", type=Path)
     parser.add_argument("--mediapipe", type=Path, required=True, metavar="PYTHON")
     parser.add_argument("--frames", type=int, default=150)
@@ -71,7 +78,9 @@ def main() -> None:
     add_options(parser, PipelineSettings)
     arguments = parser.parse_args()
     settings = from_options(arguments, PipelineSettings).changed(max_people=1)
-    frames = np.stack([cv2.resize(image, SIZE) for image, _ in islice(read(arguments.video), arguments.frames)])
+    frames = np.stack(
+        [cv2.resize(image, SIZE) for image, _ in islice(read(arguments.video), arguments.frames)]
+    )
     ours_ms, theirs_ms, watches = [], [], []
     with TemporaryDirectory() as folder:
         file = Path(folder) / "frames.npy"
@@ -80,12 +89,24 @@ def main() -> None:
             measured = ours(frames, settings)[WARM_UP:]
             watches += measured
             ours_ms.append(float(np.median([watch.total_s for watch in measured]) * 1e3))
-            theirs_ms.append(float(np.median(mediapipe(file, arguments.mediapipe)[WARM_UP:]) * 1e3))
-            print(f"round {number + 1}: ours {ours_ms[-1]:.2f} ms, mediapipe {theirs_ms[-1]:.2f} ms per frame")
-    print("stages, p50 in ms (in frames): " + ", ".join(
-        f"{stage} {taken.p50_ms:.2f} ({taken.frames:.0%})" for stage, taken in summaries(watches).items()))
-    print(f"median: ours {np.median(ours_ms):.2f} ms, mediapipe {np.median(theirs_ms):.2f} ms; "
-          f"our rate is {np.median(theirs_ms) / np.median(ours_ms):.2f} of mediapipe's")
+            theirs_ms.append(
+                float(np.median(mediapipe(file, arguments.mediapipe)[WARM_UP:]) * 1e3)
+            )
+            print(
+                f"round {number + 1}: ours {ours_ms[-1]:.2f} ms, mediapipe {theirs_ms[-1]:.2f} ms "
+                f"per frame"
+            )
+    print(
+        "stages, p50 in ms (in frames): "
+        + ", ".join(
+            f"{stage} {taken.p50_ms:.2f} ({taken.frames:.0%})"
+            for stage, taken in summaries(watches).items()
+        )
+    )
+    print(
+        f"median: ours {np.median(ours_ms):.2f} ms, mediapipe {np.median(theirs_ms):.2f} ms; "
+        f"our rate is {np.median(theirs_ms) / np.median(ours_ms):.2f} of mediapipe's"
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""Trained lifters on held-out motion capture: stages, length of clips, time; as RPSM's component analysis.
+"""Trained lifters on held-out motion capture: stages, length of clips, time; as RPSM's component
+analysis.
 
-All see the same people, cameras and detector noise, and answer at the same frame. The velocity error is between that
-frame and the one before it, a thirtieth of a second earlier. RPSM is run over its clip from the first state ("clip"),
-and with its state carried over 2.6 s ("carried"), which is how the node runs it.
+All see the same people, cameras and detector noise, and answer at the same frame. The velocity
+error is between that frame and the one before it, a thirtieth of a second earlier. RPSM is run
+over its clip from the first state ("clip"), and with its state carried over 2.6 s ("carried"),
+which is how the node runs it.
 
-    python benchmarks/component_analysis.py MOCAP NOISE FOLDER...     # folders that 'pose3d train' wrote
+    python benchmarks/component_analysis.py MOCAP NOISE FOLDER...     # folders that 'pose3d train'
+    wrote
 """
 
 from __future__ import annotations
@@ -18,20 +21,22 @@ import torch
 from torch import nn
 
 from pose3d_ros.evaluation.table import table
+from pose3d_ros.metrics import mpjpe, pa_mpjpe
 from pose3d_ros.networks.rpsm import Machine
-from pose3d_ros.training.clips import Clips, View
+from pose3d_ros.training.build import load, view
+from pose3d_ros.training.data.detector_noise import Detector
+from pose3d_ros.training.data.mocap import Mocap
+from pose3d_ros.training.data.windows import Clips, View
 from pose3d_ros.training.export import flip_test
-from pose3d_ros.training.lifter import load, view
-from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
-from pose3d_ros.training.mocap import Mocap
-from pose3d_ros.training.noise import Detector
 
 HISTORY = 80  # thirtieths of a second
 BATCHES, SIZE = 8, 256
 
 
 def answers(network: nn.Module, looks: View, clips: Clips) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true joints (B, 17, 3), both relative to the pelvis, at the clips' newest frame."""
+    """Predicted and true joints (B, 17, 3), both relative to the pelvis, at the clips' newest
+    frame.
+    """
     features, target_m = looks(clips.last(looks.offsets))
     with torch.no_grad():
         joints = flip_test(network)(torch.from_numpy(features)).numpy()
@@ -40,36 +45,57 @@ def answers(network: nn.Module, looks: View, clips: Clips) -> tuple[np.ndarray, 
 
 def score(network: nn.Module, looks: View, batches: list[Clips]) -> dict[str, float]:
     """Errors in millimetres over all batches."""
-    predicted, truth = (np.concatenate(parts) for parts in zip(*(answers(network, looks, b) for b in batches),
-                                                              strict=True))
+    predicted, truth = (
+        np.concatenate(parts)
+        for parts in zip(*(answers(network, looks, b) for b in batches), strict=True)
+    )
     earlier = [Clips(b.rays[:, :-1], b.confidence[:, :-1], b.joints_m[:, :-1]) for b in batches]
-    before, truth_before = (np.concatenate(parts) for parts in zip(*(answers(network, looks, b) for b in earlier),
-                                                                  strict=True))
-    return {"mpjpe_mm": float(mpjpe(predicted, truth).mean() * 1e3),
-            "pa_mpjpe_mm": float(pa_mpjpe(predicted, truth).mean() * 1e3),
-            "velocity_error_mm": float(mpjpe(predicted - before, truth - truth_before).mean() * 1e3)}
+    before, truth_before = (
+        np.concatenate(parts)
+        for parts in zip(*(answers(network, looks, b) for b in earlier), strict=True)
+    )
+    return {
+        "mpjpe_mm": float(mpjpe(predicted, truth).mean() * 1e3),
+        "pa_mpjpe_mm": float(pa_mpjpe(predicted, truth).mean() * 1e3),
+        "velocity_error_mm": float(mpjpe(predicted - before, truth - truth_before).mean() * 1e3),
+    }
 
 
 def main() -> None:
     """Print the table, a column for each lifter."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("mocap", type=Path)
     parser.add_argument("noise", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    people = Mocap.load(arguments.mocap, "val", np.arange(-HISTORY, 1), Detector.load(arguments.noise, "val"))
-    batches = [people.sample(np.random.default_rng([7, number]), SIZE, varied=False) for number in range(BATCHES)]
+    people = Mocap.load(
+        arguments.mocap, "val", np.arange(-HISTORY, 1), Detector.load(arguments.noise, "val")
+    )
+    batches = [
+        people.sample(np.random.default_rng([7, number]), SIZE, varied=False)
+        for number in range(BATCHES)
+    ]
     reports: list[dict[str, Any]] = []
     for folder in arguments.folders:
         network, settings = load(folder)
         looks = view(settings)
         parameters = sum(p.numel() for p in network.parameters()) / 1e6
-        reports.append({"lifter": folder.name, "memory": "clip" if isinstance(network, Machine) else "window",
-                        "million_parameters": parameters, **score(network, looks, batches)})
+        reports.append(
+            {
+                "lifter": folder.name,
+                "memory": "clip" if isinstance(network, Machine) else "window",
+                "million_parameters": parameters,
+                **score(network, looks, batches),
+            }
+        )
         if isinstance(network, Machine) and looks.frames > 1:
             carried = View((HISTORY - 1) // looks.step + 1, looks.step, recurrent=True)
-            reports.append({**reports[-1], "memory": "carried", **score(network, carried, batches)})
+            reports.append(
+                {**reports[-1], "memory": "carried", **score(network, carried, batches)}
+            )
     print(table(reports))
 
 

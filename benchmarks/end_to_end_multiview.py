@@ -1,14 +1,17 @@
-"""Videos of several cameras through the real nodes, each in a process of its own: images in, 3D people out.
+"""Videos of several cameras through the real nodes, each in a process of its own: images in, 3D
+people out.
 
     python benchmarks/end_to_end_multiview.py FOLDER [--json FILE] [--keep FOLDER]
     python benchmarks/end_to_end_multiview.py demo
 
-FOLDER is that of the Pose2Sim demo data (four cameras, 1088x1920, 60 fps): calibration.toml, video_balancing_cam0*.mp4,
-reference_balancing_raw.trc (the peer's own triangulation, of OpenPose's keypoints) and reference_refined.npz (the
-same keypoints after its extrinsics were adjusted). Scores are those of 12 limb joints, with both calibrations, each
-against the reference in the same calibration. `demo` takes the shipped clip (two cameras, exact truth). Each rig is
-played twice: in step with the joints, so that every image is processed (accuracy), and in real time (rate, latency).
-Everything is in the world's axes; `abs` is the mean distance of joints, with nothing aligned.
+FOLDER is that of the Pose2Sim demo data (four cameras, 1088x1920, 60 fps): calibration.toml,
+video_balancing_cam0*.mp4, reference_balancing_raw.trc (the peer's own triangulation, of OpenPose's
+keypoints) and reference_refined.npz (the same keypoints after its extrinsics were adjusted).
+Scores are those of 12 limb joints, with both calibrations, each against the reference in the same
+calibration. `demo` takes the shipped clip (two cameras, exact truth). Each rig is played twice: in
+step with the joints, so that every image is processed (accuracy), and in real time (rate,
+latency). Everything is in the world's axes; `abs` is the mean distance of joints, with nothing
+aligned.
 """
 
 from __future__ import annotations
@@ -40,21 +43,24 @@ from sensor_msgs.msg import CameraInfo, PointCloud2  # noqa: E402
 from pose3d_ros.arguments import arguments  # noqa: E402
 from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors  # noqa: E402
 from pose3d_ros.evaluation.table import table  # noqa: E402
-from pose3d_ros.multiview.rig_file import RigFile, read_rig, topic_of, write_rig  # noqa: E402
-from pose3d_ros.nodes import transport  # noqa: E402
+from pose3d_ros.io.rig_file import RigFile, read_rig, topic_of, write_rig  # noqa: E402
+from pose3d_ros.nodes import process_tuning  # noqa: E402
 from pose3d_ros.nodes.messages import JOINTS, stamp_ns  # noqa: E402
-from pose3d_ros.nodes.plan import Planned, plan_rig  # noqa: E402
+from pose3d_ros.nodes.rig_launch import Planned, plan_rig  # noqa: E402
 from pose3d_ros.people import People3D, jitter_mm  # noqa: E402
 from pose3d_ros.resources import share  # noqa: E402
 from pose3d_ros.skeleton import BODY25B, H36M17  # noqa: E402
 
 NAMESPACE = "benchmark"
-GOOD_PX = 20.0      # joints of the reference that reproject worse are no reference
-SETTLING_S = 1.0    # of the rate and latency in real time
+GOOD_PX = 20.0  # joints of the reference that reproject worse are no reference
+SETTLING_S = 1.0  # of the rate and latency in real time
 START_S = 60.0
 LIMBS = H36M17.indices(*LIMB_JOINTS)
-BONES = [(f"{s}_{a}", f"{s}_{b}") for s in "lr" for a, b in (("shoulder", "elbow"), ("elbow", "wrist"),
-                                                             ("hip", "knee"), ("knee", "ankle"))]
+BONES = [
+    (f"{s}_{a}", f"{s}_{b}")
+    for s in "lr"
+    for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
+]
 
 
 def process(planned: Planned) -> subprocess.Popen[bytes]:
@@ -65,7 +71,9 @@ def process(planned: Planned) -> subprocess.Popen[bytes]:
     for old, new in planned.remappings.items():
         words += ["-r", f"{old}:={new}"]
     code = f"import sys; from pose3d_ros.nodes.{planned.node} import main; sys.exit(main())"
-    return subprocess.Popen([sys.executable, "-c", code, "--ros-args", *words, "--log-level", "warn"])
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "--ros-args", *words, "--log-level", "warn"]
+    )
 
 
 @contextmanager
@@ -92,15 +100,23 @@ class Run:
         self._play(rig, {"namespace": NAMESPACE, "rig": str(rig), **video})
 
     def _play(self, rig: Path, given: dict[str, str]) -> None:
-        values = {name: given.get(name) or argument.default for name, argument in arguments(("multiview",)).items()}
+        values = {
+            name: given.get(name) or argument.default
+            for name, argument in arguments(("multiview",)).items()
+        }
         *cameras, video = plan_rig(values)
         rclpy.init()
-        node, executor = rclpy.create_node("watcher", namespace=NAMESPACE), SingleThreadedExecutor()
+        node, executor = (
+            rclpy.create_node("watcher", namespace=NAMESPACE),
+            SingleThreadedExecutor(),
+        )
         executor.add_node(node)
         known = read_rig(rig)
         first = next(iter(known.cameras))
         qos = QoSProfile(depth=1000)
-        node.create_subscription(CameraInfo, topic_of("camera_info", first, known.sources[first]), self._sent, qos)
+        node.create_subscription(
+            CameraInfo, topic_of("camera_info", first, known.sources[first]), self._sent, qos
+        )
         node.create_subscription(PointCloud2, "joints", self._found, qos)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._told, qos)
         self._node = node
@@ -126,8 +142,9 @@ class Run:
 
     def _found(self, cloud: PointCloud2) -> None:
         self.clouds[stamp_ns(cloud.header)] = cloud
-        self.latency_s[stamp_ns(cloud.header)] = self._node.get_clock().now().nanoseconds * 1e-9 - stamp_ns(
-            cloud.header) * 1e-9
+        self.latency_s[stamp_ns(cloud.header)] = (
+            self._node.get_clock().now().nanoseconds * 1e-9 - stamp_ns(cloud.header) * 1e-9
+        )
 
     def _told(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -144,24 +161,39 @@ class Run:
         """Rate and latency after the first seconds."""
         settled = [s for s in sorted(self.clouds) if s > min(self.clouds) + SETTLING_S * 1e9]
         p50, p95 = np.percentile([1e3 * self.latency_s[stamp] for stamp in settled], (50, 95))
-        return {"rate_hz": (len(settled) - 1) / ((settled[-1] - settled[0]) * 1e-9), "latency_p50_ms": float(p50),
-                "latency_p95_ms": float(p95)}
+        return {
+            "rate_hz": (len(settled) - 1) / ((settled[-1] - settled[0]) * 1e-9),
+            "latency_p50_ms": float(p50),
+            "latency_p95_ms": float(p95),
+        }
 
 
 def people(cloud: PointCloud2 | None) -> People3D:
     """From a message."""
-    points = np.frombuffer(cloud.data, JOINTS).reshape(-1, 17) if cloud else np.zeros((0, 17), JOINTS)
+    points = (
+        np.frombuffer(cloud.data, JOINTS).reshape(-1, 17) if cloud else np.zeros((0, 17), JOINTS)
+    )
     joints = np.stack([points[axis] for axis in "xyz"], -1)
     velocity = np.stack([points[f"v{axis}"] for axis in "xyz"], -1)
-    return People3D(H36M17, joints, points["confidence"], points["sigma"], velocity, points["person"][:, 0],
-                    np.ones(len(points)), stamp_ns(cloud.header) if cloud else 0, "world")
+    return People3D(
+        H36M17,
+        joints,
+        points["confidence"],
+        points["sigma"],
+        velocity,
+        points["person"][:, 0],
+        np.ones(len(points)),
+        stamp_ns(cloud.header) if cloud else 0,
+        "world",
+    )
 
 
 def score(results: list[People3D], truth_m: np.ndarray) -> dict[str, Any]:
-    """Against (T, P, 12, 3): everything of ``errors`` beside the distance with nothing aligned, bones and sigma.
+    """Against (T, P, 12, 3): everything of ``errors`` beside the distance with nothing aligned,
+    bones and sigma.
 
-    ``errors`` looks from a camera's place: the world is turned and pushed away, which changes no distance. It takes
-    people with all limbs.
+    ``errors`` looks from a camera's place: the world is turned and pushed away, which changes no
+    distance. It takes people with all limbs.
     """
     away = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0.0]])
     push = np.array([0, 0, 20.0])
@@ -177,24 +209,46 @@ def score(results: list[People3D], truth_m: np.ndarray) -> dict[str, Any]:
                 absolute.append(distance[row])
                 pulls.append(distance[row] / (np.sqrt(3) * result.sigma_m[row, LIMBS]))
                 own.append(result[[row]])
-    lengths = np.array([[np.linalg.norm(r.joints_m[0, H36M17.index(a)] - r.joints_m[0, H36M17.index(b)])
-                         for a, b in BONES] for r in own])
+    lengths = np.array(
+        [
+            [
+                np.linalg.norm(r.joints_m[0, H36M17.index(a)] - r.joints_m[0, H36M17.index(b)])
+                for a, b in BONES
+            ]
+            for r in own
+        ]
+    )
     spread = np.subtract(*np.nanpercentile(lengths, (75, 25), axis=0))
-    return {"frames": len(results), "people_per_frame": float(np.mean([len(r) for r in results])),
-            "abs_mm": 1e3 * float(np.nanmean(absolute)), "abs_median_mm": 1e3 * float(np.nanmedian(absolute)), **report,
-            "bone_iqr_mm": 1e3 * float(np.mean(spread)), "jitter_mm": jitter_mm(own, 0),
-            "within_3_sigma": float(np.mean(np.array(pulls)[np.isfinite(pulls)] < 3))}
+    return {
+        "frames": len(results),
+        "people_per_frame": float(np.mean([len(r) for r in results])),
+        "abs_mm": 1e3 * float(np.nanmean(absolute)),
+        "abs_median_mm": 1e3 * float(np.nanmedian(absolute)),
+        **report,
+        "bone_iqr_mm": 1e3 * float(np.mean(spread)),
+        "jitter_mm": jitter_mm(own, 0),
+        "within_3_sigma": float(np.mean(np.array(pulls)[np.isfinite(pulls)] < 3)),
+    }
 
 
 def pose2sim(folder: Path) -> dict[str, tuple[RigFile, np.ndarray]]:
     """Rigs and reference limbs (T, 1, 12, 3), with the given and the refined extrinsics."""
     given = read_rig(folder / "calibration.toml")
-    given = replace(given, sources={
-        name: {"video": str((folder / f"video_balancing_cam{name[-2:]}.mp4").resolve())} for name in given.cameras})
+    given = replace(
+        given,
+        sources={
+            name: {"video": str((folder / f"video_balancing_cam{name[-2:]}.mp4").resolve())}
+            for name in given.cameras
+        },
+    )
     rows = (folder / "reference_balancing_raw.trc").read_text().splitlines()
     markers = [name for name in rows[3].split("\t")[2:] if name.strip()]
-    values = np.array([[float(v) for v in row.split("\t")[2:] if v.strip()] for row in rows[5:] if row.strip()])
-    values = values.reshape(len(values), len(markers), 3)[..., [2, 0, 1]]  # its (x, y, z) are the world's (y, z, x)
+    values = np.array(
+        [[float(v) for v in row.split("\t")[2:] if v.strip()] for row in rows[5:] if row.strip()]
+    )
+    values = values.reshape(len(values), len(markers), 3)[
+        ..., [2, 0, 1]
+    ]  # its (x, y, z) are the world's (y, z, x)
     named = {m.strip().lower(): i for i, m in enumerate(markers)}
     raw = values[:, [named[joint.replace("_", "")] for joint in LIMB_JOINTS]]
     with np.load(folder / "reference_refined.npz") as data:
@@ -207,18 +261,29 @@ def pose2sim(folder: Path) -> dict[str, tuple[RigFile, np.ndarray]]:
             transform[:3, 3] = data["translation"][index]
             cameras[name] = replace(camera, camera_from_world=transform)
     refined_m[bad.any(1)] = np.nan
-    return {"given": (given, raw[:, None]), "refined": (replace(given, cameras=cameras), refined_m[:, None])}
+    return {
+        "given": (given, raw[:, None]),
+        "refined": (replace(given, cameras=cameras), refined_m[:, None]),
+    }
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", help="the data, or 'demo'")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--rates", type=float, nargs="*", default=(10.0, 30.0), help="images per second in real time")
+    parser.add_argument(
+        "--rates",
+        type=float,
+        nargs="*",
+        default=(10.0, 30.0),
+        help="images per second in real time",
+    )
     parser.add_argument("--keep", type=Path, help="folder for the results of each frame, as npz")
     options = parser.parse_args()
-    transport.tune()
+    process_tuning.tune()
     reports: list[dict[str, Any]] = []
     rigs: dict[str, tuple[RigFile | None, np.ndarray]] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -231,19 +296,28 @@ def main() -> None:
             path = share("demo", "rig.yaml") if rig is None else Path(scratch, f"{name}.yaml")
             if rig is not None:
                 write_rig(path, rig)
-            run = Run(path, pace="joints", max_latency_s="2")  # a slow machine shall not change the result
+            run = Run(
+                path, pace="joints", max_latency_s="2"
+            )  # a slow machine shall not change the result
             results = run.results(len(truth_m))
-            report = {"rig": name, **score(results, truth_m),
-                      **{f"residual_px {camera}": px for camera, px in sorted(run.residuals_px.items())}}
+            report = {
+                "rig": name,
+                **score(results, truth_m),
+                **{f"residual_px {camera}": px for camera, px in sorted(run.residuals_px.items())},
+            }
             for rate in () if reports else options.rates:  # they do not depend on the calibration
                 speed = Run(path, pace="realtime", rate_hz=str(rate)).speed()
                 report |= {f"{key} at {rate:g} Hz": value for key, value in speed.items()}
             reports.append(report)
             if options.keep:
                 options.keep.mkdir(parents=True, exist_ok=True)
-                np.savez(options.keep / f"{name}.npz", frame=np.repeat(np.arange(len(results)), [*map(len, results)]),
-                         joints_m=np.concatenate([r.joints_m for r in results]),
-                         ids=np.concatenate([r.ids for r in results]), truth_m=truth_m)
+                np.savez(
+                    options.keep / f"{name}.npz",
+                    frame=np.repeat(np.arange(len(results)), [*map(len, results)]),
+                    joints_m=np.concatenate([r.joints_m for r in results]),
+                    ids=np.concatenate([r.ids for r in results]),
+                    truth_m=truth_m,
+                )
     print(table(reports))
     if options.json:
         options.json.write_text(json.dumps(reports, indent=1) + "\n")

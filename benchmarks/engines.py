@@ -1,10 +1,12 @@
-"""Milliseconds of the networks on the engines and precisions of this machine's CPU, beside ONNX Runtime in float32.
+"""Milliseconds of the networks on the engines and precisions of this machine's CPU, beside ONNX
+Runtime in float32.
 
-For 1, 4 and 10 people; medians after warm-up. All take turns in one run, so that what else the machine does meets all
-alike: trust the ratios, not the milliseconds. INT8 needs calibration first (pose3d models build --precision int8
---images FOLDER); what is not there is left out.
+For 1, 4 and 10 people; medians after warm-up. All take turns in one run, so that what else the
+machine does meets all alike: trust the ratios, not the milliseconds. INT8 needs calibration first
+(pose3d models build --precision int8 --images FOLDER); what is not there is left out.
 
-    python benchmarks/engines.py [NAME ...] [--threads N] [--session]       # --session: options of ONNX Runtime
+    python benchmarks/engines.py [NAME ...] [--threads N] [--session]       # --session: options of
+    ONNX Runtime
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from pose3d_ros import inference, model_store
-from pose3d_ros.detection.blazepose_landmarks import LEVELS
+from pose3d_ros import inference
+from pose3d_ros.detection.blazepose.landmarks import LEVELS
 from pose3d_ros.inference import EngineError, Options, cpu
+from pose3d_ros.model_store import store
 
 BATCHES = (1, 4, 10)
 ROUNDS, TAKEN, WARM_UP = 30, 2, 4
@@ -30,12 +33,21 @@ Run = Callable[[Mapping[str, np.ndarray]], Any]
 
 
 def engines(path: Any, outputs: Any, threads: int) -> dict[str, Run]:
-    """Every engine of this machine for one network; the first is what the others are compared with."""
+    """Every engine of this machine for one network; the first is what the others are compared
+    with.
+    """
     found: dict[str, Run] = {}
-    for engine, precision in (("cpu", "fp32"), ("cpu", "int8"), ("openvino", "fp32"), ("openvino", "bf16"),
-                              ("openvino", "int8")):
+    for engine, precision in (
+        ("cpu", "fp32"),
+        ("cpu", "int8"),
+        ("openvino", "fp32"),
+        ("openvino", "bf16"),
+        ("openvino", "int8"),
+    ):
         try:
-            found[f"{engine} {precision}"] = inference.create(path, engine, Options(threads, precision), outputs)
+            found[f"{engine} {precision}"] = inference.create(
+                path, engine, Options(threads, precision), outputs
+            )
         except EngineError as error:
             print(f"# {engine} {precision}: {error}")
     return found
@@ -43,6 +55,7 @@ def engines(path: Any, outputs: Any, threads: int) -> dict[str, Run]:
 
 def sessions(path: Any, outputs: Any, threads: int) -> dict[str, Run]:
     """ONNX Runtime with other options than the package's, which is the first."""
+
     def session(change: Callable[[Any], object], most: int = threads) -> Run:
         options, run_options = onnxruntime.SessionOptions(), onnxruntime.RunOptions()
         options.intra_op_num_threads, options.log_severity_level = cpu.threads(most), 3
@@ -60,21 +73,31 @@ def sessions(path: Any, outputs: Any, threads: int) -> dict[str, Run]:
         def change(options: Any) -> None:
             options.add_session_config_entry(SPIN, "1")
             options.add_session_config_entry("session.intra_op.spin_duration_us", microseconds)
+
         return change
 
     return {
-        "as it is": session(lambda options: None), "one thread": session(lambda options: None, 1),
-        "spinning": session(entry(SPIN, "1")), "spinning 50 us": session(spin("50")),
+        "as it is": session(lambda options: None),
+        "one thread": session(lambda options: None, 1),
+        "spinning": session(entry(SPIN, "1")),
+        "spinning 50 us": session(spin("50")),
         "no arena": session(lambda options: setattr(options, "enable_cpu_mem_arena", False)),
-        "no memory pattern": session(lambda options: setattr(options, "enable_mem_pattern", False)),
-        "parallel": session(lambda options: setattr(options, "execution_mode",
-                                                    onnxruntime.ExecutionMode.ORT_PARALLEL)),
+        "no memory pattern": session(
+            lambda options: setattr(options, "enable_mem_pattern", False)
+        ),
+        "parallel": session(
+            lambda options: setattr(
+                options, "execution_mode", onnxruntime.ExecutionMode.ORT_PARALLEL
+            )
+        ),
         "denormals as zero": session(entry("session.set_denormal_as_zero", "1")),
     }
 
 
 def in_turns(runs: Mapping[str, Run], feeds: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Median milliseconds of each. The first run of each turn is not counted: another's data are in the cache."""
+    """Median milliseconds of each. The first run of each turn is not counted: another's data are
+    in the cache.
+    """
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(WARM_UP + ROUNDS):
         for name, run in runs.items():
@@ -88,26 +111,44 @@ def in_turns(runs: Mapping[str, Run], feeds: Mapping[str, np.ndarray]) -> dict[s
 
 def main() -> None:
     """Print a line for each network and batch."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="models known by name, or ONNX files; default: all known")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "names", nargs="*", help="models known by name, or ONNX files; default: all known"
+    )
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--session", action="store_true")
     arguments = parser.parse_args()
-    known = [model.name for model in model_store.models()]
+    known = [model.name for model in store.models()]
     rng = np.random.default_rng(0)
     for name in arguments.names or [*known, "blazepose-full with features"]:
-        path = model_store.locate(name.split(" with ")[0])
+        path = store.locate(name.split(" with ")[0])
         print(f"\n{name}")
-        runs = (sessions if arguments.session else engines)(path, OUTPUTS.get(name), arguments.threads)
+        runs = (sessions if arguments.session else engines)(
+            path, OUTPUTS.get(name), arguments.threads
+        )
         reference = inference.create(path, "cpu", Options(1))
         for count in BATCHES:
-            shapes = {key: [count if n is None else n for n in shape] for key, shape in reference.inputs.items()}
-            feeds = {key: (rng.integers(0, 256, shape) if reference.types[key] == np.uint8 else rng.normal(size=shape)
-                           ).astype(reference.types[key]) for key, shape in shapes.items()}
+            shapes = {
+                key: [count if n is None else n for n in shape]
+                for key, shape in reference.inputs.items()
+            }
+            feeds = {
+                key: (
+                    rng.integers(0, 256, shape)
+                    if reference.types[key] == np.uint8
+                    else rng.normal(size=shape)
+                ).astype(reference.types[key])
+                for key, shape in shapes.items()
+            }
             taken = in_turns(runs, feeds)
             base = next(iter(taken.values()))
-            print(f"{count:3} people  " + "  ".join(f"{key} {ms:.2f} ms ({base / ms:.2f}x)" for key, ms in
-                                                    taken.items()), flush=True)
+            print(
+                f"{count:3} people  "
+                + "  ".join(f"{key} {ms:.2f} ms ({base / ms:.2f}x)" for key, ms in taken.items()),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

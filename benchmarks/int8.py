@@ -1,10 +1,12 @@
-"""What INT8 and bfloat16 gain and cost: milliseconds, and errors in 2D and 3D on videos with reference poses.
+"""What INT8 and bfloat16 gain and cost: milliseconds, and errors in 2D and 3D on videos with
+reference poses.
 
-Calibrate first, with other pictures than the Pose2Sim demo data (see pose2sim_single.py), which are the test:
+Calibrate first, with other pictures than the Pose2Sim demo data (see pose2sim_single.py), which
+are the test:
 
-    pose3d models build blazepose-detector blazepose-full --engine cpu --precision int8 --images PICTURES
-    python benchmarks/int8.py FOLDER [--views N] [--json FILE]
-    python benchmarks/int8.py --hrnet       # speed alone, of HRNet-W32 at 256x192 with random weights (needs torch)
+    pose3d models build blazepose-detector blazepose-full --engine cpu --precision int8 --images
+    PICTURES python benchmarks/int8.py FOLDER [--views N] [--json FILE] python benchmarks/int8.py
+    --hrnet       # speed alone, of HRNet-W32 at 256x192 with random weights (needs torch)
 
 Milliseconds are of whole frames of one person; the variants take turns, so trust the ratios.
 """
@@ -25,18 +27,34 @@ from pose2sim_single import evaluate_view, load_camera
 
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.inference import EngineError, Options, create, int8
+from pose3d_ros.io.videos import frames
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
-from pose3d_ros.videos import frames
 
-VARIANTS = [("cpu", "fp32"), ("cpu", "int8"), ("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8")]
-ERRORS = ("found", "px_mean", "px_median", "pa_mpjpe_mm", "mpjpe_mm", "velocity_error_mm", "jitter_mm",
-          "jitter_mm_unsmoothed")
+VARIANTS = [
+    ("cpu", "fp32"),
+    ("cpu", "int8"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("openvino", "int8"),
+]
+ERRORS = (
+    "found",
+    "px_mean",
+    "px_median",
+    "pa_mpjpe_mm",
+    "mpjpe_mm",
+    "velocity_error_mm",
+    "jitter_mm",
+    "jitter_mm_unsmoothed",
+)
 TIMED, TURN, WARM_UP = 200, 20, 2
 
 
 def milliseconds(folder: Path, variants: list[PipelineSettings]) -> list[float]:
-    """Median of a frame for each; they take turns, and the first frames of a turn are not counted."""
+    """Median of a frame for each; they take turns, and the first frames of a turn are not
+    counted.
+    """
     camera = load_camera(folder, 0)
     pipelines = [MonocularPipeline(settings, max_people=1) for settings in variants]
     taken: list[list[float]] = [[] for _ in variants]
@@ -56,33 +74,47 @@ def milliseconds(folder: Path, variants: list[PipelineSettings]) -> list[float]:
 def hrnet() -> None:
     """Print the milliseconds of HRNet-W32 for one person."""
     from pose3d_ros.networks import create as network
-    from pose3d_ros.networks.export import export
+    from pose3d_ros.networks.onnx_export import export
 
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         built: Any = network("hrnet-w32")
-        path = export(built, Path(folder) / "hrnet-w32.onnx", built.example(2), ["f0", "f1", "f2", "f3"])
+        path = export(
+            built, Path(folder) / "hrnet-w32.onnx", built.example(2), ["f0", "f1", "f2", "f3"]
+        )
         reference = create(path, "cpu", Options())
-        (name, shape), = reference.inputs.items()
-        feeds = [{name: rng.normal(size=[n or 1 for n in shape]).astype(np.float32)} for _ in range(4)]
+        ((name, shape),) = reference.inputs.items()
+        feeds = [
+            {name: rng.normal(size=[n or 1 for n in shape]).astype(np.float32)} for _ in range(4)
+        ]
         model = int8.named(path)
         quantised = Path(folder) / "int8.onnx"
-        quantised.write_bytes(int8.with_scales(model, int8.calibrated(model, feeds, int8.CPU), (), int8.CPU))
+        quantised.write_bytes(
+            int8.with_scales(model, int8.calibrated(model, feeds, int8.CPU), (), int8.CPU)
+        )
         runs = {"cpu fp32": reference, "cpu int8": create(quantised, "cpu", Options())}
         for precision, file in (("fp32", path), ("bf16", path), ("int8", quantised)):
             try:
-                runs[f"openvino {precision}"] = create(file, "openvino", Options(
-                    precision="fp32" if precision == "int8" else precision))
+                runs[f"openvino {precision}"] = create(
+                    file,
+                    "openvino",
+                    Options(precision="fp32" if precision == "int8" else precision),
+                )
             except EngineError as error:
                 print(f"# openvino {precision}: {error}")
         taken = in_turns(runs, feeds[0])
     base = taken["cpu fp32"]
-    print(f"hrnet-w32 {shape[1:]}  " + "  ".join(f"{key} {ms:.1f} ms ({base / ms:.2f}x)" for key, ms in taken.items()))
+    print(
+        f"hrnet-w32 {shape[1:]}  "
+        + "  ".join(f"{key} {ms:.1f} ms ({base / ms:.2f}x)" for key, ms in taken.items())
+    )
 
 
 def main() -> None:
     """Print the table, a column for each variant; write JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--threads", type=int, default=0)
@@ -104,9 +136,17 @@ def main() -> None:
     reports: list[dict[str, Any]] = []
     taken = milliseconds(arguments.folder, variants)
     for settings, ms in zip(variants, taken, strict=True):
-        views = [evaluate_view(arguments.folder, view, settings) for view in range(arguments.views)]
-        reports.append({"variant": f"{settings.engine} {settings.precision}", "ms": ms, "rate": taken[0] / ms,
-                        **{key: float(np.mean([report[key] for report in views])) for key in ERRORS}})
+        views = [
+            evaluate_view(arguments.folder, view, settings) for view in range(arguments.views)
+        ]
+        reports.append(
+            {
+                "variant": f"{settings.engine} {settings.precision}",
+                "ms": ms,
+                "rate": taken[0] / ms,
+                **{key: float(np.mean([report[key] for report in views])) for key in ERRORS},
+            }
+        )
         print(table(reports[-1:]), flush=True)
     print(table(reports))
     if arguments.json:

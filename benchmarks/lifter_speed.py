@@ -1,4 +1,5 @@
-"""Milliseconds that lifters take for 1, 4 and 10 people, as the node calls them: medians after warm-up, in turns.
+"""Milliseconds that lifters take for 1, 4 and 10 people, as the node calls them: medians after
+warm-up, in turns.
 
 python benchmarks/lifter_speed.py [--threads N] [MODEL.onnx ...]     # besides the shipped ones
 """
@@ -25,7 +26,9 @@ WARM_UP, FRAMES = 40, 300
 
 def main() -> None:
     """Print the table, a column for each lifter."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("models", nargs="*")
     parser.add_argument("--threads", type=int, default=PipelineSettings().threads)
     arguments = parser.parse_args()
@@ -38,7 +41,9 @@ def main() -> None:
     reports: dict[str, dict[str, Any]] = {name: {"lifter": name} for name in lifters}
     for count in PEOPLE:
         seconds: dict[str, list[float]] = {name: [] for name in lifters}
-        shape = rng.normal(0, 80, (count, 17, 2)) + rng.uniform((200, 200), (1000, 500), (count, 1, 2))
+        shape = rng.normal(0, 80, (count, 17, 2)) + rng.uniform(
+            (200, 200), (1000, 500), (count, 1, 2)
+        )
         features = tuple(rng.random((count, *shape_of), np.float32) for shape_of in MAPS)
         crops = np.tile(np.array([[1 / 400, 0, 0], [0, 1 / 400, 0]]), (count, 1, 1))
         crops[:, :, 2] = 0.5 - shape.mean(1) / 400
@@ -46,9 +51,17 @@ def main() -> None:
         for number in range(WARM_UP + FRAMES):
             stamp_ns += 33_333_333
             keypoints = (shape + rng.normal(0, 2, shape.shape)).astype(np.float32)
-            people = People2D(H36M17, keypoints, np.full((count, 17), 0.9, np.float32), stamp_ns, camera.size,
-                              np.arange(count, dtype=np.int32), features=features, crop_from_image=crops,
-                              relief_px=rng.normal(0, 40, (count, 17)).astype(np.float32))
+            people = People2D(
+                H36M17,
+                keypoints,
+                np.full((count, 17), 0.9, np.float32),
+                stamp_ns,
+                camera.size,
+                np.arange(count, dtype=np.int32),
+                features=features,
+                crop_from_image=crops,
+                relief_px=rng.normal(0, 40, (count, 17)).astype(np.float32),
+            )
             for name, lifter in lifters.items():
                 start = time.perf_counter()
                 lifter(people, camera, base)

@@ -1,4 +1,6 @@
-"""What the benchmarks of the nodes share: a node of their own that listens, and the other process's memory."""
+"""What the benchmarks of the nodes share: a node of their own that listens, and the other
+process's memory.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 
-from pose3d_ros.nodes import transport
+from pose3d_ros.nodes import process_tuning
 from pose3d_ros.nodes.messages import stamp_ns
 
 
@@ -22,7 +24,7 @@ def listener(name: str) -> Iterator[tuple[Node, SingleThreadedExecutor]]:
     """A node and what spins it, alone with the nodes that this process starts."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
-    transport.tune()
+    process_tuning.tune()
     rclpy.init()
     node, executor = rclpy.create_node(name), SingleThreadedExecutor()
     executor.add_node(node)
@@ -42,4 +44,7 @@ def age_s(cloud: PointCloud2) -> float:
 def memory_mb(process: int, which: str) -> float:
     """Resident memory of a process (Linux): now (``VmRSS``), or the most so far (``VmHWM``)."""
     status = Path(f"/proc/{process}/status").read_text()
-    return float(next(line for line in status.splitlines() if line.startswith(which)).split()[1]) / 1024
+    return (
+        float(next(line for line in status.splitlines() if line.startswith(which)).split()[1])
+        / 1024
+    )

@@ -1,7 +1,8 @@
 """Several cameras: accuracy and speed on Shelf and on the Pose2Sim demos.
 
-Needs a folder with ``shelf``, ``pose2sim_single`` and ``pose2sim_multi`` (calibration, recorded 2D poses, references;
-their READMEs define the scores). Causal, one set of constants for everything. ``multiview_synthetic.py`` has the rest.
+Needs a folder with ``shelf``, ``pose2sim_single`` and ``pose2sim_multi`` (calibration, recorded 2D
+poses, references; their READMEs define the scores). Causal, one set of constants for everything.
+``multiview_synthetic.py`` has the rest.
 
     python benchmarks/multiview.py FOLDER [--json FILE]
 """
@@ -18,10 +19,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from pose3d_ros.evaluation.shelf import FRAME_RATE_HZ, Recording, evaluate, scores, track
 from pose3d_ros.evaluation.table import table
+from pose3d_ros.io.rig_file import read_cameras
 from pose3d_ros.multiview import MultiViewTracker, triangulate
-from pose3d_ros.multiview.evaluation import FRAME_RATE_HZ, Recording, evaluate, scores, track
-from pose3d_ros.multiview.rig_file import read_cameras
 from pose3d_ros.people import People2D, TrackState
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.skeleton import BODY25B, H36M17
@@ -29,11 +30,31 @@ from pose3d_ros.skeleton import BODY25B, H36M17
 SHELF_FRAMES = range(300, 601)
 SHELF_VIEWS = ([0, 1, 2, 3, 4], [0, 1, 2], [0, 2, 4], [1, 3])
 SEEDS = range(5)
-SCORE = 0.3             # what Pose2Sim takes for a keypoint
-NOISE_PX = 10.0         # the calibration there is no better
-TRC_JOINTS = ("r_hip", "r_knee", "r_ankle", "r_foot", "r_small_toe", "r_heel", "l_hip", "l_knee", "l_ankle", "l_foot",
-              "l_small_toe", "l_heel", "upper_neck", "head_top", "nose", "r_shoulder", "r_elbow", "r_wrist",
-              "l_shoulder", "l_elbow", "l_wrist")
+SCORE = 0.3  # what Pose2Sim takes for a keypoint
+NOISE_PX = 10.0  # the calibration there is no better
+TRC_JOINTS = (
+    "r_hip",
+    "r_knee",
+    "r_ankle",
+    "r_foot",
+    "r_small_toe",
+    "r_heel",
+    "l_hip",
+    "l_knee",
+    "l_ankle",
+    "l_foot",
+    "l_small_toe",
+    "l_heel",
+    "upper_neck",
+    "head_top",
+    "nose",
+    "r_shoulder",
+    "r_elbow",
+    "r_wrist",
+    "l_shoulder",
+    "l_elbow",
+    "l_wrist",
+)
 
 
 def shelf(folder: Path) -> list[dict[str, Any]]:
@@ -42,23 +63,41 @@ def shelf(folder: Path) -> list[dict[str, Any]]:
     reports = [evaluate(recording, SHELF_FRAMES, views) for views in SHELF_VIEWS]
     for seed in SEEDS:
         rng = np.random.default_rng(seed)
-        seconds = rng.integers(0, len(recording.cameras), len(SHELF_FRAMES) // int(FRAME_RATE_HZ) + 1)
-        dropped = {frame: int(seconds[i // int(FRAME_RATE_HZ)]) for i, frame in enumerate(SHELF_FRAMES)}
+        seconds = rng.integers(
+            0, len(recording.cameras), len(SHELF_FRAMES) // int(FRAME_RATE_HZ) + 1
+        )
+        dropped = {
+            frame: int(seconds[i // int(FRAME_RATE_HZ)]) for i, frame in enumerate(SHELF_FRAMES)
+        }
         results, spent = track(recording, SHELF_FRAMES, range(len(recording.cameras)), dropped)
-        reports.append({"views": f"drop {seed}", **scores(recording, SHELF_FRAMES, results),
-                        "ms_per_frame": float(np.median(spent) * 1e3), "ms_p99": float(np.quantile(spent, 0.99) * 1e3)})
+        reports.append(
+            {
+                "views": f"drop {seed}",
+                **scores(recording, SHELF_FRAMES, results),
+                "ms_per_frame": float(np.median(spent) * 1e3),
+                "ms_p99": float(np.quantile(spent, 0.99) * 1e3),
+            }
+        )
     return reports
 
 
 def read_trc(path: Path) -> np.ndarray:
     """(T, 21, 3) metres in the world of the cameras: trc is y up, with x, y, z = world y, z, x."""
-    rows = [[float(value or "nan") for value in line.split("\t")] for line in path.read_text().splitlines()[5:] if line]
+    rows = [
+        [float(value or "nan") for value in line.split("\t")]
+        for line in path.read_text().splitlines()[5:]
+        if line
+    ]
     width = 2 + 3 * len(TRC_JOINTS)
-    joints = np.array([(row + [np.nan] * width)[2:width] for row in rows]).reshape(len(rows), -1, 3)
+    joints = np.array([(row + [np.nan] * width)[2:width] for row in rows]).reshape(
+        len(rows), -1, 3
+    )
     return joints[..., [2, 0, 1]]
 
 
-def pose2sim_associated(folder: Path, keypoints: str, reference: str, person: int) -> dict[str, Any]:
+def pose2sim_associated(
+    folder: Path, keypoints: str, reference: str, person: int
+) -> dict[str, Any]:
     """Our triangulation and the peer's of the same associated 2D poses."""
     cameras = list(read_cameras(folder / "calibration.toml").values())
     peer = read_trc(folder / reference)
@@ -74,18 +113,30 @@ def pose2sim_associated(folder: Path, keypoints: str, reference: str, person: in
     both = np.isfinite(points).all(-1) & np.isfinite(peer).all(-1)
     report: dict[str, Any] = {"data": reference}
     for name, joints in (("ours", points), ("peer", peer)):
-        error = np.stack([np.linalg.norm(camera.project(joints) - pixels, axis=-1)
-                          for camera, pixels in zip(cameras, poses[..., :2], strict=True)])
+        error = np.stack(
+            [
+                np.linalg.norm(camera.project(joints) - pixels, axis=-1)
+                for camera, pixels in zip(cameras, poses[..., :2], strict=True)
+            ]
+        )
         error = error[(weights > 0) & both]
-        report |= {f"reprojection_{name}_px": float(np.mean(error)),
-                   f"median_reprojection_{name}_px": float(np.median(error))}
+        report |= {
+            f"reprojection_{name}_px": float(np.mean(error)),
+            f"median_reprojection_{name}_px": float(np.median(error)),
+        }
     distance = np.linalg.norm(points - peer, axis=-1)[both] * 1e3
-    return report | {"distance_mm": float(distance.mean()), "median_distance_mm": float(np.median(distance)),
-                     "known": float(np.isfinite(points).all(-1).mean()), "ms_per_frame": milliseconds}
+    return report | {
+        "distance_mm": float(distance.mean()),
+        "median_distance_mm": float(np.median(distance)),
+        "known": float(np.isfinite(points).all(-1).mean()),
+        "ms_per_frame": milliseconds,
+    }
 
 
 def pose2sim_raw(folder: Path, keypoints: str, references: list[str]) -> dict[str, Any]:
-    """Who is followed when everybody whom the detector saw goes in; the references are the people of the trial."""
+    """Who is followed when everybody whom the detector saw goes in; the references are the people
+    of the trial.
+    """
     cameras = list(read_cameras(folder / "calibration.toml").values())
     data = np.load(folder / keypoints)
     truth = np.stack([read_trc(folder / name) for name in references], 1)
@@ -110,17 +161,22 @@ def pose2sim_raw(folder: Path, keypoints: str, references: list[str]) -> dict[st
             nearest.append(average.min(0))
             ids.append(result.ids[people][average.argmin(0)])
     near, who = np.array(nearest), np.array(ids)
-    return {"data": keypoints, "frames": len(truth),
-            "right_person": float((near < 0.15).sum() / truth[:, :, 0, 0].size),
-            "right_person, tentative ones too": float((np.array(anybody) < 0.15).mean()),
-            "distance_mm": float(near.mean() * 1e3),
-            "ids": ", ".join(str(len(set(column))) for column in np.where(near < 0.15, who, who[-1]).T),
-            "people_per_frame": float(np.mean(shown))}
+    return {
+        "data": keypoints,
+        "frames": len(truth),
+        "right_person": float((near < 0.15).sum() / truth[:, :, 0, 0].size),
+        "right_person, tentative ones too": float((np.array(anybody) < 0.15).mean()),
+        "distance_mm": float(near.mean() * 1e3),
+        "ids": ", ".join(
+            str(len(set(column))) for column in np.where(near < 0.15, who, who[-1]).T
+        ),
+        "people_per_frame": float(np.mean(shown)),
+    }
 
 
 def handover(folder: Path, camera: int) -> list[dict[str, Any]]:
-    """What the monocular lifter of one camera is good for, against all four cameras: arms that only this camera sees,
-    and 1.5 s in which nobody else sees the man at all.
+    """What the monocular lifter of one camera is good for, against all four cameras: arms that
+    only this camera sees, and 1.5 s in which nobody else sees the man at all.
     """
     cameras = list(read_cameras(folder / "calibration.toml").values())
     with np.load(folder / "reference_refined.npz") as refined:
@@ -129,59 +185,112 @@ def handover(folder: Path, camera: int) -> list[dict[str, Any]]:
         poses[:, :3, 3] = refined["translation"].reshape(-1, 3)
     cameras = [replace(c, camera_from_world=pose) for c, pose in zip(cameras, poses, strict=True)]
     data = np.load(folder / "keypoints_balancing_associated.npz")
-    video, pipeline = cv2.VideoCapture(str(folder / f"video_balancing_cam{camera + 1:02}.mp4")), MonocularPipeline()
+    video, pipeline = (
+        cv2.VideoCapture(str(folder / f"video_balancing_cam{camera + 1:02}.mp4")),
+        MonocularPipeline(),
+    )
     arms = H36M17.indices("l_elbow", "l_wrist", "r_elbow", "r_wrist")
-    trackers = {case: MultiViewTracker(cameras, H36M17) for case in (
-        "all", "arms, without lifter", "arms, with lifter", "alone, without lifter", "alone, with lifter")}
+    trackers = {
+        case: MultiViewTracker(cameras, H36M17)
+        for case in (
+            "all",
+            "arms, without lifter",
+            "arms, with lifter",
+            "alone, without lifter",
+            "alone, with lifter",
+        )
+    }
     errors: dict[str, list[float]] = {case: [] for case in trackers}
     sigmas: dict[str, list[float]] = {case: [] for case in trackers}
     for frame in range(100):
         stamp_ns = round(frame / 60 * 1e9)
-        found = [data["poses"][(data["frame"] == frame) & (data["view"] == view)] for view in range(len(cameras))]
+        found = [
+            data["poses"][(data["frame"] == frame) & (data["view"] == view)]
+            for view in range(len(cameras))
+        ]
         openpose: list[People2D | None] = [
-            People2D(BODY25B, np.where(p[..., 2:] > 0, p[..., :2], np.nan), p[..., 2], stamp_ns, c.size).to(H36M17)
-            for p, c in zip(found, cameras, strict=True)]
+            People2D(
+                BODY25B, np.where(p[..., 2:] > 0, p[..., :2], np.nan), p[..., 2], stamp_ns, c.size
+            ).to(H36M17)
+            for p, c in zip(found, cameras, strict=True)
+        ]
         own = pipeline(video.read()[1], cameras[camera], stamp_ns).as_seen()
         reference = trackers["all"].update(openpose, stamp_ns)
         for case, tracker in list(trackers.items())[1:]:
             seen = list(openpose)
-            seen[camera] = own if case.endswith("with lifter") else replace(own, depth_m=None, depth_sigma_m=None)
+            seen[camera] = (
+                own
+                if case.endswith("with lifter")
+                else replace(own, depth_m=None, depth_sigma_m=None)
+            )
             for view, people in enumerate(openpose):
                 if frame >= 10 and view != camera and people is not None:
                     hidden = people.keypoints_px.copy()
                     hidden[:, arms] = np.nan
-                    seen[view] = replace(people, keypoints_px=hidden) if case.startswith("arms") else None
+                    seen[view] = (
+                        replace(people, keypoints_px=hidden) if case.startswith("arms") else None
+                    )
             result = tracker.update(seen, stamp_ns)
             if frame >= 30 and len(reference):
                 joints = arms if case.startswith("arms") else np.arange(len(H36M17))
-                away = np.linalg.norm(result.joints_m[:, joints] - reference.joints_m[0, joints], axis=-1)
+                away = np.linalg.norm(
+                    result.joints_m[:, joints] - reference.joints_m[0, joints], axis=-1
+                )
                 person = int(np.nanmean(away, 1).argmin()) if len(away) else None
                 errors[case].append(np.nan if person is None else float(np.nanmean(away[person])))
-                sigmas[case].append(np.nan if person is None else float(np.nanmean(result.sigma_m[person, joints])))
+                sigmas[case].append(
+                    np.nan if person is None else float(np.nanmean(result.sigma_m[person, joints]))
+                )
     pipeline.close()
-    return [{"camera": camera + 1, "seen by one": case, "error_mm": float(np.nanmean(errors[case]) * 1e3),
-             "error_at_the_end_mm": errors[case][-1] * 1e3, "sigma_mm": float(np.nanmean(sigmas[case]) * 1e3)}
-            for case in list(trackers)[1:]]
+    return [
+        {
+            "camera": camera + 1,
+            "seen by one": case,
+            "error_mm": float(np.nanmean(errors[case]) * 1e3),
+            "error_at_the_end_mm": errors[case][-1] * 1e3,
+            "sigma_mm": float(np.nanmean(sigmas[case]) * 1e3),
+        }
+        for case in list(trackers)[1:]
+    ]
 
 
 def main() -> None:
     """Print every table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder that holds shelf, pose2sim_single and pose2sim_multi")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "folder", type=Path, help="folder that holds shelf, pose2sim_single and pose2sim_multi"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports here as well")
     arguments = parser.parse_args()
     single, multi = arguments.folder / "pose2sim_single", arguments.folder / "pose2sim_multi"
     reports: dict[str, list[dict[str, Any]]] = {
         "shelf": shelf(arguments.folder / "shelf"),
         "pose2sim, associated": [
-            pose2sim_associated(single, "keypoints_balancing_associated.npz", "reference_balancing_raw.trc", 0),
-            pose2sim_associated(multi, "keypoints_two_persons_associated.npz", "reference_two_persons_P1_0-100.trc", 0),
-            pose2sim_associated(multi, "keypoints_two_persons_associated.npz", "reference_two_persons_P2_0-100.trc", 1),
+            pose2sim_associated(
+                single, "keypoints_balancing_associated.npz", "reference_balancing_raw.trc", 0
+            ),
+            pose2sim_associated(
+                multi,
+                "keypoints_two_persons_associated.npz",
+                "reference_two_persons_P1_0-100.trc",
+                0,
+            ),
+            pose2sim_associated(
+                multi,
+                "keypoints_two_persons_associated.npz",
+                "reference_two_persons_P2_0-100.trc",
+                1,
+            ),
         ],
         "pose2sim, raw": [
             pose2sim_raw(single, "keypoints_balancing.npz", ["reference_balancing_raw.trc"]),
-            pose2sim_raw(multi, "keypoints_two_persons.npz",
-                         ["reference_two_persons_P1_0-100.trc", "reference_two_persons_P2_0-100.trc"]),
+            pose2sim_raw(
+                multi,
+                "keypoints_two_persons.npz",
+                ["reference_two_persons_P1_0-100.trc", "reference_two_persons_P2_0-100.trc"],
+            ),
         ],
         "handover to one camera": [row for camera in (2, 3) for row in handover(single, camera)],
     }

@@ -1,10 +1,12 @@
-"""Whether looking for people in the next image while this one's people are lifted raises the rate, and what it costs.
+"""Whether looking for people in the next image while this one's people are lifted raises the rate,
+and what it costs.
 
     python benchmarks/overlap.py [--people 1 4] [--rounds 6] [--threads N]
 
-"in turn" is the pipeline as it is: one thread, one image after the other. "overlapped" gives detection to one thread
-and all that comes after it (tracking, lifting, filter) to another, with at most one image between them. Images are
-always at hand. Both get the same images in rounds that take turns; medians over the rounds are printed.
+"in turn" is the pipeline as it is: one thread, one image after the other. "overlapped" gives
+detection to one thread and all that comes after it (tracking, lifting, filter) to another, with at
+most one image between them. Images are always at hand. Both get the same images in rounds that
+take turns; medians over the rounds are printed.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from threading import Thread
 
 import numpy as np
 
-from pose3d_ros.benchmark.run import INTERVAL_NS, WARM_UP, Runner
-from pose3d_ros.benchmark.scenes import crowd
 from pose3d_ros.detection import Detector
 from pose3d_ros.people import People2D
+from pose3d_ros.profiling.run import INTERVAL_NS, WARM_UP, Runner
+from pose3d_ros.profiling.scenes import crowd
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.stopwatch import Stopwatch
 
@@ -34,10 +36,16 @@ class Given:
     people: People2D
 
     def __init__(self, detector: Detector) -> None:
-        self.skeleton, self.settings, self.engine_name = detector.skeleton, detector.settings, detector.engine_name
+        self.skeleton, self.settings, self.engine_name = (
+            detector.skeleton,
+            detector.settings,
+            detector.engine_name,
+        )
         self.reset, self.close, self.maps = detector.reset, detector.close, detector.maps
 
-    def __call__(self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None) -> People2D:
+    def __call__(
+        self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None
+    ) -> People2D:
         """The people of this image."""
         return self.people
 
@@ -78,12 +86,16 @@ def in_turn(runner: Runner, frames: int) -> tuple[float, float]:
     """The same of the pipeline as it is."""
     began = time.perf_counter()
     watches = runner.round(frames)
-    return (time.perf_counter() - began) / frames, float(np.median([watch.total_s for watch in watches]))
+    return (time.perf_counter() - began) / frames, float(
+        np.median([watch.total_s for watch in watches])
+    )
 
 
 def main() -> None:
     """Print a line for each number of people."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--people", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threads", type=int, default=0)
@@ -94,12 +106,17 @@ def main() -> None:
         one.warm_up()
         two.warm_up()
         two.play(WARM_UP)
-        rounds = np.array([(*in_turn(one, FRAMES), *two.play(FRAMES)) for _ in range(options.rounds)])
+        rounds = np.array(
+            [(*in_turn(one, FRAMES), *two.play(FRAMES)) for _ in range(options.rounds)]
+        )
         turn_ms, turn_latency_ms, overlapped_ms, latency_ms = np.median(rounds, axis=0) * 1e3
         sys.stdout.write(
-            f"{count} people: in turn {1e3 / turn_ms:.1f} Hz, latency {turn_latency_ms:.1f} ms; overlapped "
-            f"{1e3 / overlapped_ms:.1f} Hz, latency {latency_ms:.1f} ms: {turn_ms / overlapped_ms:.2f} times the rate, "
-            f"{latency_ms / turn_latency_ms:.2f} times the latency\n")
+            f"{count} people: in turn {1e3 / turn_ms:.1f} Hz, latency {turn_latency_ms:.1f} ms; "
+            f"overlapped "
+            f"{1e3 / overlapped_ms:.1f} Hz, latency {latency_ms:.1f} ms: "
+            f"{turn_ms / overlapped_ms:.2f} times the rate, "
+            f"{latency_ms / turn_latency_ms:.2f} times the latency\n"
+        )
         one.pipeline.close()
         two.pipeline.close()
 

@@ -1,9 +1,11 @@
-"""The monocular pipeline on four real videos with reference poses: 2D distance, 3D errors, before and after smoothing.
+"""The monocular pipeline on four real videos with reference poses: 2D distance, 3D errors, before
+and after smoothing.
 
 Needs the Pose2Sim demo data: a folder with calibration.toml, video_balancing_cam0*.mp4,
-keypoints_balancing_associated.npz and reference_refined.npz. Scores are those that the data's README defines: 12 limb
-joints, frames whose reference reprojects within 20 px. The reference is triangulated frame by frame, so velocities are
-also compared with its low-pass (``_lowpass``: 6 Hz, without delay); ``reference_noise_mm`` is its own error then.
+keypoints_balancing_associated.npz and reference_refined.npz. Scores are those that the data's
+README defines: 12 limb joints, frames whose reference reprojects within 20 px. The reference is
+triangulated frame by frame, so velocities are also compared with its low-pass (``_lowpass``: 6 Hz,
+without delay); ``reference_noise_mm`` is its own error then.
 
     python benchmarks/pose2sim_single.py FOLDER [--lifter NAME] [--json FILE]
 """
@@ -23,12 +25,12 @@ from scipy.signal import butter, filtfilt
 from pose3d_ros.camera import Camera
 from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors
 from pose3d_ros.evaluation.table import table
-from pose3d_ros.multiview.rig_file import read_cameras
+from pose3d_ros.io.rig_file import read_cameras
+from pose3d_ros.io.videos import frames
 from pose3d_ros.people import People3D, jitter_mm
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import BODY25B, H36M17
-from pose3d_ros.videos import frames
 
 GOOD_PX = 20.0
 RATE_HZ, LOW_PASS_HZ = 60, 6
@@ -65,8 +67,13 @@ def low_passed(truth: Truth) -> Truth:
 def speed_difference_mm(one: Truth, other: Truth) -> float:
     """Mean difference of velocities per frame, relative to the middle of the hips."""
     hips = [LIMB_JOINTS.index("l_hip"), LIMB_JOINTS.index("r_hip")]
-    relative = [truth.joints_m - truth.joints_m[:, :, hips].mean(2, keepdims=True) for truth in (one, other)]
-    return float(np.nanmean(np.linalg.norm(np.diff(relative[0] - relative[1], axis=0), axis=-1)) * 1e3)
+    relative = [
+        truth.joints_m - truth.joints_m[:, :, hips].mean(2, keepdims=True)
+        for truth in (one, other)
+    ]
+    return float(
+        np.nanmean(np.linalg.norm(np.diff(relative[0] - relative[1], axis=0), axis=-1)) * 1e3
+    )
 
 
 def load_openpose(folder: Path, view: int, count: int) -> np.ndarray:
@@ -83,7 +90,9 @@ def subject(result: People3D, truth_px: np.ndarray) -> int | None:
     people = result.people_2d
     if people is None or not len(people):
         return None
-    distance = np.nanmedian(np.linalg.norm(people.keypoints_px[:, LIMBS] - truth_px, axis=-1), axis=1)
+    distance = np.nanmedian(
+        np.linalg.norm(people.keypoints_px[:, LIMBS] - truth_px, axis=-1), axis=1
+    )
     return int(distance.argmin()) if distance.min() < 150 else None
 
 
@@ -92,17 +101,33 @@ def evaluate_view(folder: Path, view: int, settings: PipelineSettings) -> dict[s
     camera = load_camera(folder, view)
     truth = load_truth(folder, camera)
     slow = low_passed(truth)
-    report: dict[str, Any] = {"view": view + 1, "reference_noise_mm": speed_difference_mm(truth, slow)}
+    report: dict[str, Any] = {
+        "view": view + 1,
+        "reference_noise_mm": speed_difference_mm(truth, slow),
+    }
     for name, smoothing in (("", settings.smoothing), ("_unsmoothed", 0.0)):
         pipeline = MonocularPipeline(replace(settings, smoothing=smoothing))
-        results = [pipeline(image, camera, stamp_ns) for image, stamp_ns in
-                   frames(folder / f"video_balancing_cam{view + 1:02d}.mp4")]
+        results = [
+            pipeline(image, camera, stamp_ns)
+            for image, stamp_ns in frames(folder / f"video_balancing_cam{view + 1:02d}.mp4")
+        ]
         pipeline.close()
         if not name:
             report.update(_two_d(folder, view, results, truth, camera))
         scores = errors(results, truth)
-        report.update({key + name: scores[key] for key in
-                       ("pa_mpjpe_mm", "mpjpe_mm", "velocity_error_mm", "root_mm", "recall", "id_switches")})
+        report.update(
+            {
+                key + name: scores[key]
+                for key in (
+                    "pa_mpjpe_mm",
+                    "mpjpe_mm",
+                    "velocity_error_mm",
+                    "root_mm",
+                    "recall",
+                    "id_switches",
+                )
+            }
+        )
         report["velocity_error_mm_lowpass" + name] = errors(results, slow)["velocity_error_mm"]
         report["jitter_mm" + name] = jitter_mm(results, H36M17.index("pelvis"))
     return report
@@ -115,17 +140,29 @@ def _two_d(
     distances, found = [], 0
     for number, result in enumerate(results):
         reference_px = camera.project(truth.joints_m[number, 0], "camera")
-        row = subject(result, reference_px if np.isfinite(reference_px).all() else openpose[number])
+        row = subject(
+            result, reference_px if np.isfinite(reference_px).all() else openpose[number]
+        )
         if row is not None and result.people_2d is not None:
             found += 1
-            distances.append(np.linalg.norm(result.people_2d.keypoints_px[row, LIMBS] - openpose[number], axis=-1))
-    return {"found": found / len(results), "px_mean": float(np.nanmean(distances)),
-            "px_median": float(np.nanmedian(distances)), "frames": len(results)}
+            distances.append(
+                np.linalg.norm(
+                    result.people_2d.keypoints_px[row, LIMBS] - openpose[number], axis=-1
+                )
+            )
+    return {
+        "found": found / len(results),
+        "px_mean": float(np.nanmean(distances)),
+        "px_median": float(np.nanmedian(distances)),
+        "frames": len(results),
+    }
 
 
 def main() -> None:
     """Print the table; write JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--lifter", default=PipelineSettings().lifter)
     parser.add_argument("--lifter-model", default="", help="path of another ONNX lifter")
@@ -133,7 +170,11 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = PipelineSettings(lifter=arguments.lifter, lifter_model=arguments.lifter_model)
     reports = [evaluate_view(arguments.folder, view, settings) for view in range(4)]
-    mean = {key: float(np.mean([report[key] for report in reports])) for key in reports[0] if key != "view"}
+    mean = {
+        key: float(np.mean([report[key] for report in reports]))
+        for key in reports[0]
+        if key != "view"
+    }
     reports.append({"view": "mean", **mean})
     print(table(reports))
     if arguments.json:

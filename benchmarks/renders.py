@@ -1,12 +1,14 @@
 """How fast labelled people are rendered, and how real they look to the embedded detector.
 
-    OMP_NUM_THREADS=1 LP_NUM_THREADS=0 python benchmarks/renders.py MAKEHUMAN CMU_MOCAP [--clips 60] [--sheet sheet.png]
+    OMP_NUM_THREADS=1 LP_NUM_THREADS=0 python benchmarks/renders.py MAKEHUMAN CMU_MOCAP [--clips
+    60] [--sheet sheet.png]
 
-Renders the crops of clips of five pictures as `pose3d render features` does. Prints crops of 256 px for each second
-that one core is at it (those variables see to it that no other is): the pictures alone, with the scene that is made
-anew for each clip, and with the detector's network. Then the share that the detector goes on following, of these the
-share of joints within a fifth of the person's size (PCK), of all and of those that are seen, and the mean heat (how
-sharply it sees keypoints). `--sheet` writes 48 crops with the true joints drawn.
+Renders the crops of clips of five pictures as `pose3d render features` does. Prints crops of 256
+px for each second that one core is at it (those variables see to it that no other is): the
+pictures alone, with the scene that is made anew for each clip, and with the detector's network.
+Then the share that the detector goes on following, of these the share of joints within a fifth of
+the person's size (PCK), of all and of those that are seen, and the mean heat (how sharply it sees
+keypoints). `--sheet` writes 48 crops with the true joints drawn.
 """
 
 from __future__ import annotations
@@ -22,18 +24,20 @@ import numpy as np
 from pose3d_ros.drawing import draw_people
 from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.noise import rms_size
-from pose3d_ros.training.synthetic import crops, pictures
-from pose3d_ros.training.synthetic.detector_noise import RIGHT, seen_by_depth
-from pose3d_ros.training.synthetic.features import FRAME_STEP, Reader
-from pose3d_ros.training.synthetic.studio import Studio
+from pose3d_ros.training.data.detector_noise import rms_size
+from pose3d_ros.training.rendering import crops, images
+from pose3d_ros.training.rendering.features import FRAME_STEP, Reader
+from pose3d_ros.training.rendering.measure_noise import RIGHT, seen_by_depth
+from pose3d_ros.training.rendering.studio import Studio
 
 FRAMES, SIDE, COLUMNS = 5, 256, 8
 
 
 def main() -> int:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("makehuman", type=Path)
     parser.add_argument("mocap", type=Path)
     parser.add_argument("--clips", type=int, default=60)
@@ -42,7 +46,10 @@ def main() -> int:
     parser.add_argument("--sheet", type=Path)
     options = parser.parse_args()
 
-    studio, reader = Studio(options.makehuman, options.mocap, options.split, (SIDE, SIDE)), Reader(1)
+    studio, reader = (
+        Studio(options.makehuman, options.mocap, options.split, (SIDE, SIDE)),
+        Reader(1),
+    )
     studio.renew(options.seed)
     seconds = {"scene": 0.0, "picture": 0.0, "network": 0.0}
     right, visible, heat, followed = [], [], [], []
@@ -57,8 +64,10 @@ def main() -> int:
         joints_px = shot.camera.project(world_m)
         where = crops.followed(rng, joints_px[numbers - 1], shot.camera.size)
         made = process_time()
-        seen = [pictures.crop(rng, studio.renderer, shot, region, int(number))
-                for region, number in zip(where, numbers, strict=True)]
+        seen = [
+            images.crop(rng, studio.renderer, shot, region, int(number))
+            for region, number in zip(where, numbers, strict=True)
+        ]
         drawn = process_time()
         found = reader(np.stack([image for image, *_ in seen]), where, shot.camera.size)
         read = process_time()
@@ -72,8 +81,14 @@ def main() -> int:
             distance = points @ camera.camera_from_world[2, :3] + camera.camera_from_world[2, 3]
             visible.append(seen_by_depth(camera.project(points), distance, depth_m))
             if len(tiles) < 48 and len(visible) % FRAMES == 1:
-                truth = People2D(H36M17, camera.project(points)[None], np.where(visible[-1], 1.0, 0.5)[None], 0,
-                                 (SIDE, SIDE), np.zeros(1, np.int32))
+                truth = People2D(
+                    H36M17,
+                    camera.project(points)[None],
+                    np.where(visible[-1], 1.0, 0.5)[None],
+                    0,
+                    (SIDE, SIDE),
+                    np.zeros(1, np.int32),
+                )
                 tiles.append(draw_people(image, truth))
         heat.append(found.heat)
         followed.append(found.followed)
@@ -81,12 +96,20 @@ def main() -> int:
     kept = np.concatenate(followed)
     good, shown = np.concatenate(right)[kept], np.array(visible)[kept]
     print(f"{studio.renderer.name}: {count} crops of {SIDE} px")
-    print(f"crops a second: {count / seconds['picture']:.1f}; with scenes: "
-          f"{count / (seconds['picture'] + seconds['scene']):.1f}; and features: {count / sum(seconds.values()):.1f}")
-    print(f"followed: {kept.mean():.1%}; PCK {good.mean():.1%}, of seen joints {good[shown].mean():.1%}; mean heat "
-          f"{np.concatenate(heat)[kept].mean():.2f}")
+    print(
+        f"crops a second: {count / seconds['picture']:.1f}; with scenes: "
+        f"{count / (seconds['picture'] + seconds['scene']):.1f}; and features: "
+        f"{count / sum(seconds.values()):.1f}"
+    )
+    print(
+        f"followed: {kept.mean():.1%}; PCK {good.mean():.1%}, of seen joints "
+        f"{good[shown].mean():.1%}; mean heat "
+        f"{np.concatenate(heat)[kept].mean():.2f}"
+    )
     if options.sheet:
-        rows = [np.hstack(tiles[i:i + COLUMNS]) for i in range(0, len(tiles) - COLUMNS + 1, COLUMNS)]
+        rows = [
+            np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles) - COLUMNS + 1, COLUMNS)
+        ]
         cv2.imwrite(str(options.sheet), np.vstack(rows))
     return 0
 

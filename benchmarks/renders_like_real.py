@@ -1,11 +1,13 @@
-"""Do renders look to the embedded detector as real people do? Its feature maps at the joints, renders against pictures.
+"""Do renders look to the embedded detector as real people do? Its feature maps at the joints,
+renders against pictures.
 
     python benchmarks/renders_like_real.py FEATURES [--reference VIDEO|PICTURE ...] REAL...
 
-FEATURES is what `pose3d render features` wrote; REAL and the second real set to compare with are videos (14 places of
-each, after two frames of tracking) and pictures. For each level of maps: the mean over channels of the difference of
-means in standard deviations, the median ratio of standard deviations, and the channels that differ most. What another
-set of real pictures differs by tells how much of it is a matter of taste.
+FEATURES is what `pose3d render features` wrote; REAL and the second real set to compare with are
+videos (14 places of each, after two frames of tracking) and pictures. For each level of maps: the
+mean over channels of the difference of means in standard deviations, the median ratio of standard
+deviations, and the channels that differ most. What another set of real pictures differs by tells
+how much of it is a matter of taste.
 """
 
 from __future__ import annotations
@@ -19,25 +21,31 @@ import cv2
 import numpy as np
 
 from pose3d_ros.detection import create
-from pose3d_ros.lifting.context import crop_keypoints
-from pose3d_ros.networks.context import BLAZEPOSE
+from pose3d_ros.lifting.feature_maps import crop_keypoints
+from pose3d_ros.networks.context_poseformer import BLAZEPOSE
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.synthetic.detector_noise import FRAME_NS
-from pose3d_ros.training.synthetic.features import LEVELS
+from pose3d_ros.training.rendering.features import LEVELS
+from pose3d_ros.training.rendering.measure_noise import FRAME_NS
 
 SURE = 0.7  # confidence of the joints that count
 PLACES, WARM_UP = 14, 3
-SHAPES = BLAZEPOSE[-len(LEVELS):]
+SHAPES = BLAZEPOSE[-len(LEVELS) :]
 
 
 def at_joints(maps: list[np.ndarray], keypoints: np.ndarray, sure: np.ndarray) -> list[np.ndarray]:
-    """Per level (K, C): the nearest cells to the sure keypoints (N, 17, 2), -1 to 1, of maps (N, C, H, W)."""
+    """Per level (K, C): the nearest cells to the sure keypoints (N, 17, 2), -1 to 1, of maps (N,
+    C, H, W).
+    """
     values = []
     for level in maps:
         size = np.array(level.shape[:1:-1])
         cell = np.clip(np.rint((keypoints + 1) / 2 * size - 0.5), 0, size - 1).astype(int)
-        values.append(level[np.arange(len(level))[:, None], :, cell[..., 1], cell[..., 0]][sure].astype(np.float32))
+        values.append(
+            level[np.arange(len(level))[:, None], :, cell[..., 1], cell[..., 0]][sure].astype(
+                np.float32
+            )
+        )
     return values
 
 
@@ -58,8 +66,13 @@ def real(paths: list[Path]) -> list[np.ndarray]:
                 people = None if image is None else detector(image, number * FRAME_NS)
             if people is not None and len(people):
                 joints = people.to(H36M17)
-                seen.append(at_joints(list(people.features[-len(LEVELS):]), crop_keypoints(joints),
-                                      joints.confidence > SURE))
+                seen.append(
+                    at_joints(
+                        list(people.features[-len(LEVELS) :]),
+                        crop_keypoints(joints),
+                        joints.confidence > SURE,
+                    )
+                )
     detector.close()
     if not seen:
         raise ValueError(f"expected people in {', '.join(map(str, paths))}, found none")
@@ -72,21 +85,34 @@ def rendered(folder: Path, shards: int) -> list[np.ndarray]:
     for path in sorted((folder / "train").glob("*.npz"))[:shards]:
         with np.load(path) as labels:
             keypoints, sure = labels["crop_keypoints"], labels["confidence"] > SURE
-        parts = np.split(np.load(path.with_suffix(".features.npy")), np.cumsum([math.prod(s) for s in SHAPES])[:-1], 1)
-        seen.append(at_joints([part.reshape(-1, *shape) for part, shape in zip(parts, SHAPES, strict=True)], keypoints,
-                              sure))
+        parts = np.split(
+            np.load(path.with_suffix(".features.npy")),
+            np.cumsum([math.prod(s) for s in SHAPES])[:-1],
+            1,
+        )
+        seen.append(
+            at_joints(
+                [part.reshape(-1, *shape) for part, shape in zip(parts, SHAPES, strict=True)],
+                keypoints,
+                sure,
+            )
+        )
     return [np.concatenate(level) for level in zip(*seen, strict=True)]
 
 
 def apart(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per channel, difference of means in standard deviations and ratio of the latter, of b (M, C) to a (N, C)."""
+    """Per channel, difference of means in standard deviations and ratio of the latter, of b (M, C)
+    to a (N, C).
+    """
     spread = np.sqrt((a.var(0) + b.var(0)) / 2) + 1e-6
     return (b.mean(0) - a.mean(0)) / spread, b.std(0) / np.maximum(a.std(0), 1e-6)
 
 
 def main() -> int:
     """Compare and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("features", type=Path)
     parser.add_argument("real", type=Path, nargs="+")
     parser.add_argument("--reference", type=Path, nargs="+", default=[])
@@ -99,8 +125,13 @@ def main() -> int:
     for name, values in sets.items():
         for level, a, b in zip(LEVELS, truth, values, strict=True):
             shift, ratio = apart(a, b)
-            worst = ", ".join(f"{c} ({shift[c]:+.2f}, {ratio[c]:.2f})" for c in np.argsort(-abs(shift))[:6])
-            print(f"{name}, {level}: shift {abs(shift).mean():.2f}, spread {np.median(ratio):.2f}; most: {worst}")
+            worst = ", ".join(
+                f"{c} ({shift[c]:+.2f}, {ratio[c]:.2f})" for c in np.argsort(-abs(shift))[:6]
+            )
+            print(
+                f"{name}, {level}: shift {abs(shift).mean():.2f}, spread {np.median(ratio):.2f}; "
+                f"most: {worst}"
+            )
     return 0
 
 

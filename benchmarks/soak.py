@@ -2,12 +2,13 @@
 
     python benchmarks/soak.py [--minutes 30] [--rate 10]
 
-The monocular node runs in a process of its own. This one sends it pictures in which up to four people of the shipped
-clip appear and vanish every few seconds, sometimes with nobody for a while, and hears all that it publishes. Every
-tenth of the time plays the same comings and goings.
-Prints, for each tenth of the time: the node's resident memory at its end, the latency from sending an image to
-receiving its joints, and the node's CPU time per frame, which other work on the machine hardly moves. What the node
-holds after the first tenth is its size: models, caches and DDS have been filled by then.
+The monocular node runs in a process of its own. This one sends it pictures in which up to four
+people of the shipped clip appear and vanish every few seconds, sometimes with nobody for a while,
+and hears all that it publishes. Every tenth of the time plays the same comings and goings. Prints,
+for each tenth of the time: the node's resident memory at its end, the latency from sending an
+image to receiving its joints, and the node's CPU time per frame, which other work on the machine
+hardly moves. What the node holds after the first tenth is its size: models, caches and DDS have
+been filled by then.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from pose3d_ros.benchmark.scenes import PLACES, canvas, cut_outs
-from pose3d_ros.nodes import images
+from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.messages import JOINTS, time_of
 from pose3d_ros.nodes.up import elsewhere
+from pose3d_ros.profiling.scenes import PLACES, canvas, cut_outs
 
 TENTHS = 10
 MOST_PEOPLE = 4
@@ -66,7 +67,9 @@ class Coming:
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--rate", type=float, default=10.0, help="images per second")
     options = parser.parse_args()
@@ -88,13 +91,19 @@ def main() -> None:
             if now >= due:
                 due = max(due + 1 / options.rate, now)
                 picture = canvas(people, coming.at(now - start), int((now - start) * options.rate))
-                publisher.publish(images.to_message(picture, Header(stamp=time_of(time.time_ns()), frame_id="camera")))
+                publisher.publish(
+                    image_messages.to_message(
+                        picture, Header(stamp=time_of(time.time_ns()), frame_id="camera")
+                    )
+                )
             executor.spin_once(timeout_sec=max(0.0, min(due - time.monotonic(), 0.05)))
             if process.poll() is not None:
                 raise ChildProcessError("the node has ended")
 
-    with listener("soak") as (node, executor), elsewhere(
-            "monocular", "assumed_fov_deg:=60", "namespace:=soak") as process:
+    with (
+        listener("soak") as (node, executor),
+        elsewhere("monocular", "assumed_fov_deg:=60", "namespace:=soak") as process,
+    ):
         node.create_subscription(PointCloud2, "/soak/joints", hear_joints, 10)
         for message_type, topic in ((PointCloud2, "keypoints"), (MarkerArray, "markers")):
             node.create_subscription(message_type, f"/soak/{topic}", lambda _: None, 10)
@@ -108,17 +117,30 @@ def main() -> None:
             used = cpu_s(process.pid)
             play(6.0 * options.minutes)
             p50, p95 = 1e3 * np.percentile(latencies, (50, 95))
-            rows.append((memory_mb(process.pid, "VmRSS"), p50, p95,
-                         1e3 * (cpu_s(process.pid) - used) / len(latencies)))
-            sys.stdout.write(f"tenth {tenth:2}: {rows[-1][0]:6.1f} MB, latency p50 {p50:5.1f} ms, p95 {p95:6.1f} ms, "
-                             f"CPU {rows[-1][3]:5.1f} ms per frame\n")
+            rows.append(
+                (
+                    memory_mb(process.pid, "VmRSS"),
+                    p50,
+                    p95,
+                    1e3 * (cpu_s(process.pid) - used) / len(latencies),
+                )
+            )
+            sys.stdout.write(
+                f"tenth {tenth:2}: {rows[-1][0]:6.1f} MB, latency p50 {p50:5.1f} ms, p95 "
+                f"{p95:6.1f} ms, "
+                f"CPU {rows[-1][3]:5.1f} ms per frame\n"
+            )
             sys.stdout.flush()
     sys.stdout.write(
-        f"{options.minutes:g} minutes, {len(seen)} images of {len(ids)} tracks, {np.mean(seen):.1f} people on average\n"
-        f"resident memory: {start_mb:.1f} MB at the start, {rows[0][0]:.1f} after a tenth, {rows[4][0]:.1f} in the "
+        f"{options.minutes:g} minutes, {len(seen)} images of {len(ids)} tracks, "
+        f"{np.mean(seen):.1f} people on average\n"
+        f"resident memory: {start_mb:.1f} MB at the start, {rows[0][0]:.1f} after a tenth, "
+        f"{rows[4][0]:.1f} in the "
         f"middle, {rows[-1][0]:.1f} at the end\n"
-        f"last tenth against the first: latency p50 {rows[-1][1] / rows[0][1]:.2f} times, CPU per frame "
-        f"{rows[-1][3] / rows[0][3]:.2f} times\n")
+        f"last tenth against the first: latency p50 {rows[-1][1] / rows[0][1]:.2f} times, CPU per "
+        f"frame "
+        f"{rows[-1][3] / rows[0][3]:.2f} times\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Stop a robot when somebody's wrist comes near: a controller that needs nothing but standard messages.
+"""Stop a robot when somebody's wrist comes near: a controller that needs nothing but standard
+messages.
 
-Publishes `stop` (std_msgs/Bool) for every message on `joints`, and zeros on `cmd_vel` (geometry_msgs/Twist) while true.
+Publishes `stop` (std_msgs/Bool) for every message on `joints`, and zeros on `cmd_vel`
+(geometry_msgs/Twist) while true.
 
     python3 stop_when_near.py --ros-args -r __ns:=/pose3d -p distance_m:=1.0
 """
@@ -21,7 +23,10 @@ from std_msgs.msg import Bool
 try:
     from sensor_msgs_py.point_cloud2 import read_points
 except ImportError:
-    sys.exit("stop_when_near: needs sensor_msgs_py, which is not installed; install ros-$ROS_DISTRO-sensor-msgs-py")
+    sys.exit(
+        "stop_when_near: needs sensor_msgs_py, which is not installed; install "
+        "ros-$ROS_DISTRO-sensor-msgs-py"
+    )
 
 WRISTS = (13, 16)  # in the h36m17 skeleton
 SIGMAS = 2.0  # how many standard deviations nearer than measured a wrist is taken to be
@@ -37,15 +42,22 @@ class StopWhenNear(Node):
         self.stop = self.create_publisher(Bool, "stop", 1)
         self.velocity = self.create_publisher(Twist, "cmd_vel", 1)
         self.create_subscription(PointCloud2, "joints", self.hear, 1)
-        self.watchdog = self.create_timer(self.get_parameter("timeout_s").value, lambda: self.tell(True))
+        self.watchdog = self.create_timer(
+            self.get_parameter("timeout_s").value, lambda: self.tell(True)
+        )
 
     def hear(self, cloud: PointCloud2) -> None:
         """One message with everybody's joints."""
         self.watchdog.reset()
         joints = read_points(cloud)
         wrists = joints[np.isin(joints["joint"], WRISTS)]
-        distance = np.sqrt(wrists["x"] ** 2 + wrists["y"] ** 2 + wrists["z"] ** 2) - SIGMAS * wrists["sigma"]
-        self.tell(bool((distance < self.get_parameter("distance_m").value).any()))  # NaN is not near
+        distance = (
+            np.sqrt(wrists["x"] ** 2 + wrists["y"] ** 2 + wrists["z"] ** 2)
+            - SIGMAS * wrists["sigma"]
+        )
+        self.tell(
+            bool((distance < self.get_parameter("distance_m").value).any())
+        )  # NaN is not near
 
     def tell(self, stop: bool) -> None:
         """Publish the decision."""

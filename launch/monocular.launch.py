@@ -1,6 +1,7 @@
 """The monocular node; with video:= also a node that plays one, with rviz:=true also RViz.
 
-Every setting of the nodes is an argument; one that is not given is as the configuration file has it.
+Every setting of the nodes is an argument; one that is not given is as the configuration file has
+it.
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -11,40 +12,71 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from pose3d_ros.arguments import ONE_CAMERA, TOPICS, Argument, arguments, parameters
 from pose3d_ros.resources import share
 
-ARGUMENTS = {**arguments(ONE_CAMERA),
-             "rviz": Argument("false", "Show images and skeletons in RViz", ("true", "false"))}
+ARGUMENTS = {
+    **arguments(ONE_CAMERA),
+    "rviz": Argument("false", "Show images and skeletons in RViz", ("true", "false")),
+}
 
 
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The processes that the arguments ask for."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
-    given["wait_for_subscribers"] = given["wait_for_subscribers"] or "1"  # a short video would be over too early
+    given["wait_for_subscribers"] = (
+        given["wait_for_subscribers"] or "1"
+    )  # a short video would be over too early
     namespace = given["namespace"].strip("/")
     common = {"namespace": namespace, "output": "screen"}
 
     def node(name: str) -> Node:
-        overrides = {key: ParameterValue(value, value_type=str) if isinstance(value, str) else value  # 0 may be a video
-                     for key, value in parameters(name, given).items()}
-        return Node(package="pose3d_ros", executable=name, name=name, **common,
-                    parameters=[given["config"], overrides],
-                    remappings=[(topic, given[topic]) for topic in TOPICS],
-                    arguments=["--ros-args", "--log-level", given["log_level"]])
+        overrides = {
+            key: ParameterValue(value, value_type=str)
+            if isinstance(value, str)
+            else value  # 0 may be a video
+            for key, value in parameters(name, given).items()
+        }
+        return Node(
+            package="pose3d_ros",
+            executable=name,
+            name=name,
+            **common,
+            parameters=[given["config"], overrides],
+            remappings=[(topic, given[topic]) for topic in TOPICS],
+            arguments=["--ros-args", "--log-level", given["log_level"]],
+        )
 
     started = [node("monocular")]
     if given["video"]:
         started.append(node("video"))
     if given["rviz"] == "true":
-        started.append(Node(package="rviz2", executable="rviz2", name="rviz", **common,
-                            arguments=["-d", str(share("config", "pose3d.rviz"))],
-                            remappings=[(f"/pose3d/{topic}", f"/{namespace}/{topic}".replace("//", "/"))
-                                        for topic in ("overlay", "markers")]))
+        started.append(
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                name="rviz",
+                **common,
+                arguments=["-d", str(share("config", "pose3d.rviz"))],
+                remappings=[
+                    (f"/pose3d/{topic}", f"/{namespace}/{topic}".replace("//", "/"))
+                    for topic in ("overlay", "markers")
+                ],
+            )
+        )
     return started
 
 
 def generate_launch_description() -> LaunchDescription:
     """What ``ros2 launch`` calls."""
-    return LaunchDescription([
-        *(DeclareLaunchArgument(name, default_value=default, description=description,
-                                **({"choices": list(choices)} if choices else {}))
-          for name, (default, description, choices) in ARGUMENTS.items()),
-        OpaqueFunction(function=nodes)])
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(
+                    name,
+                    default_value=default,
+                    description=description,
+                    **({"choices": list(choices)} if choices else {}),
+                )
+                for name, (default, description, choices) in ARGUMENTS.items()
+            ),
+            OpaqueFunction(function=nodes),
+        ]
+    )

@@ -1,4 +1,6 @@
-"""Settings on the command line: the `name:=value` that launch files and ``pose3d up`` share, and `--name` options."""
+"""Settings on the command line: the `name:=value` that launch files and ``pose3d up`` share, and
+`--name` options.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,22 @@ from pose3d_ros.settings import (
 )
 
 NODES: dict[str, type[Settings]] = {
-    "monocular": MonocularNodeSettings, "video": VideoNodeSettings, "multiview": MultiviewNodeSettings}
+    "monocular": MonocularNodeSettings,
+    "video": VideoNodeSettings,
+    "multiview": MultiviewNodeSettings,
+}
 ONE_CAMERA, RIG = ("monocular", "video"), ("multiview", "monocular", "video")
 TOPICS = ("image", "camera_info", "depth")
-TOLD_BY_RIG = {*TOPICS, "video", "lift", "source", "bag_topic", "calibration", "frame_id", "cameras"}
+TOLD_BY_RIG = {
+    *TOPICS,
+    "video",
+    "lift",
+    "source",
+    "bag_topic",
+    "calibration",
+    "frame_id",
+    "cameras",
+}
 S = TypeVar("S", bound=Settings)
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -37,8 +51,9 @@ class Argument(NamedTuple):
 def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
     """Every argument of these nodes: names, where to look and listen, then their settings.
 
-    A setting that is empty is as the configuration file has it; one that several nodes have goes to all of them.
-    ``multiview`` brings the nodes of its cameras along, and what a rig file tells is no argument then.
+    A setting that is empty is as the configuration file has it; one that several nodes have goes
+    to all of them. ``multiview`` brings the nodes of its cameras along, and what a rig file tells
+    is no argument then.
     """
     of_rig = "multiview" in nodes
     nodes, name = (RIG, "multiview") if of_rig else (nodes, "monocular")
@@ -48,9 +63,13 @@ def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
         "image": Argument("image", "Topic of the images"),
         "camera_info": Argument("camera_info", "Topic of their calibration"),
         "depth": Argument("depth", "Topic of depth images registered to them, if there are any"),
-        "video": Argument("", "Video file, folder, camera device or rosbag2 to play on the image topic"),
+        "video": Argument(
+            "", "Video file, folder, camera device or rosbag2 to play on the image topic"
+        ),
         "use_sim_time": Argument("", "Take the time from /clock", ("", "true", "false")),
-        "log_level": Argument("info", "Least severity to log", ("debug", "info", "warn", "error", "fatal")),
+        "log_level": Argument(
+            "info", "Least severity to log", ("debug", "info", "warn", "error", "fatal")
+        ),
     }
     for node in nodes:
         for spec in fields(NODES[node]):
@@ -59,7 +78,9 @@ def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
                 description = f"{listed[spec.name].description}; {node}: {description}"
             choices = spec.metadata["choices"]
             listed[spec.name] = Argument("", description, ("", *choices) if choices else ())
-    return {name: argument for name, argument in listed.items() if not (of_rig and name in TOLD_BY_RIG)}
+    return {
+        name: argument for name, argument in listed.items() if not (of_rig and name in TOLD_BY_RIG)
+    }
 
 
 def describe(spec: Field[Any]) -> str:
@@ -72,7 +93,8 @@ def describe(spec: Field[Any]) -> str:
 
 
 def parameters(node: str, given: Mapping[str, str]) -> dict[str, Any]:
-    """The node's parameters among the arguments, with their types; empty ones are left to the configuration file.
+    """The node's parameters among the arguments, with their types; empty ones are left to the
+    configuration file.
 
     Raises ``SettingsError`` that names every argument with a value that it cannot have.
     """
@@ -84,7 +106,9 @@ def parameters(node: str, given: Mapping[str, str]) -> dict[str, Any]:
             continue
         kind: Callable[[str], Any] = type(spec.default)
         try:
-            values[spec.name] = _BOOLEANS[text.lower()] if isinstance(spec.default, bool) else kind(text)
+            values[spec.name] = (
+                _BOOLEANS[text.lower()] if isinstance(spec.default, bool) else kind(text)
+            )
         except (KeyError, ValueError):
             values[spec.name] = text
         if why := check(spec, values[spec.name]):
@@ -104,10 +128,20 @@ def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> No
         option = "--" + spec.name.replace("_", "-")
         description = describe(spec).replace("%", "%%")
         if isinstance(spec.default, bool):
-            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=spec.default, help=description)
+            parser.add_argument(
+                option,
+                action=argparse.BooleanOptionalAction,
+                default=spec.default,
+                help=description,
+            )
         else:
-            parser.add_argument(option, type=type(spec.default), default=spec.default, help=description,
-                                metavar=type(spec.default).__name__.upper())
+            parser.add_argument(
+                option,
+                type=type(spec.default),
+                default=spec.default,
+                help=description,
+                metavar=type(spec.default).__name__.upper(),
+            )
 
 
 def from_options(options: argparse.Namespace, settings: type[S]) -> S:

@@ -1,4 +1,6 @@
-"""What numpy lacks for people: tables with a row for each of them, and medians of what is known."""
+"""What numpy lacks for people: tables with a row for each of them, and medians of what is
+known.
+"""
 
 from __future__ import annotations
 
@@ -29,12 +31,17 @@ class Rows:
     def joined(self: T, below: T) -> T:
         """The rows of both."""
         pairs = [(getattr(self, spec.name), getattr(below, spec.name)) for spec in fields(self)]
-        return type(self)(*(a.joined(b) if isinstance(a, Rows) else np.concatenate([a, b]) for a, b in pairs))
+        return type(self)(
+            *(a.joined(b) if isinstance(a, Rows) else np.concatenate([a, b]) for a, b in pairs)
+        )
 
 
 def as_float32(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The same arrays, those of float64 as float32: half as large on disk."""
-    return {name: value.astype(np.float32) if value.dtype == float else value for name, value in values.items()}
+    return {
+        name: value.astype(np.float32) if value.dtype == float else value
+        for name, value in values.items()
+    }
 
 
 def median(values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -46,4 +53,6 @@ def median(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     count = known.sum(1)
     people = np.arange(len(values))
     lower, upper = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, known.shape[1] - 1)
-    return np.where(count[:, None] > 0, (ordered[people, lower] + ordered[people, upper]) / 2, np.nan)
+    return np.where(
+        count[:, None] > 0, (ordered[people, lower] + ordered[people, upper]) / 2, np.nan
+    )

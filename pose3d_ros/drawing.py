@@ -1,4 +1,6 @@
-"""Skeletons drawn into pictures and seen in space, and the colours that tell people and sides apart."""
+"""Skeletons drawn into pictures and seen in space, and the colours that tell people and sides
+apart.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ _VALUE = {"l": 1.0, "r": 0.55}  # left limbs bright, right limbs dark
 
 
 def colour(person: int, joint: str = "") -> tuple[float, float, float]:
-    """RGB in 0..1 of a person's limb that ends at ``joint``: the hue is the person's, the brightness tells the side."""
+    """RGB in 0..1 of a person's limb that ends at ``joint``: the hue is the person's, the
+    brightness tells the side.
+    """
     value = _VALUE.get(joint[0], 0.8) if joint[1:2] == "_" else 0.8
     return colorsys.hsv_to_rgb(person * _GOLDEN_RATIO % 1.0, 0.85, value)
 
@@ -31,27 +35,45 @@ def limb_colours(skeleton: Skeleton, person: int) -> np.ndarray:
     return np.array([colour(person, child) for _, child in skeleton.limbs])
 
 
-def draw_people(image_bgr: np.ndarray, people: People2D, min_confidence: float = 0.3) -> np.ndarray:
+def draw_people(
+    image_bgr: np.ndarray, people: People2D, min_confidence: float = 0.3
+) -> np.ndarray:
     """A copy of the (H, W, 3) uint8 picture with limbs, joints and track ids of people.
 
     Joints below ``min_confidence`` are left out.
     """
     picture = np.ascontiguousarray(image_bgr).copy()
     width = max(2, round(picture.shape[0] / 240))
-    for person, keypoints, confidence in zip(people.ids.tolist(), people.keypoints_px, people.confidence, strict=True):
+    for person, keypoints, confidence in zip(
+        people.ids.tolist(), people.keypoints_px, people.confidence, strict=True
+    ):
         shown = np.isfinite(keypoints).all(-1) & (confidence >= min_confidence)
         points = np.clip(np.nan_to_num(keypoints), -MOST_PX, MOST_PX).round().astype(int)
         bgr = 255 * limb_colours(people.skeleton, person)[:, ::-1]
         for (parent, child), limb_bgr in zip(people.skeleton.limb_indices, bgr, strict=True):
             if shown[parent] and shown[child]:
-                cv2.line(picture, points[parent].tolist(), points[child].tolist(), limb_bgr.tolist(), width,
-                         cv2.LINE_AA)
+                cv2.line(
+                    picture,
+                    points[parent].tolist(),
+                    points[child].tolist(),
+                    limb_bgr.tolist(),
+                    width,
+                    cv2.LINE_AA,
+                )
         for joint in np.flatnonzero(shown):
             cv2.circle(picture, points[joint].tolist(), width, (255, 255, 255), -1, cv2.LINE_AA)
         if shown.any():
             top = points[shown][points[shown][:, 1].argmin()]
-            cv2.putText(picture, str(person), (int(top[0]), int(top[1]) - 4 * width), cv2.FONT_HERSHEY_SIMPLEX,
-                        0.4 * width, (255, 255, 255), width, cv2.LINE_AA)
+            cv2.putText(
+                picture,
+                str(person),
+                (int(top[0]), int(top[1]) - 4 * width),
+                cv2.FONT_HERSHEY_SIMPLEX,
+                0.4 * width,
+                (255, 255, 255),
+                width,
+                cv2.LINE_AA,
+            )
     return picture
 
 
@@ -59,15 +81,26 @@ BACKGROUND, GRID, SHADOW = (40, 36, 32), (78, 72, 66), (24, 22, 20)  # BGR
 CELL_M = 0.5
 
 
-def viewpoint(focus_m: np.ndarray, distance_m: float, size: tuple[int, int], azimuth_rad: float = 0.7,
-              elevation_rad: float = 0.3) -> Camera:
+def viewpoint(
+    focus_m: np.ndarray,
+    distance_m: float,
+    size: tuple[int, int],
+    azimuth_rad: float = 0.7,
+    elevation_rad: float = 0.3,
+) -> Camera:
     """A camera that looks at ``focus_m`` from the side and from above, for ``render_view``.
 
-    ``focus_m`` (3,) in the optical frame of the real camera, which stands for the world here: ``azimuth_rad`` 0 looks
-    from where that camera is, and its y axis is taken for down. ``size`` (width, height) of the picture.
+    ``focus_m`` (3,) in the optical frame of the real camera, which stands for the world here:
+    ``azimuth_rad`` 0 looks from where that camera is, and its y axis is taken for down. ``size``
+    (width, height) of the picture.
     """
-    forward = np.array([-math.sin(azimuth_rad) * math.cos(elevation_rad), math.sin(elevation_rad),
-                        math.cos(azimuth_rad) * math.cos(elevation_rad)])
+    forward = np.array(
+        [
+            -math.sin(azimuth_rad) * math.cos(elevation_rad),
+            math.sin(elevation_rad),
+            math.cos(azimuth_rad) * math.cos(elevation_rad),
+        ]
+    )
     right = np.cross([0.0, 1.0, 0.0], forward)
     right /= np.linalg.norm(right)
     rotation = np.stack([right, np.cross(forward, right), forward])
@@ -77,28 +110,44 @@ def viewpoint(focus_m: np.ndarray, distance_m: float, size: tuple[int, int], azi
     return replace(Camera.from_fov(*size, math.radians(50)), camera_from_world=view)
 
 
-def render_view(joints_m: np.ndarray, ids: np.ndarray, skeleton: Skeleton, view: Camera, floor_m: float) -> np.ndarray:
+def render_view(
+    joints_m: np.ndarray, ids: np.ndarray, skeleton: Skeleton, view: Camera, floor_m: float
+) -> np.ndarray:
     """Picture (H, W, 3) uint8 of people in space on a floor with a grid of half a metre.
 
-    ``joints_m`` (P, J, 3) in the optical frame of the real camera, NaN where unknown; ``ids`` (P,); ``floor_m`` the
-    floor's height there (y points down). ``view`` from ``viewpoint``.
+    ``joints_m`` (P, J, 3) in the optical frame of the real camera, NaN where unknown; ``ids``
+    (P,); ``floor_m`` the floor's height there (y points down). ``view`` from ``viewpoint``.
     """
     picture = np.full((view.size[1], view.size[0], 3), BACKGROUND, np.uint8)
     thick = max(2, view.size[1] // 120)
     middle = np.round(view.position_m + 5 * view.camera_from_world[2, :3]) * [1, 0, 1]
     steps = np.arange(-4, 4 + CELL_M, CELL_M)
-    ends = np.array([[[s, 0, t], [s, 0, t + CELL_M], [t, 0, s], [t + CELL_M, 0, s]] for s in steps for t in steps[:-1]])
+    ends = np.array(
+        [
+            [[s, 0, t], [s, 0, t + CELL_M], [t, 0, s], [t + CELL_M, 0, s]]
+            for s in steps
+            for t in steps[:-1]
+        ]
+    )
     _segments(picture, view, ends.reshape(-1, 2, 3) + middle + [0, floor_m, 0], [GRID], 1)
     for shadow in (True, False):
         for person, joints in zip(ids.tolist(), joints_m, strict=True):
-            limbs = joints[skeleton.limb_indices] * ([1, 0, 1] if shadow else 1) + [0, floor_m if shadow else 0, 0]
+            limbs = joints[skeleton.limb_indices] * ([1, 0, 1] if shadow else 1) + [
+                0,
+                floor_m if shadow else 0,
+                0,
+            ]
             colours: Any = [SHADOW] if shadow else 255 * limb_colours(skeleton, person)[:, ::-1]
             _segments(picture, view, limbs, colours, thick)
     return picture
 
 
-def _segments(picture: np.ndarray, view: Camera, ends_m: np.ndarray, bgr: Sequence[Any], width: int) -> None:
-    """Draw lines (L, 2, 3) where both ends are known and before the camera, far ones first; one colour or L of them."""
+def _segments(
+    picture: np.ndarray, view: Camera, ends_m: np.ndarray, bgr: Sequence[Any], width: int
+) -> None:
+    """Draw lines (L, 2, 3) where both ends are known and before the camera, far ones first; one
+    colour or L of them.
+    """
     pixels = view.project(ends_m)
     depth = (ends_m.mean(1) - view.position_m) @ view.camera_from_world[2, :3]
     drawn = np.isfinite(pixels).all((1, 2)) & (np.abs(pixels).max((1, 2)) < MOST_PX)

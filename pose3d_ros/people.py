@@ -18,7 +18,7 @@ class TrackState(IntEnum):
 
     TENTATIVE = 0  # seen, but not yet for long enough to be believed
     CONFIRMED = 1  # seen in this frame
-    OCCLUDED = 2   # not seen in this frame; joints are predicted
+    OCCLUDED = 2  # not seen in this frame; joints are predicted
 
 
 def _checked(name: str, value: np.ndarray, shape: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -32,13 +32,15 @@ def _checked(name: str, value: np.ndarray, shape: tuple[int, ...], dtype: type) 
 class People2D:
     """P people in one image.
 
-    ``keypoints_px`` (P, J, 2) float32 pixels, the centre of the first pixel at (0, 0), NaN where unknown.
-    ``confidence`` (P, J) float32, the probability that the keypoint is right. ``ids`` (P,) int32 track ids, ``NO_ID``
-    before tracking. ``image_size`` (width, height). ``features``, if the detector was asked for them: per level a
-    float32 array (P, C, H, W) of each person's crop; ``crop_from_image`` (P, 2, 3) maps pixels to the crop's [0, 1].
-    ``depth_m`` (P, J), if a depth image or a lifter tells it: the joints' distance along the optical axis, NaN where
-    unknown, with one standard deviation ``depth_sigma_m`` (P, J). ``relief_px`` (P, J), if the detector guesses it: how
-    much further away than the middle of the hips each joint is, in pixels as they are at the person.
+    ``keypoints_px`` (P, J, 2) float32 pixels, the centre of the first pixel at (0, 0), NaN where
+    unknown. ``confidence`` (P, J) float32, the probability that the keypoint is right. ``ids``
+    (P,) int32 track ids, ``NO_ID`` before tracking. ``image_size`` (width, height). ``features``,
+    if the detector was asked for them: per level a float32 array (P, C, H, W) of each person's
+    crop; ``crop_from_image`` (P, 2, 3) maps pixels to the crop's [0, 1]. ``depth_m`` (P, J), if a
+    depth image or a lifter tells it: the joints' distance along the optical axis, NaN where
+    unknown, with one standard deviation ``depth_sigma_m`` (P, J). ``relief_px`` (P, J), if the
+    detector guesses it: how much further away than the middle of the hips each joint is, in pixels
+    as they are at the person.
     """
 
     skeleton: Skeleton
@@ -56,8 +58,16 @@ class People2D:
     def __post_init__(self) -> None:
         people, joints = len(self.keypoints_px), len(self.skeleton)
         set_ = object.__setattr__
-        set_(self, "keypoints_px", _checked("keypoints_px", self.keypoints_px, (people, joints, 2), np.float32))
-        set_(self, "confidence", _checked("confidence", self.confidence, (people, joints), np.float32))
+        set_(
+            self,
+            "keypoints_px",
+            _checked("keypoints_px", self.keypoints_px, (people, joints, 2), np.float32),
+        )
+        set_(
+            self,
+            "confidence",
+            _checked("confidence", self.confidence, (people, joints), np.float32),
+        )
         if people and not len(self.ids):
             set_(self, "ids", np.full(people, NO_ID, np.int32))
         set_(self, "ids", _checked("ids", self.ids, (people,), np.int32))
@@ -70,7 +80,13 @@ class People2D:
     @classmethod
     def empty(cls, skeleton: Skeleton, stamp_ns: int, image_size: tuple[int, int]) -> People2D:
         """Nobody in view."""
-        return cls(skeleton, np.zeros((0, len(skeleton), 2)), np.zeros((0, len(skeleton))), stamp_ns, image_size)
+        return cls(
+            skeleton,
+            np.zeros((0, len(skeleton), 2)),
+            np.zeros((0, len(skeleton))),
+            stamp_ns,
+            image_size,
+        )
 
     def __len__(self) -> int:
         return len(self.keypoints_px)
@@ -79,38 +95,59 @@ class People2D:
         """The people chosen by a mask, indices or a slice."""
         rows = np.asarray(rows, int) if isinstance(rows, list) else rows
         return replace(
-            self, keypoints_px=self.keypoints_px[rows], confidence=self.confidence[rows], ids=self.ids[rows],
+            self,
+            keypoints_px=self.keypoints_px[rows],
+            confidence=self.confidence[rows],
+            ids=self.ids[rows],
             features=tuple(level[rows] for level in self.features),
             crop_from_image=None if self.crop_from_image is None else self.crop_from_image[rows],
             depth_m=None if self.depth_m is None else self.depth_m[rows],
             depth_sigma_m=None if self.depth_sigma_m is None else self.depth_sigma_m[rows],
-            relief_px=None if self.relief_px is None else self.relief_px[rows])
+            relief_px=None if self.relief_px is None else self.relief_px[rows],
+        )
 
     def to(self, skeleton: Skeleton) -> People2D:
         """The same people with another skeleton's joints."""
-        keypoints, confidence = convert(self.keypoints_px, self.confidence, self.skeleton, skeleton)
-        depth, sigma, relief = (None if value is None else
-                                convert(value[..., None], self.confidence, self.skeleton, skeleton)[0][..., 0]
-                                for value in (self.depth_m, self.depth_sigma_m, self.relief_px))
-        return replace(self, skeleton=skeleton, keypoints_px=keypoints, confidence=confidence, depth_m=depth,
-                       depth_sigma_m=sigma, relief_px=relief)
+        keypoints, confidence = convert(
+            self.keypoints_px, self.confidence, self.skeleton, skeleton
+        )
+        depth, sigma, relief = (
+            None
+            if value is None
+            else convert(value[..., None], self.confidence, self.skeleton, skeleton)[0][..., 0]
+            for value in (self.depth_m, self.depth_sigma_m, self.relief_px)
+        )
+        return replace(
+            self,
+            skeleton=skeleton,
+            keypoints_px=keypoints,
+            confidence=confidence,
+            depth_m=depth,
+            depth_sigma_m=sigma,
+            relief_px=relief,
+        )
 
     def boxes_px(self, threshold: float = 0.0) -> np.ndarray:
-        """(P, 4) boxes x0 y0 x1 y1 around keypoints with confidence above ``threshold``; NaN when there is none."""
+        """(P, 4) boxes x0 y0 x1 y1 around keypoints with confidence above ``threshold``; NaN when
+        there is none.
+        """
         known = (self.confidence > threshold) & np.isfinite(self.keypoints_px).all(-1)
         low = np.where(known[..., None], self.keypoints_px, np.inf).min(1)
         high = np.where(known[..., None], self.keypoints_px, -np.inf).max(1)
-        return np.where(known.any(1)[:, None], np.concatenate([low, high], 1), np.nan).astype(np.float32)
+        return np.where(known.any(1)[:, None], np.concatenate([low, high], 1), np.nan).astype(
+            np.float32
+        )
 
 
 @dataclass(frozen=True)
 class People3D:
     """P tracked people in space, at one acquisition time, in the frame of ``frame_id``.
 
-    ``joints_m`` (P, J, 3) float32 metres, NaN where unknown. ``confidence`` (P, J) in 0..1. ``sigma_m`` (P, J): one
-    standard deviation per axis, the root mean square over the three axes. ``velocity_mps`` (P, J, 3). ``ids`` (P,)
-    track ids, unique during a run. ``states`` (P,) of ``TrackState``. ``people_2d``: what was seen in the image, with
-    the same ids (predicted people are not in it).
+    ``joints_m`` (P, J, 3) float32 metres, NaN where unknown. ``confidence`` (P, J) in 0..1.
+    ``sigma_m`` (P, J): one standard deviation per axis, the root mean square over the three axes.
+    ``velocity_mps`` (P, J, 3). ``ids`` (P,) track ids, unique during a run. ``states`` (P,) of
+    ``TrackState``. ``people_2d``: what was seen in the image, with the same ids (predicted people
+    are not in it).
     """
 
     skeleton: Skeleton
@@ -127,9 +164,12 @@ class People3D:
     def __post_init__(self) -> None:
         people, joints = len(self.joints_m), len(self.skeleton)
         for name, shape, dtype in (
-            ("joints_m", (people, joints, 3), np.float32), ("confidence", (people, joints), np.float32),
-            ("sigma_m", (people, joints), np.float32), ("velocity_mps", (people, joints, 3), np.float32),
-            ("ids", (people,), np.int32), ("states", (people,), np.int8),
+            ("joints_m", (people, joints, 3), np.float32),
+            ("confidence", (people, joints), np.float32),
+            ("sigma_m", (people, joints), np.float32),
+            ("velocity_mps", (people, joints, 3), np.float32),
+            ("ids", (people,), np.int32),
+            ("states", (people,), np.int8),
         ):
             object.__setattr__(self, name, _checked(name, getattr(self, name), shape, dtype))
 
@@ -137,44 +177,66 @@ class People3D:
         return len(self.joints_m)
 
     def __getitem__(self, rows: np.ndarray | slice | list[int]) -> People3D:
-        """The people chosen by a mask, indices or a slice; what was seen in the image stays whole."""
+        """The people chosen by a mask, indices or a slice; what was seen in the image stays
+        whole.
+        """
         rows = np.asarray(rows, int) if isinstance(rows, list) else rows
         return replace(
-            self, joints_m=self.joints_m[rows], confidence=self.confidence[rows], sigma_m=self.sigma_m[rows],
-            velocity_mps=self.velocity_mps[rows], ids=self.ids[rows], states=self.states[rows])
+            self,
+            joints_m=self.joints_m[rows],
+            confidence=self.confidence[rows],
+            sigma_m=self.sigma_m[rows],
+            velocity_mps=self.velocity_mps[rows],
+            ids=self.ids[rows],
+            states=self.states[rows],
+        )
 
     def as_seen(self) -> People2D:
-        """``people_2d`` with the depth that these joints have: one camera's share of a view by several.
+        """``people_2d`` with the depth that these joints have: one camera's share of a view by
+        several.
 
-        For people in a camera's optical frame, of whom all of ``sigma_m`` is counted along the line of sight.
+        For people in a camera's optical frame, of whom all of ``sigma_m`` is counted along the
+        line of sight.
         """
         if self.people_2d is None:
             raise ValueError("expected people with their people_2d, got None")
         row = {person: i for i, person in enumerate(self.ids.tolist())}
-        rows = np.array([row.get(person, len(self)) for person in self.people_2d.ids.tolist()], int)
-        depth, sigma = (np.concatenate([value, np.full((1, len(self.skeleton)), np.nan)])[rows]
-                        for value in (self.joints_m[..., 2], np.sqrt(3) * self.sigma_m))
+        rows = np.array(
+            [row.get(person, len(self)) for person in self.people_2d.ids.tolist()], int
+        )
+        depth, sigma = (
+            np.concatenate([value, np.full((1, len(self.skeleton)), np.nan)])[rows]
+            for value in (self.joints_m[..., 2], np.sqrt(3) * self.sigma_m)
+        )
         return replace(self.people_2d, depth_m=depth, depth_sigma_m=sigma)
 
 
 def jitter_mm(results: Sequence[People3D], origin: int | None = None) -> float | None:
-    """Mean length of the second difference of people's joints, in millimetres per frame squared; None if nobody stays.
+    """Mean length of the second difference of people's joints, in millimetres per frame squared;
+    None if nobody stays.
 
-    ``origin``: index of the joint that the others are taken relative to; None leaves them where they are.
+    ``origin``: index of the joint that the others are taken relative to; None leaves them where
+    they are.
     """
     lengths = []
     for before, now, after in zip(results, results[1:], results[2:], strict=False):
         for person in set(before.ids) & set(now.ids) & set(after.ids):
-            a, b, c = (r.joints_m[np.flatnonzero(r.ids == person)[0]] for r in (before, now, after))
+            a, b, c = (
+                r.joints_m[np.flatnonzero(r.ids == person)[0]] for r in (before, now, after)
+            )
             second = a - 2 * b + c
-            lengths.append(np.linalg.norm(second if origin is None else second - second[origin], axis=-1))
+            lengths.append(
+                np.linalg.norm(second if origin is None else second - second[origin], axis=-1)
+            )
     return float(np.nanmean(lengths) * 1e3) if lengths else None
 
 
 def id_switches(matches: Iterable[tuple[int, int]]) -> int:
-    """How often the track that a true person is matched to changes, over (person, track id) in order of time.
+    """How often the track that a true person is matched to changes, over (person, track id) in
+    order of time.
 
-    The mismatches of CLEAR MOT (Bernardin and Stiefelhagen, 2008): a change counts also after a gap without a match.
+    The mismatches of CLEAR MOT (Bernardin and Stiefelhagen, 2008): a change counts also after a
+    gap without a match.
     """
     last: dict[int, int] = {}
     switches = 0

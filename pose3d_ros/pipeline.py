@@ -10,7 +10,7 @@ import numpy as np
 
 from pose3d_ros import detection, lifting
 from pose3d_ros.camera import Camera
-from pose3d_ros.lifting import stature
+from pose3d_ros.lifting import metric_scale
 from pose3d_ros.lifting.root import solve_root
 from pose3d_ros.people import People2D, People3D
 from pose3d_ros.settings import PipelineSettings, SettingsError
@@ -26,13 +26,16 @@ class MonocularPipeline:
     >>> pipeline = MonocularPipeline(lifter="rpsm")
     >>> people = pipeline(image_bgr, Camera.from_fov(1280, 720, 1.2), stamp_ns)
 
-    Raises ``SettingsError``, ``ModelError`` or ``EngineError`` on construction, each in one line that says what to do.
+    Raises ``SettingsError``, ``ModelError`` or ``EngineError`` on construction, each in one line
+    that says what to do.
     """
 
     def __init__(self, settings: PipelineSettings | None = None, **overrides: Any) -> None:
         self.settings = (settings or PipelineSettings()).changed(**overrides)
         self._lifter = lifting.create(self.settings) if self.settings.lift else None
-        self._detector = detection.create(self.settings, self._lifter is not None and self._lifter.reads_features)
+        self._detector = detection.create(
+            self.settings, self._lifter is not None and self._lifter.reads_features
+        )
         if self._lifter is not None:
             try:
                 self._lifter.check(self._detector.maps, f"detector '{self.settings.detector}'")
@@ -41,36 +44,52 @@ class MonocularPipeline:
                 raise
         self._identity = IdentityTracker()
         self._filter = PoseFilter()
-        self._statures = stature.Statures()
+        self._statures = metric_scale.Statures()
         self._stamp_ns: int | None = None
 
     def reconfigure(self, settings: PipelineSettings) -> None:
         """Take over the live settings (those marked so in ``settings``) from the next image on."""
         if settings.person_height_m != self.settings.person_height_m:
-            self._statures = stature.Statures()  # they are relative to the height assumed
+            self._statures = metric_scale.Statures()  # they are relative to the height assumed
         self.settings = self._detector.settings = settings
 
     @property
     def engine_name(self) -> str:
-        """What runs the detector just now: the name of an engine, and what it is about to become."""
+        """What runs the detector just now: the name of an engine, and what it is about to
+        become.
+        """
         return self._detector.engine_name
 
     def __call__(
-        self, image_bgr: np.ndarray, camera: Camera | None, stamp_ns: int,
-        depth_m: np.ndarray | Callable[[], np.ndarray | None] | None = None, watch: Stopwatch | None = None
+        self,
+        image_bgr: np.ndarray,
+        camera: Camera | None,
+        stamp_ns: int,
+        depth_m: np.ndarray | Callable[[], np.ndarray | None] | None = None,
+        watch: Stopwatch | None = None,
     ) -> People3D:
         """People in ``image_bgr`` (H, W, 3) uint8, in the camera's optical frame at ``stamp_ns``.
 
-        ``camera`` may be None only when ``settings.lift`` is false. ``depth_m`` (H, W) metres, registered to the image,
-        or what gives it, called after detection: depth often arrives later than its image. ``watch`` is told when each
-        stage ran.
-        Stamps must rise; call ``reset`` when time jumps back. Raises ``ValueError`` for an image of the wrong form.
+        ``camera`` may be None only when ``settings.lift`` is false. ``depth_m`` (H, W) metres,
+        registered to the image, or what gives it, called after detection: depth often arrives
+        later than its image. ``watch`` is told when each stage ran. Stamps must rise; call
+        ``reset`` when time jumps back. Raises ``ValueError`` for an image of the wrong form.
         """
-        if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or image_bgr.dtype != np.uint8 or not image_bgr.size:
-            raise ValueError(f"expected an image of shape (height, width, 3) and type uint8, "
-                             f"got {image_bgr.shape} {image_bgr.dtype}")
+        if (
+            image_bgr.ndim != 3
+            or image_bgr.shape[2] != 3
+            or image_bgr.dtype != np.uint8
+            or not image_bgr.size
+        ):
+            raise ValueError(
+                f"expected an image of shape (height, width, 3) and type uint8, "
+                f"got {image_bgr.shape} {image_bgr.dtype}"
+            )
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
-            raise ValueError(f"expected a stamp after {self._stamp_ns} ns, got {stamp_ns} ns; call reset() first")
+            raise ValueError(
+                f"expected a stamp after {self._stamp_ns} ns, got {stamp_ns} ns; call reset() "
+                f"first"
+            )
         self._stamp_ns = stamp_ns
         watch = watch or Stopwatch()
         found = self._detector(image_bgr, stamp_ns, watch)
@@ -79,9 +98,11 @@ class MonocularPipeline:
         depth = depth_m() if callable(depth_m) else depth_m
         if self._lifter is None:
             if depth is not None:
-                confidence = np.where(people.confidence >= self.settings.min_confidence, people.confidence, 0)
-                depths = stature.joint_depths(people.keypoints_px, confidence, depth)
-                sigma = np.where(np.isfinite(depths), stature.DEPTH_SIGMA_M, np.nan)
+                confidence = np.where(
+                    people.confidence >= self.settings.min_confidence, people.confidence, 0
+                )
+                depths = metric_scale.joint_depths(people.keypoints_px, confidence, depth)
+                sigma = np.where(np.isfinite(depths), metric_scale.DEPTH_SIGMA_M, np.nan)
                 people = replace(people, depth_m=depths, depth_sigma_m=sigma)
             return _nobody(people, stamp_ns, camera.frame_id if camera else "")
         if camera is None:
@@ -89,7 +110,9 @@ class MonocularPipeline:
         camera = camera.at_resolution(image_bgr.shape[1], image_bgr.shape[0])
         with watch("lift"):
             measured = self._measure(people, camera, image_bgr, depth)
-            people = replace(people, features=())  # a megabyte each, which nobody who keeps the result asked for
+            people = replace(
+                people, features=()
+            )  # a megabyte each, which nobody who keeps the result asked for
         with watch("filter"):
             return self._filtered(people, measured, camera)
 
@@ -98,7 +121,7 @@ class MonocularPipeline:
         self._detector.reset()
         self._identity.reset()
         self._filter = PoseFilter()
-        self._statures = stature.Statures()
+        self._statures = metric_scale.Statures()
         self._stamp_ns = None
         if self._lifter is not None:
             self._lifter.forget(np.zeros(0, int))
@@ -117,11 +140,17 @@ class MonocularPipeline:
         settings = self.settings
         poses = self._lifter(people, camera, settings, image_bgr)
         confidence = np.where(people.confidence >= settings.min_confidence, people.confidence, 0)
-        root, covariance = solve_root(poses.joints_m, poses.sigma_m, camera.rays(people.keypoints_px), confidence)
+        root, covariance = solve_root(
+            poses.joints_m, poses.sigma_m, camera.rays(people.keypoints_px), confidence
+        )
         assumed = (settings.person_height_sigma_m / settings.person_height_m) ** 2
-        depths = None if depth_m is None else stature.joint_depths(people.keypoints_px, confidence, depth_m)
+        depths = (
+            None
+            if depth_m is None
+            else metric_scale.joint_depths(people.keypoints_px, confidence, depth_m)
+        )
         if depths is not None:
-            scale, variance = stature.measure(root, poses.joints_m, depths)
+            scale, variance = metric_scale.measure(root, poses.joints_m, depths)
             # Those measured for the first time are elsewhere than thought, but did not run there.
             self._filter.drop(self._statures.update(people.ids, scale, variance, assumed))
         scale, variance = self._statures(people.ids, assumed)
@@ -130,9 +159,17 @@ class MonocularPipeline:
         # Distance is proportional to stature, and so is its uncertainty.
         total = covariance + variance[:, None, None] * np.einsum("pa,pb->pab", root, root)
         if depths is not None:
-            root, total = stature.refine(root, total, joints_m, depths)
-        measured = Measurements(people.ids, root, covariance, total, joints_m, poses.sigma_m, people.confidence,
-                                self._identity.states(people.ids))
+            root, total = metric_scale.refine(root, total, joints_m, depths)
+        measured = Measurements(
+            people.ids,
+            root,
+            covariance,
+            total,
+            joints_m,
+            poses.sigma_m,
+            people.confidence,
+            self._identity.states(people.ids),
+        )
         return measured[np.isfinite(root).all(1)]
 
     def _filtered(self, people: People2D, measured: Measurements, camera: Camera) -> People3D:
@@ -144,11 +181,31 @@ class MonocularPipeline:
         self._lifter.forget(known)
         self._statures.forget(known)
         joints, velocities, sigma, confidence = self._filter.joints()
-        return People3D(H36M17, joints, confidence, sigma, velocities, self._filter.ids, self._filter.states,
-                        people.stamp_ns, camera.frame_id, people)
+        return People3D(
+            H36M17,
+            joints,
+            confidence,
+            sigma,
+            velocities,
+            self._filter.ids,
+            self._filter.states,
+            people.stamp_ns,
+            camera.frame_id,
+            people,
+        )
 
 
 def _nobody(people: People2D, stamp_ns: int, frame_id: str) -> People3D:
     joints = np.zeros((0, len(H36M17), 3))
-    return People3D(H36M17, joints, joints[..., 0], joints[..., 0], joints, np.zeros(0), np.zeros(0), stamp_ns,
-                    frame_id, people)
+    return People3D(
+        H36M17,
+        joints,
+        joints[..., 0],
+        joints[..., 0],
+        joints,
+        np.zeros(0),
+        np.zeros(0),
+        stamp_ns,
+        frame_id,
+        people,
+    )

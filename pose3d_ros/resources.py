@@ -9,11 +9,12 @@ NAME = "pose3d_ros"
 
 
 def share(*parts: str) -> Path:
-    """Path of a file or folder of the package's share tree, such as ``share("config", "monocular.yaml")``.
+    """Path of a file or folder of the package's share tree, such as ``share("config",
+    "monocular.yaml")``.
 
-    The tree is the checkout itself when the package runs from one (as it is, editable, or symlinked by colcon), and
-    ``<prefix>/share/pose3d_ros`` after an installation. Whether the file exists is for the caller to see. Raises
-    ``FileNotFoundError`` when there is no tree.
+    The tree is the checkout itself when the package runs from one (as it is, editable, or
+    symlinked by colcon), and ``<prefix>/share/pose3d_ros`` after an installation. Whether the file
+    exists is for the caller to see. Raises ``FileNotFoundError`` when there is no tree.
     """
     return _root().joinpath(*parts)
 
@@ -24,5 +25,7 @@ def _root() -> Path:
     for folder in (package.parent, *(above / "share" / NAME for above in package.parents)):
         if (folder / "package.xml").is_file():
             return folder
-    raise FileNotFoundError(f"expected package.xml beside {package} or share/{NAME} above it, found neither: install "
-                            f"the package with pip or colcon, do not copy its folder")
+    raise FileNotFoundError(
+        f"expected package.xml beside {package} or share/{NAME} above it, found neither: install "
+        f"the package with pip or colcon, do not copy its folder"
+    )

@@ -1,6 +1,7 @@
 """Every setting of the package, in one typed place: default, bounds, description.
 
-ROS parameters, command-line arguments, launch descriptions and the README's table are made from these dataclasses.
+ROS parameters, command-line arguments, launch descriptions and the README's table are made from
+these dataclasses.
 """
 
 from __future__ import annotations
@@ -25,8 +26,16 @@ def setting(
     choices: tuple[str, ...] | None = None,
     live: bool = False,
 ) -> Any:
-    """A dataclass field with bounds (inclusive) and a description. ``live``: may change while the node runs."""
-    metadata = {"description": description, "low": low, "high": high, "choices": choices, "live": live}
+    """A dataclass field with bounds (inclusive) and a description. ``live``: may change while the
+    node runs.
+    """
+    metadata = {
+        "description": description,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "live": live,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -42,22 +51,33 @@ def check(spec: Field[Any], value: Any) -> str | None:
         return f"{spec.name}: expected one of {', '.join(meta['choices'])}; got '{value}'"
     if isinstance(value, float) and not math.isfinite(value):
         return f"{spec.name}: expected a finite number, got {value}"
-    if meta["low"] is not None and value < meta["low"] or meta["high"] is not None and value > meta["high"]:
+    if (
+        meta["low"] is not None
+        and value < meta["low"]
+        or meta["high"] is not None
+        and value > meta["high"]
+    ):
         return f"{spec.name}: expected {meta['low']:g} to {meta['high']:g}, got {value:g}"
     return None
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of the settings dataclasses: construction checks every value and raises ``SettingsError``."""
+    """Base of the settings dataclasses: construction checks every value and raises
+    ``SettingsError``.
+    """
 
     def __post_init__(self) -> None:
-        problems = [problem for spec in fields(self) if (problem := check(spec, getattr(self, spec.name)))]
+        problems = [
+            problem for spec in fields(self) if (problem := check(spec, getattr(self, spec.name)))
+        ]
         if problems:
             raise SettingsError("; ".join(problems))
 
     def changed(self: S, **values: Any) -> S:
-        """A copy with some values changed; names that are not settings raise ``SettingsError`` with those that are."""
+        """A copy with some values changed; names that are not settings raise ``SettingsError``
+        with those that are.
+        """
         known = [spec.name for spec in fields(self)]
         if unknown := sorted(set(values) - set(known)):
             raise SettingsError(f"unknown setting {', '.join(unknown)}; known: {', '.join(known)}")
@@ -76,88 +96,194 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 class PipelineSettings(Settings):
     """How images become tracked 3D people (``pipeline.MonocularPipeline``)."""
 
-    detector: str = setting("blazepose", "2D pose detector: blazepose needs no model file; simcc (RTMPose), heatmap "
-                            "(HRNet) and heatmap-udp (ViTPose) are top-down, rtmo and yolo-pose one-stage ONNX models",
-                            choices=DETECTORS)
+    detector: str = setting(
+        "blazepose",
+        "2D pose detector: blazepose needs no model file; simcc (RTMPose), heatmap "
+        "(HRNet) and heatmap-udp (ViTPose) are top-down, rtmo and yolo-pose one-stage ONNX models",
+        choices=DETECTORS,
+    )
     detector_model: str = setting("", "Path of the detector's ONNX model; empty for blazepose")
-    person_model: str = setting("", "Path of an ONNX person detector for the top-down detectors; it must contain "
-                                "yolox or rtmdet")
-    lifter: str = setting("auto", "2D to 3D lifter: rpsm carries a state from frame to frame, rpsm-context looks at "
-                          "the detector's guess of depth as well, videopose3d at the last 0.9 s, martinez at one "
-                          "frame; context at one frame and feature maps, context-t at those of half a second; auto "
-                          "is rpsm-context with blazepose and rpsm with other detectors", choices=LIFTERS)
-    lifter_model: str = setting("", "Path of another ONNX lifter, as 'pose3d train' and 'pose3d export' write it; "
-                                "empty takes the shipped one")
-    engine: str = setting("auto", "Inference engine: auto takes the fastest that is installed", choices=ENGINES)
-    precision: str = setting("auto", "Arithmetic of the networks: auto is fp16 with tensorrt and fp32 else; bf16 (of "
-                             "openvino) and int8 are for the detector's", choices=PRECISIONS)
+    person_model: str = setting(
+        "",
+        "Path of an ONNX person detector for the top-down detectors; it must contain "
+        "yolox or rtmdet",
+    )
+    lifter: str = setting(
+        "auto",
+        "2D to 3D lifter: rpsm carries a state from frame to frame, rpsm-context looks at "
+        "the detector's guess of depth as well, videopose3d at the last 0.9 s, martinez at one "
+        "frame; context at one frame and feature maps, context-t at those of half a second; auto "
+        "is rpsm-context with blazepose and rpsm with other detectors",
+        choices=LIFTERS,
+    )
+    lifter_model: str = setting(
+        "",
+        "Path of another ONNX lifter, as 'pose3d train' and 'pose3d export' write it; "
+        "empty takes the shipped one",
+    )
+    engine: str = setting(
+        "auto", "Inference engine: auto takes the fastest that is installed", choices=ENGINES
+    )
+    precision: str = setting(
+        "auto",
+        "Arithmetic of the networks: auto is fp16 with tensorrt and fp32 else; bf16 (of "
+        "openvino) and int8 are for the detector's",
+        choices=PRECISIONS,
+    )
     threads: int = setting(0, "CPU threads for inference; 0 takes all cores", low=0, high=256)
-    lift: bool = setting(True, "Lift to 3D; false publishes 2D keypoints only (a camera of a multi-view rig)")
+    lift: bool = setting(
+        True, "Lift to 3D; false publishes 2D keypoints only (a camera of a multi-view rig)"
+    )
     max_people: int = setting(4, "Most people followed at once", low=1, high=64)
-    detect_interval_s: float = setting(0.5, "Time between two searches for newcomers while people are followed",
-                                       low=0.0, high=10.0, live=True)
-    min_confidence: float = setting(0.3, "Keypoints below this confidence are not used for 3D", low=0.0, high=1.0,
-                                    live=True)
-    person_height_m: float = setting(1.70, "Standing height that sets the metric scale; depth is proportional to it",
-                                     low=0.5, high=2.5, live=True)
-    person_height_sigma_m: float = setting(0.10, "One standard deviation of people's height; goes into sigma",
-                                           low=0.0, high=0.5, live=True)
-    smoothing: float = setting(1.0, "Strength of the Kalman filter: 0 publishes measurements as they are, 1 is the "
-                               "measured optimum, larger is smoother and later", low=0.0, high=10.0, live=True)
-    max_occlusion_s: float = setting(0.5, "How long a person who is not seen is predicted before being dropped",
-                                     low=0.0, high=5.0, live=True)
+    detect_interval_s: float = setting(
+        0.5,
+        "Time between two searches for newcomers while people are followed",
+        low=0.0,
+        high=10.0,
+        live=True,
+    )
+    min_confidence: float = setting(
+        0.3, "Keypoints below this confidence are not used for 3D", low=0.0, high=1.0, live=True
+    )
+    person_height_m: float = setting(
+        1.70,
+        "Standing height that sets the metric scale; depth is proportional to it",
+        low=0.5,
+        high=2.5,
+        live=True,
+    )
+    person_height_sigma_m: float = setting(
+        0.10,
+        "One standard deviation of people's height; goes into sigma",
+        low=0.0,
+        high=0.5,
+        live=True,
+    )
+    smoothing: float = setting(
+        1.0,
+        "Strength of the Kalman filter: 0 publishes measurements as they are, 1 is the "
+        "measured optimum, larger is smoother and later",
+        low=0.0,
+        high=10.0,
+        live=True,
+    )
+    max_occlusion_s: float = setting(
+        0.5,
+        "How long a person who is not seen is predicted before being dropped",
+        low=0.0,
+        high=5.0,
+        live=True,
+    )
 
 
 @dataclass(frozen=True)
 class MonocularNodeSettings(PipelineSettings):
     """Parameters of the ``monocular`` node."""
 
-    transport: str = setting("raw", "How images arrive: raw on `image`, or compressed on `image/compressed`",
-                             choices=("raw", "compressed"))
-    assumed_fov_deg: float = setting(0.0, "Horizontal field of view to assume when no valid camera_info arrives; "
-                                     "0 refuses to lift without one", low=0.0, high=170.0)
-    publish_tf: str = setting("none", "Frames on /tf: none, one per person, or one per joint",
-                              choices=("none", "person", "joints"), live=True)
-    diagnostics_period_s: float = setting(1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0)
-    autostart: bool = setting(True, "Configure and activate at start; false leaves both to a lifecycle manager")
+    transport: str = setting(
+        "raw",
+        "How images arrive: raw on `image`, or compressed on `image/compressed`",
+        choices=("raw", "compressed"),
+    )
+    assumed_fov_deg: float = setting(
+        0.0,
+        "Horizontal field of view to assume when no valid camera_info arrives; "
+        "0 refuses to lift without one",
+        low=0.0,
+        high=170.0,
+    )
+    publish_tf: str = setting(
+        "none",
+        "Frames on /tf: none, one per person, or one per joint",
+        choices=("none", "person", "joints"),
+        live=True,
+    )
+    diagnostics_period_s: float = setting(
+        1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0
+    )
+    autostart: bool = setting(
+        True, "Configure and activate at start; false leaves both to a lifecycle manager"
+    )
 
 
 @dataclass(frozen=True)
 class VideoNodeSettings(Settings):
     """Parameters of the ``video`` node."""
 
-    source: str = setting("", "Video file, folder of images, camera (/dev/video0 or its number), or rosbag2 folder")
-    rig: str = setting("", "Rig file whose cameras' videos are played in step, each in its camera's namespace, instead "
-                       "of a source")
+    source: str = setting(
+        "", "Video file, folder of images, camera (/dev/video0 or its number), or rosbag2 folder"
+    )
+    rig: str = setting(
+        "",
+        "Rig file whose cameras' videos are played in step, each in its camera's namespace, "
+        "instead "
+        "of a source",
+    )
     bag_topic: str = setting("", "Image topic to read from a rosbag2; empty takes the only one")
     calibration: str = setting("", "camera_calibration YAML to publish as camera_info")
-    assumed_fov_deg: float = setting(0.0, "Horizontal field of view to publish as camera_info when there is no "
-                                     "calibration; 0 publishes none", low=0.0, high=170.0)
+    assumed_fov_deg: float = setting(
+        0.0,
+        "Horizontal field of view to publish as camera_info when there is no "
+        "calibration; 0 publishes none",
+        low=0.0,
+        high=170.0,
+    )
     frame_id: str = setting("camera", "Optical frame of the images")
     compressed: bool = setting(False, "Also publish JPEG on `image/compressed`")
-    pace: str = setting("realtime", "realtime plays at rate_hz and skips nothing; joints sends the next frame when "
-                        "`joints` of the last one have arrived, so that every frame is processed",
-                        choices=("realtime", "joints"))
-    rate_hz: float = setting(0.0, "Frames per second in realtime; 0 takes the source's own", low=0.0, high=1000.0)
+    pace: str = setting(
+        "realtime",
+        "realtime plays at rate_hz and skips nothing; joints sends the next frame when "
+        "`joints` of the last one have arrived, so that every frame is processed",
+        choices=("realtime", "joints"),
+    )
+    rate_hz: float = setting(
+        0.0, "Frames per second in realtime; 0 takes the source's own", low=0.0, high=1000.0
+    )
     loop: bool = setting(False, "Start again at the end; false ends the node")
-    wait_for_subscribers: int = setting(0, "Subscribers of the images to wait for before the first frame", low=0,
-                                        high=100)
-    autostart: bool = setting(True, "Configure and activate at start; false leaves both to a lifecycle manager")
+    wait_for_subscribers: int = setting(
+        0, "Subscribers of the images to wait for before the first frame", low=0, high=100
+    )
+    autostart: bool = setting(
+        True, "Configure and activate at start; false leaves both to a lifecycle manager"
+    )
 
 
 @dataclass(frozen=True)
 class MultiviewNodeSettings(Settings):
     """Parameters of the ``multiview`` node."""
 
-    rig: str = setting("", "Rig file: the cameras and, unless TF tells, where they stand (pose3d calibrate writes one)")
-    cameras: str = setting("", "Namespaces of the cameras, separated by spaces, when there is no rig file: intrinsics "
-                           "then come from their camera_info, and poses from TF")
-    fixed_frame: str = setting("", "Frame to publish people in, z up; empty takes the rig file's, or world")
-    max_latency_s: float = setting(0.1, "How long to wait for a camera that is later than the first", low=0.0,
-                                   high=2.0)
-    max_occlusion_s: float = setting(0.5, "How long a person whom no camera sees is predicted before being dropped",
-                                     low=0.0, high=5.0, live=True)
-    publish_tf: str = setting("none", "Frames on /tf: none, one per person, or one per joint",
-                              choices=("none", "person", "joints"), live=True)
-    diagnostics_period_s: float = setting(1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0)
-    autostart: bool = setting(True, "Configure and activate at start; false leaves both to a lifecycle manager")
+    rig: str = setting(
+        "",
+        "Rig file: the cameras and, unless TF tells, where they stand (pose3d calibrate writes "
+        "one)",
+    )
+    cameras: str = setting(
+        "",
+        "Namespaces of the cameras, separated by spaces, when there is no rig file: intrinsics "
+        "then come from their camera_info, and poses from TF",
+    )
+    fixed_frame: str = setting(
+        "", "Frame to publish people in, z up; empty takes the rig file's, or world"
+    )
+    max_latency_s: float = setting(
+        0.1, "How long to wait for a camera that is later than the first", low=0.0, high=2.0
+    )
+    max_occlusion_s: float = setting(
+        0.5,
+        "How long a person whom no camera sees is predicted before being dropped",
+        low=0.0,
+        high=5.0,
+        live=True,
+    )
+    publish_tf: str = setting(
+        "none",
+        "Frames on /tf: none, one per person, or one per joint",
+        choices=("none", "person", "joints"),
+        live=True,
+    )
+    diagnostics_period_s: float = setting(
+        1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0
+    )
+    autostart: bool = setting(
+        True, "Configure and activate at start; false leaves both to a lifecycle manager"
+    )

@@ -1,4 +1,6 @@
-"""What the time of a frame goes into: when each stage ran, and the percentiles of that over many frames."""
+"""What the time of a frame goes into: when each stage ran, and the percentiles of that over many
+frames.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-STAGES = ("transport", "wait", "decode", "detect", "pose", "track", "depth", "lift", "filter", "publish")
-"""A frame's way through the monocular node, in its order. ``transport``: from acquisition to the node's callback.
-``wait``: for the frame before. ``detect``: finding people, in some frames only. ``pose``: their keypoints.
-``depth``: a depth image that is later than its image."""
+STAGES = (
+    "transport",
+    "wait",
+    "decode",
+    "detect",
+    "pose",
+    "track",
+    "depth",
+    "lift",
+    "filter",
+    "publish",
+)
+"""A frame's way through the monocular node, in its order. ``transport``: from acquisition to the
+node's callback. ``wait``: for the frame before. ``detect``: finding people, in some frames only.
+``pose``: their keypoints. ``depth``: a depth image that is later than its image.
+"""
 
 
 class Span(NamedTuple):
-    """A stage ran from ``start_s`` to ``end_s`` (``time.perf_counter``), on the thread of that name or elsewhere."""
+    """A stage ran from ``start_s`` to ``end_s`` (``time.perf_counter``), on the thread of that
+    name or elsewhere.
+    """
 
     stage: str
     start_s: float
@@ -64,9 +80,11 @@ class Stopwatch:
 
 
 class Summary(NamedTuple):
-    """Milliseconds of a stage in the frames in which it ran, its mean over all of them, and the share of these frames.
+    """Milliseconds of a stage in the frames in which it ran, its mean over all of them, and the
+    share of these frames.
 
-    So ``frames`` of 0.1 is a stage of every tenth frame; the means of all stages add up to the time of a frame.
+    So ``frames`` of 0.1 is a stage of every tenth frame; the means of all stages add up to the
+    time of a frame.
     """
 
     p50_ms: float
@@ -77,13 +95,23 @@ class Summary(NamedTuple):
 
 
 def summary(seconds: Sequence[float], frames: int) -> Summary:
-    """Of the seconds that a stage took in those of ``frames`` frames in which it ran; at least one."""
+    """Of the seconds that a stage took in those of ``frames`` frames in which it ran; at least
+    one.
+    """
     p50, p95, most = np.percentile(seconds, (50, 95, 100)) * 1e3
-    return Summary(float(p50), float(p95), float(most), float(np.sum(seconds)) * 1e3 / frames, len(seconds) / frames)
+    return Summary(
+        float(p50),
+        float(p95),
+        float(most),
+        float(np.sum(seconds)) * 1e3 / frames,
+        len(seconds) / frames,
+    )
 
 
 def by_stage(watches: Sequence[Stopwatch]) -> dict[str, list[float]]:
-    """Stage -> its seconds in each frame in which it ran, in the order of ``STAGES``, then others as they appear."""
+    """Stage -> its seconds in each frame in which it ran, in the order of ``STAGES``, then others
+    as they appear.
+    """
     rows = [watch.seconds for watch in watches]
     stages = dict.fromkeys((*STAGES, *(stage for row in rows for stage in row)))
     taken = {stage: [row[stage] for row in rows if stage in row] for stage in stages}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pose3d_ros.calibration.board import Board
+from pose3d_ros.calibration.boards import Board
 from pose3d_ros.camera import Camera
 
 SQUARE_PX = 60
@@ -14,8 +14,12 @@ SQUARE_PX = 60
 def drawn(board: Board, legacy: bool = False) -> np.ndarray:
     """The printed board, ``SQUARE_PX`` a square, without a border."""
     if board.charuco:
-        pattern = cv2.aruco.CharucoBoard((board.columns, board.rows), board.square_m, board.marker_m,
-                                         cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, board.dictionary)))
+        pattern = cv2.aruco.CharucoBoard(
+            (board.columns, board.rows),
+            board.square_m,
+            board.marker_m,
+            cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, board.dictionary)),
+        )
         pattern.setLegacyPattern(legacy)
         return pattern.generateImage((board.columns * SQUARE_PX, board.rows * SQUARE_PX))
     light = np.indices((board.rows + 1, board.columns + 1)).sum(0) % 2
@@ -23,12 +27,18 @@ def drawn(board: Board, legacy: bool = False) -> np.ndarray:
 
 
 def photographed(
-    camera: Camera, board: Board, world_from_board: np.ndarray, picture: np.ndarray | None = None, noise: float = 2.0,
+    camera: Camera,
+    board: Board,
+    world_from_board: np.ndarray,
+    picture: np.ndarray | None = None,
+    noise: float = 2.0,
 ) -> np.ndarray:
-    """Grey picture (H, W) of the board with a white border on grey, with the camera's distortion, antialiased."""
+    """Grey picture (H, W) of the board with a white border on grey, with the camera's distortion,
+    antialiased.
+    """
     texture = np.pad(drawn(board) if picture is None else picture, SQUARE_PX, constant_values=255)
     width, height = camera.size
-    y, x = np.mgrid[:2 * height, :2 * width]
+    y, x = np.mgrid[: 2 * height, : 2 * width]
     pixels = np.stack([x, y], -1) / 2 - 0.25
     rays = np.concatenate([camera.rays(pixels), np.ones((*x.shape, 1))], -1)
     pose = camera.camera_from_world @ world_from_board
@@ -41,12 +51,21 @@ def photographed(
     across, down = np.ascontiguousarray(where.astype(np.float32).transpose(2, 0, 1))
     seen = cv2.remap(texture, across, down, cv2.INTER_LINEAR, borderValue=140)
     seen = cv2.resize(seen, (width, height), interpolation=cv2.INTER_AREA)
-    return np.clip(seen + np.random.default_rng(0).normal(0, noise, seen.shape), 0, 255).astype(np.uint8)
+    return np.clip(seen + np.random.default_rng(0).normal(0, noise, seen.shape), 0, 255).astype(
+        np.uint8
+    )
 
 
-def placed(board: Board, x: float, y: float, z: float, tilt_x: float, tilt_y: float, turn: float) -> np.ndarray:
-    """world_from_board (4, 4) with the board's middle at x y z, z out of it turned away from the world's by tilts."""
+def placed(
+    board: Board, x: float, y: float, z: float, tilt_x: float, tilt_y: float, turn: float
+) -> np.ndarray:
+    """world_from_board (4, 4) with the board's middle at x y z, z out of it turned away from the
+    world's by tilts.
+    """
     pose = np.eye(4)
-    pose[:3, :3] = (cv2.Rodrigues(np.array([tilt_x, tilt_y, 0.0]))[0] @ cv2.Rodrigues(np.array([0.0, 0, turn]))[0])
+    pose[:3, :3] = (
+        cv2.Rodrigues(np.array([tilt_x, tilt_y, 0.0]))[0]
+        @ cv2.Rodrigues(np.array([0.0, 0, turn]))[0]
+    )
     pose[:3, 3] = [x, y, z] - pose[:3, :3] @ board.points_m.mean(0)
     return pose

@@ -1,4 +1,6 @@
-"""A plain standing body for tests, in a camera's axes (x right, y down, z forward), metres, relative to the pelvis."""
+"""A plain standing body for tests, in a camera's axes (x right, y down, z forward), metres,
+relative to the pelvis.
+"""
 
 import numpy as np
 
@@ -7,11 +9,23 @@ from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import H36M17
 
 _PLACES = {
-    "pelvis": (0, 0, 0), "r_hip": (-0.13, 0, 0), "r_knee": (-0.14, 0.42, -0.03), "r_ankle": (-0.14, 0.82, 0.02),
-    "l_hip": (0.13, 0, 0), "l_knee": (0.14, 0.42, -0.03), "l_ankle": (0.14, 0.82, 0.02), "spine": (0, -0.24, 0),
-    "thorax": (0, -0.48, 0), "neck": (0, -0.62, -0.04), "head": (0, -0.74, -0.02), "l_shoulder": (0.18, -0.48, 0),
-    "l_elbow": (0.24, -0.22, 0.02), "l_wrist": (0.26, 0.02, -0.06), "r_shoulder": (-0.18, -0.48, 0),
-    "r_elbow": (-0.24, -0.22, 0.02), "r_wrist": (-0.26, 0.02, -0.06),
+    "pelvis": (0, 0, 0),
+    "r_hip": (-0.13, 0, 0),
+    "r_knee": (-0.14, 0.42, -0.03),
+    "r_ankle": (-0.14, 0.82, 0.02),
+    "l_hip": (0.13, 0, 0),
+    "l_knee": (0.14, 0.42, -0.03),
+    "l_ankle": (0.14, 0.82, 0.02),
+    "spine": (0, -0.24, 0),
+    "thorax": (0, -0.48, 0),
+    "neck": (0, -0.62, -0.04),
+    "head": (0, -0.74, -0.02),
+    "l_shoulder": (0.18, -0.48, 0),
+    "l_elbow": (0.24, -0.22, 0.02),
+    "l_wrist": (0.26, 0.02, -0.06),
+    "r_shoulder": (-0.18, -0.48, 0),
+    "r_elbow": (-0.24, -0.22, 0.02),
+    "r_wrist": (-0.26, 0.02, -0.06),
 }
 STANDING_M = np.array([_PLACES[joint] for joint in H36M17.joints], np.float32)
 """Facing the camera: the left hand is at the right of the picture."""
@@ -20,7 +34,9 @@ CAMERA = Camera.from_fov(1280, 720, 1.2)
 
 
 def seen(places_m, stamp_ns, camera=CAMERA, confidence=0.9):
-    """People standing with the pelvis at ``places_m`` (P, 3) of the camera frame, as a perfect detector sees them."""
+    """People standing with the pelvis at ``places_m`` (P, 3) of the camera frame, as a perfect
+    detector sees them.
+    """
     bodies = STANDING_M + np.asarray(places_m, float).reshape(-1, 1, 3)
     pixels = camera.project(bodies, "camera")
     return People2D(H36M17, pixels, np.full(pixels.shape[:2], confidence), stamp_ns, camera.size)

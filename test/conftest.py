@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100 + 1)  # above 101 the ports meet those of other programs
+os.environ["ROS_DOMAIN_ID"] = str(
+    os.getpid() % 100 + 1
+)  # above 101 the ports meet those of other programs
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 DISCOVERY_S = 10.0
@@ -65,7 +67,9 @@ class Ros:
         self.node.create_subscription(message_type, topic, received.append, qos)
         return received
 
-    def publisher(self, message_type: type, topic: str, qos: Any = 10, matched: bool = True) -> Any:
+    def publisher(
+        self, message_type: type, topic: str, qos: Any = 10, matched: bool = True
+    ) -> Any:
         """A publisher, with its subscriber matched."""
         publisher = self.node.create_publisher(message_type, topic, qos)
         if matched:
@@ -76,14 +80,19 @@ class Ros:
     def log(self) -> str:
         """What was logged so far: the file that pytest has put in stderr's place.
 
-        Not ``capfd.readouterr``: it truncates, and loses a line that a node logs in the same moment.
+        Not ``capfd.readouterr``: it truncates, and loses a line that a node logs in the same
+        moment.
         """
         return Path("/proc/self/fd/2").read_text()
 
     def line(self, *words: str) -> str:
         """Wait for a log line with all the words."""
+
         def found() -> str | None:
-            return next((line for line in self.log.splitlines() if all(word in line for word in words)), None)
+            return next(
+                (line for line in self.log.splitlines() if all(word in line for word in words)),
+                None,
+            )
 
         try:
             line: str = wait_for(found, "a log line")
@@ -93,7 +102,9 @@ class Ros:
         return line
 
     def close(self) -> None:
-        """Stop spinning, then destroy the nodes: whoever spins while ROS goes down fails at random, or crashes."""
+        """Stop spinning, then destroy the nodes: whoever spins while ROS goes down fails at
+        random, or crashes.
+        """
         self._over.set_result(None)
         self._thread.join(DISCOVERY_S)
         self._executor.shutdown()
@@ -104,7 +115,9 @@ class Ros:
 @pytest.fixture
 def ros(capfd: pytest.CaptureFixture[str]) -> Iterator[Ros]:
     """ROS 2 for one test."""
-    rclpy = pytest.importorskip("rclpy", reason="needs rclpy: source a ROS distribution or install its wheels")
+    rclpy = pytest.importorskip(
+        "rclpy", reason="needs rclpy: source a ROS distribution or install its wheels"
+    )
     rclpy.init()
     helper = Ros()
     try:

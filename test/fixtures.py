@@ -1,15 +1,19 @@
-"""The published networks' numeric fixtures, which are not part of the package; tests skip where they are absent."""
+"""The published networks' numeric fixtures, which are not part of the package; tests skip where
+they are absent.
+"""
 
 import json
 import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from paths import SHARED
 
-FIXTURES = Path(__file__).resolve().parents[2] / "shared" / "fixtures"
-needs_fixtures = pytest.mark.skipif(not FIXTURES.exists(), reason="the published networks' outputs are not here")
+FIXTURES = SHARED / "fixtures"
+needs_fixtures = pytest.mark.skipif(
+    not FIXTURES.exists(), reason="the published networks' outputs are not here"
+)
 
 
 def fixture_weight(name: str, shape: list[int]) -> np.ndarray:
@@ -23,7 +27,9 @@ def fixture_weight(name: str, shape: list[int]) -> np.ndarray:
         return 0.05 * r
     if len(shape) == 1:
         return 1 + 0.05 * r if name.endswith(".weight") else 0.05 * r
-    return (r / np.sqrt(np.float64(np.prod(shape[1:])))).astype(np.float32)  # divided in double: one network is chaotic
+    return (r / np.sqrt(np.float64(np.prod(shape[1:])))).astype(
+        np.float32
+    )  # divided in double: one network is chaotic
 
 
 def listed_parameters(name: str) -> dict[str, list[int]]:
@@ -32,10 +38,14 @@ def listed_parameters(name: str) -> dict[str, list[int]]:
 
 
 def as_published(name: str, network: Any) -> Any:
-    """The network with the fixture's weights, having asserted that it has exactly the published parameters."""
+    """The network with the fixture's weights, having asserted that it has exactly the published
+    parameters.
+    """
     import torch
 
     listed = listed_parameters(name)
     assert {key: list(value.shape) for key, value in network.state_dict().items()} == listed
-    network.load_state_dict({key: torch.from_numpy(fixture_weight(key, shape)) for key, shape in listed.items()})
+    network.load_state_dict(
+        {key: torch.from_numpy(fixture_weight(key, shape)) for key, shape in listed.items()}
+    )
     return network.eval()

@@ -21,11 +21,17 @@ def header(stamp_ns: int) -> Any:
     return TYPES["std_msgs/msg/Header"](time, "camera")
 
 
-def raw(pixels: np.ndarray, stamp_ns: int, encoding: str = "bgr8", size: tuple[int, int] | None = None) -> Any:
-    """sensor_msgs/Image whose rows are those of ``pixels``; ``size``: width and height, where they are not its own."""
+def raw(
+    pixels: np.ndarray, stamp_ns: int, encoding: str = "bgr8", size: tuple[int, int] | None = None
+) -> Any:
+    """sensor_msgs/Image whose rows are those of ``pixels``; ``size``: width and height, where they
+    are not its own.
+    """
     width, height = size or pixels.shape[1::-1]
     data = np.ascontiguousarray(pixels).view(np.uint8).reshape(len(pixels), -1)
-    return TYPES["sensor_msgs/msg/Image"](header(stamp_ns), height, width, encoding, 0, data.shape[1], data.ravel())
+    return TYPES["sensor_msgs/msg/Image"](
+        header(stamp_ns), height, width, encoding, 0, data.shape[1], data.ravel()
+    )
 
 
 def jpeg(image_bgr: np.ndarray, stamp_ns: int) -> Any:
@@ -34,11 +40,17 @@ def jpeg(image_bgr: np.ndarray, stamp_ns: int) -> Any:
 
 
 def compressed(data: np.ndarray, stamp_ns: int) -> Any:
-    return TYPES["sensor_msgs/msg/CompressedImage"](header(stamp_ns), "bgr8; jpeg compressed bgr8", data)
+    return TYPES["sensor_msgs/msg/CompressedImage"](
+        header(stamp_ns), "bgr8; jpeg compressed bgr8", data
+    )
 
 
-def write_bag(path: Path, topics: dict[str, Iterable[Any]], storage: StoragePlugin = StoragePlugin.MCAP) -> Path:
-    """A rosbag2 of stamped messages, one topic after the other, which arrive later than their stamps."""
+def write_bag(
+    path: Path, topics: dict[str, Iterable[Any]], storage: StoragePlugin = StoragePlugin.MCAP
+) -> Path:
+    """A rosbag2 of stamped messages, one topic after the other, which arrive later than their
+    stamps.
+    """
     with Writer(path, version=8, storage_plugin=storage) as writer:
         for topic, messages in topics.items():
             connection = None

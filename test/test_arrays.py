@@ -45,6 +45,8 @@ def test_median_is_numpys_of_what_is_known():
 
 
 def test_only_what_is_too_wide_gets_narrower():
-    narrow = as_float32({"a": np.array([0.1, 1]), "b": np.zeros(2, np.float16), "c": np.array([2**40])})
+    narrow = as_float32(
+        {"a": np.array([0.1, 1]), "b": np.zeros(2, np.float16), "c": np.array([2**40])}
+    )
     assert [value.dtype for value in narrow.values()] == [np.float32, np.float16, np.int64]
     assert narrow["a"][0] == np.float32(0.1) and narrow["c"][0] == 2**40

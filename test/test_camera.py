@@ -26,7 +26,9 @@ def test_a_ray_through_a_projected_point_meets_the_point(lens):
 
 def test_known_point_lands_on_known_pixel():
     camera = Camera(MATRIX, (1280, 720))
-    np.testing.assert_allclose(camera.project(np.array([1.0, -0.5, 2.0]), "camera"), [640 + 450, 355 - 227.5])
+    np.testing.assert_allclose(
+        camera.project(np.array([1.0, -0.5, 2.0]), "camera"), [640 + 450, 355 - 227.5]
+    )
 
 
 def test_points_behind_the_camera_and_nan_have_no_pixel():
@@ -36,7 +38,9 @@ def test_points_behind_the_camera_and_nan_have_no_pixel():
 
 
 def test_pose_of_the_camera():
-    """A camera two metres up that looks along world +x sees a point three metres ahead and one metre to the left."""
+    """A camera two metres up that looks along world +x sees a point three metres ahead and one
+    metre to the left.
+    """
     camera_from_world = np.eye(4)
     camera_from_world[:3, :3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
     camera_from_world[:3, 3] = [0, 2, 0]
@@ -48,8 +52,11 @@ def test_pose_of_the_camera():
 def test_resolution_change_keeps_rays():
     camera = Camera(MATRIX, (1280, 720))
     half = camera.at_resolution(640, 360)
-    # The corner of the image, half a pixel outside the first pixel's centre, is the same ray at every resolution.
-    np.testing.assert_allclose(half.rays(np.array([-0.5, -0.5])), camera.rays(np.array([-0.5, -0.5])))
+    # The corner of the image, half a pixel outside the first pixel's centre, is the same ray at
+    # every resolution.
+    np.testing.assert_allclose(
+        half.rays(np.array([-0.5, -0.5])), camera.rays(np.array([-0.5, -0.5]))
+    )
     with pytest.raises(CameraError, match="640x480.*1280x720"):
         camera.at_resolution(640, 480)
 
@@ -59,16 +66,19 @@ def test_field_of_view():
     np.testing.assert_allclose(camera.rays(np.array([-0.5, 359.5])), [-1, 0], atol=1e-12)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"matrix": np.zeros((3, 3))}, "positive focal lengths, got fx=0"),
-    ({"matrix": np.full((3, 3), np.nan)}, r"matrix: expected \(3, 3\) finite"),
-    ({"matrix": MATRIX * [[1e-9], [1], [1]]}, "with a focal length in pixels"),
-    ({"matrix": np.diag([900.0, 900, 0])}, "with a focal length in pixels"),
-    ({"size": (0, 720)}, "positive image size, got 0x720"),
-    ({"distortion": np.ones(3)}, r"expected \(4, 5\) coefficients, got 3"),
-    ({"distortion": np.ones(5), "distortion_model": "magic"}, "got 'magic'"),
-    ({"distortion": np.full(5, np.inf)}, "finite coefficients"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"matrix": np.zeros((3, 3))}, "positive focal lengths, got fx=0"),
+        ({"matrix": np.full((3, 3), np.nan)}, r"matrix: expected \(3, 3\) finite"),
+        ({"matrix": MATRIX * [[1e-9], [1], [1]]}, "with a focal length in pixels"),
+        ({"matrix": np.diag([900.0, 900, 0])}, "with a focal length in pixels"),
+        ({"size": (0, 720)}, "positive image size, got 0x720"),
+        ({"distortion": np.ones(3)}, r"expected \(4, 5\) coefficients, got 3"),
+        ({"distortion": np.ones(5), "distortion_model": "magic"}, "got 'magic'"),
+        ({"distortion": np.full(5, np.inf)}, "finite coefficients"),
+    ],
+)
 def test_impossible_cameras_are_refused(change, message):
     with pytest.raises(CameraError, match=message):
         Camera(**{"matrix": MATRIX, "size": (1280, 720), **change})

@@ -19,7 +19,9 @@ def test_a_viewpoint_looks_at_its_focus_from_its_distance(azimuth):
     view = viewpoint(FOCUS_M, 5.0, SIZE, azimuth)
     np.testing.assert_allclose(view.project(FOCUS_M), (159.5, 119.5), atol=1e-6)
     assert np.linalg.norm(view.position_m - FOCUS_M) == pytest.approx(5.0)
-    assert np.linalg.det(view.camera_from_world[:3, :3]) == pytest.approx(1.0)  # turned, never mirrored
+    assert np.linalg.det(view.camera_from_world[:3, :3]) == pytest.approx(
+        1.0
+    )  # turned, never mirrored
     assert view.position_m[1] < FOCUS_M[1]  # from above
     assert view.project(FOCUS_M - [0, 0.5, 0])[1] < 119  # up is up
 
@@ -37,10 +39,14 @@ def test_a_person_is_drawn_where_the_view_sees_them():
     assert empty.shape == picture.shape == (240, 320, 3)
     wrist = H36M17.index("r_wrist")  # the last one, so that nothing covers it
     x, y = view.project(joints[wrist]).round().astype(int)
-    colour = 255 * limb_colours(H36M17, 3)[[child for _, child in H36M17.limbs].index("r_wrist")][::-1]
+    colour = (
+        255 * limb_colours(H36M17, 3)[[child for _, child in H36M17.limbs].index("r_wrist")][::-1]
+    )
     assert np.abs(picture[y, x] - colour).max() < 40
     changed = np.argwhere((picture != empty).any(-1))[:, ::-1]
-    around = view.project(np.concatenate([joints, joints * [1, 0, 1] + [0, FOCUS_M[1] + 0.9, 0]]))  # and the shadow
+    around = view.project(
+        np.concatenate([joints, joints * [1, 0, 1] + [0, FOCUS_M[1] + 0.9, 0]])
+    )  # and the shadow
     assert (changed >= around.min(0) - 5).all()
     assert (changed <= around.max(0) + 5).all()
 
@@ -52,7 +58,9 @@ def test_unknown_joints_and_people_behind_the_view_are_not_drawn():
     floor = FOCUS_M[1] + 0.9
     empty = render_view(nowhere[:0], np.zeros(0, int), H36M17, view, floor)
     np.testing.assert_array_equal(render_view(nowhere, np.array([1]), H36M17, view, floor), empty)
-    assert (render_view(behind, np.array([1]), H36M17, view, floor) == 255).sum() == (empty == 255).sum()
+    assert (render_view(behind, np.array([1]), H36M17, view, floor) == 255).sum() == (
+        empty == 255
+    ).sum()
 
 
 def test_the_overlay_marks_sure_joints_and_leaves_the_picture_alone():
@@ -62,8 +70,12 @@ def test_the_overlay_marks_sure_joints_and_leaves_the_picture_alone():
     keypoints[6] = np.nan
     confidence = np.full(17, 0.9)
     confidence[13] = 0.1
-    overlay = draw_people(image, People2D(H36M17, keypoints[None], confidence[None], 0, (320, 240), np.array([7])))
+    overlay = draw_people(
+        image, People2D(H36M17, keypoints[None], confidence[None], 0, (320, 240), np.array([7]))
+    )
     assert not image.any()
     for joint, (x, y) in enumerate(keypoints):
         if joint not in (5, 6):
-            assert (overlay[int(y.round()), int(x.round())] > 200).all() == (joint != 13), H36M17.joints[joint]
+            assert (overlay[int(y.round()), int(x.round())] > 200).all() == (joint != 13), (
+                H36M17.joints[joint]
+            )

@@ -1,4 +1,6 @@
-"""The rules of who may import whom, which keep the package usable without ROS and without torch."""
+"""The rules of who may import whom, which keep the package usable without ROS and without
+torch.
+"""
 
 import ast
 import re
@@ -10,10 +12,21 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pose3d_ros"
 
-# From the ground up: a module imports from its own unit (a folder, or a file at the top) and from lower layers; on the
-# ground and among the tools also from its neighbours.
-GROUND = {"camera", "people", "skeleton", "settings", "resources", "drawing", "arguments", "stopwatch", "arrays",
-          "encodings", "videos"}
+# From the ground up: a module imports from its own unit (a folder, or a file at the top) and from
+# lower layers; on the ground and among the tools also from its neighbours.
+GROUND = {
+    "camera",
+    "people",
+    "skeleton",
+    "settings",
+    "resources",
+    "drawing",
+    "arguments",
+    "stopwatch",
+    "arrays",
+    "encodings",
+    "videos",
+}
 TOOLS = {"inference", "model_store", "models_command", "doctor", "tflite_to_onnx"}
 ROOMS = {"detection", "lifting", "tracking", "multiview"}
 BELOW = {
@@ -31,7 +44,9 @@ BELOW = {
     "training": GROUND | TOOLS | ROOMS | {"pipeline", "networks"},
     "evaluation": GROUND | TOOLS | ROOMS | {"pipeline", "training"},
 }
-ROS = re.compile(r"(rcl|ros|tf2|launch|ament)\w*|\w+_(msgs|interfaces|bridge)(_py)?|message_filters")
+ROS = re.compile(
+    r"(rcl|ros|tf2|launch|ament)\w*|\w+_(msgs|interfaces|bridge)(_py)?|message_filters"
+)
 ROS_FREE = re.compile(r"rosbags")  # reads bags without ROS
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -49,7 +64,9 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: write the import with the package's name"
+            assert node.level == 0, (
+                f"{path}:{node.lineno}: write the import with the package's name"
+            )
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
@@ -64,7 +81,9 @@ def test_imports(path):
     names = imported(path)
     roots = {name.partition(".")[0] for name in names}
     if here != "nodes":
-        ros = {root for root in roots if ROS.fullmatch(root) and not ROS_FREE.fullmatch(root)} - {"pose3d_ros"}
+        ros = {root for root in roots if ROS.fullmatch(root) and not ROS_FREE.fullmatch(root)} - {
+            "pose3d_ros"
+        }
         assert not ros, "only nodes/ imports ROS"
     if here not in ("networks", "training") and path.stem != "torch_engine":
         assert "torch" not in roots, "only networks/, training/ and the torch engine import torch"
@@ -75,7 +94,13 @@ def test_imports(path):
 
 
 def test_images_to_people_without_ros_or_torch():
-    code = ("import sys, pose3d_ros.pipeline, pose3d_ros.detection.topdown, pose3d_ros.detection.onestage, "
-            "pose3d_ros.cli; sys.exit(' '.join({'rclpy', 'torch', 'sensor_msgs'} & set(sys.modules)) or 0)")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent)
+    code = (
+        "import sys, pose3d_ros.pipeline, pose3d_ros.detection.topdown, "
+        "pose3d_ros.detection.onestage, "
+        "pose3d_ros.cli.main; sys.exit(' '.join({'rclpy', 'torch', 'sensor_msgs'} & "
+        "set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent
+    )
     assert done.returncode == 0, done.stderr

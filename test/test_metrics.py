@@ -9,8 +9,7 @@ import pytest
 from scipy.spatial import procrustes
 from scipy.spatial.transform import Rotation
 
-from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.metrics import (
+from pose3d_ros.metrics import (
     PCK_JOINTS,
     align,
     auc,
@@ -21,6 +20,7 @@ from pose3d_ros.training.metrics import (
     pck,
     protocols,
 )
+from pose3d_ros.skeleton import H36M17
 
 
 def poses(seed=0, frames=6):
@@ -43,7 +43,9 @@ def test_mpjpe_by_hand():
 
 
 def test_n_mpjpe_by_hand():
-    """Along x the best scale of (2, 1) for (1, 1) is 3 / 5: errors of 0.2 and 0.4. Moving or turning is not mended."""
+    """Along x the best scale of (2, 1) for (1, 1) is 3 / 5: errors of 0.2 and 0.4. Moving or
+    turning is not mended.
+    """
     truth = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 0.0]])
     predicted = np.array([[0, 0, 0], [2, 0, 0], [1, 0, 0.0]])
     assert n_mpjpe(predicted, truth) == pytest.approx((0.2 + 0.4) / 3)
@@ -52,7 +54,9 @@ def test_n_mpjpe_by_hand():
 
 
 def test_mpjve_by_hand():
-    """A constant offset has no velocity error; a joint that jumps by 10 cm in one frame has it in two steps."""
+    """A constant offset has no velocity error; a joint that jumps by 10 cm in one frame has it in
+    two steps.
+    """
     truth = poses(frames=5)
     predicted = truth + 0.2
     predicted[2, 3, 0] += 0.1
@@ -60,7 +64,9 @@ def test_mpjve_by_hand():
 
 
 def test_pck_and_auc_by_hand():
-    """Errors of 0, 52, 149 and 150 mm: three are below 150; of the 31 thresholds they are below 30, 20, 1 and 0."""
+    """Errors of 0, 52, 149 and 150 mm: three are below 150; of the 31 thresholds they are below
+    30, 20, 1 and 0.
+    """
     truth = np.zeros((4, 3))
     predicted = truth + np.array([[0], [0.052], [0.149], [0.15]]) * [1, 0, 0]
     assert pck(predicted, truth) == pytest.approx(3 / 4)
@@ -68,8 +74,14 @@ def test_pck_and_auc_by_hand():
 
 
 def test_pck_joints_are_those_of_mpi_inf_3dhp():
-    """mpii_joint_groups: head, neck, shoulders, elbows, wrists, hips, knees, ankles; its neck is our thorax."""
-    assert {H36M17.joints[joint] for joint in PCK_JOINTS} == set(H36M17.joints) - {"pelvis", "spine", "neck"}
+    """mpii_joint_groups: head, neck, shoulders, elbows, wrists, hips, knees, ankles; its neck is
+    our thorax.
+    """
+    assert {H36M17.joints[joint] for joint in PCK_JOINTS} == set(H36M17.joints) - {
+        "pelvis",
+        "spine",
+        "neck",
+    }
 
 
 def test_protocols_put_them_together():
@@ -78,7 +90,9 @@ def test_protocols_put_them_together():
     predicted[3] = np.nan
     scores = protocols(predicted, truth)
     assert np.isnan(scores["mpjpe_mm"]).tolist() == [False, False, False, True, False]
-    np.testing.assert_allclose(scores["mpjpe_mm"][0], 100 * np.linalg.norm(truth[0], axis=-1).mean())
+    np.testing.assert_allclose(
+        scores["mpjpe_mm"][0], 100 * np.linalg.norm(truth[0], axis=-1).mean()
+    )
     np.testing.assert_allclose(scores["n_mpjpe_mm"][[0, 1, 2, 4]], 0, atol=1e-9)
     np.testing.assert_allclose(scores["pa_mpjpe_mm"][[0, 1, 2, 4]], 0, atol=1e-9)
     assert np.isfinite(scores["mpjve_mm"]).tolist() == [True, True, False, False]
@@ -92,14 +106,19 @@ def test_joints_that_the_truth_lacks_do_not_count():
     lacking[:, missing] = np.nan
     known = [joint for joint in range(17) if joint not in missing]
     scores = protocols(predicted, lacking)
-    np.testing.assert_allclose(scores["mpjpe_mm"], 1e3 * mpjpe(predicted[:, known], truth[:, known]))
+    np.testing.assert_allclose(
+        scores["mpjpe_mm"], 1e3 * mpjpe(predicted[:, known], truth[:, known])
+    )
     counted = [joint for joint in PCK_JOINTS if joint not in missing]
-    np.testing.assert_allclose(scores["pck_percent"], 100 * pck(predicted[:, counted], truth[:, counted]))
+    np.testing.assert_allclose(
+        scores["pck_percent"], 100 * pck(predicted[:, counted], truth[:, counted])
+    )
 
 
 def test_alignment_is_scipys():
-    """scipy.spatial.procrustes fits up to mirrors, so it is asked about poses that no mirror image fits better; its
-    disparity is the squared error of a truth of unit size. The rotation is that of Rotation.align_vectors.
+    """scipy.spatial.procrustes fits up to mirrors, so it is asked about poses that no mirror image
+    fits better; its disparity is the squared error of a truth of unit size. The rotation is that
+    of Rotation.align_vectors.
     """
     truth = poses(2)
     predicted = truth + np.random.default_rng(3).normal(0, 0.1, truth.shape)
@@ -125,7 +144,9 @@ def test_mirrored_alignment_is_scipys():
 
 @pytest.fixture
 def mmpose(monkeypatch):
-    """MMPose's metrics, which need numpy alone; the package around them needs much more, so it is not imported."""
+    """MMPose's metrics, which need numpy alone; the package around them needs much more, so it is
+    not imported.
+    """
     found = importlib.util.find_spec("mmpose")
     if found is None or not found.submodule_search_locations:
         pytest.skip("needs mmpose: pip install --no-deps mmpose==0.29.0")
@@ -145,11 +166,20 @@ def test_protocols_are_mmposes(mmpose):
     predicted = truth + np.random.default_rng(6).normal(0, 0.04, truth.shape)
     predicted -= predicted[:, :1]
     scores, every = protocols(predicted, truth), np.ones(truth.shape[:2], bool)
-    for name, alignment in (("mpjpe_mm", "none"), ("pa_mpjpe_mm", "procrustes"), ("n_mpjpe_mm", "scale")):
+    for name, alignment in (
+        ("mpjpe_mm", "none"),
+        ("pa_mpjpe_mm", "procrustes"),
+        ("n_mpjpe_mm", "scale"),
+    ):
         theirs = mmpose.keypoint_mpjpe(predicted, truth, every, alignment)
         assert scores[name].mean() == pytest.approx(1e3 * theirs, rel=1e-9), name
     counted = np.zeros(truth.shape[:2], bool)
     counted[:, PCK_JOINTS] = True
-    for name, theirs in (("pck_percent", mmpose.keypoint_3d_pck), ("auc_percent", mmpose.keypoint_3d_auc)):
+    for name, theirs in (
+        ("pck_percent", mmpose.keypoint_3d_pck),
+        ("auc_percent", mmpose.keypoint_3d_auc),
+    ):
         assert 20 < scores[name].mean() < 99
-        assert scores[name].mean() == pytest.approx(theirs(predicted, truth, counted), rel=1e-6), name
+        assert scores[name].mean() == pytest.approx(theirs(predicted, truth, counted), rel=1e-6), (
+            name
+        )

@@ -6,16 +6,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pose3d_ros import cli
 from pose3d_ros.camera import Camera, CameraError
+from pose3d_ros.cli.main import main as cli
 from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors
+from pose3d_ros.io.videos import frames
 from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.resources import share
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.stopwatch import Stopwatch
-from pose3d_ros.videos import frames
 
 SECONDS = 2
 CAMERA = Camera.from_yaml(share("demo", "cam0.yaml"))
@@ -24,7 +24,10 @@ CAMERA = Camera.from_yaml(share("demo", "cam0.yaml"))
 @pytest.fixture(scope="module")
 def clip():
     """Images and stamps of the first seconds of the shipped clip."""
-    return [frame for frame, _ in zip(frames(share("demo", "cam0.mp4")), range(SECONDS * 30), strict=False)]
+    return [
+        frame
+        for frame, _ in zip(frames(share("demo", "cam0.mp4")), range(SECONDS * 30), strict=False)
+    ]
 
 
 @pytest.fixture
@@ -37,15 +40,22 @@ def pipeline():
 def test_people_of_the_clip_are_where_they_are(clip, pipeline):
     results = [pipeline(image, CAMERA, stamp_ns) for image, stamp_ns in clip]
     scores = errors(results, Truth.load(share("demo", "truth.npz"), 0))
-    # The error of monocular depth is mostly the unknown stature: 6 % of 4 m. A mirrored body has over 200 mm.
+    # The error of monocular depth is mostly the unknown stature: 6 % of 4 m. A mirrored body has
+    # over 200 mm.
     assert scores["recall"] > 0.7 and scores["pa_mpjpe_mm"] < 80 and scores["root_mm"] < 500
     last = results[-1]
     assert last.frame_id == CAMERA.frame_id and last.stamp_ns == clip[-1][1]
     assert last.people_2d is not None and set(last.people_2d.ids) <= set(last.ids)
     assert (last.states == TrackState.CONFIRMED).any()
-    assert np.isfinite(last.joints_m).all() and (last.sigma_m > 0).all() and (last.joints_m[..., 2] > 1).all()
+    assert (
+        np.isfinite(last.joints_m).all()
+        and (last.sigma_m > 0).all()
+        and (last.joints_m[..., 2] > 1).all()
+    )
     # The head is above the feet: y points down in an optical frame.
-    assert (last.joints_m[:, H36M17.index("head"), 1] < last.joints_m[:, H36M17.index("l_ankle"), 1]).all()
+    assert (
+        last.joints_m[:, H36M17.index("head"), 1] < last.joints_m[:, H36M17.index("l_ankle"), 1]
+    ).all()
 
 
 def test_every_stage_is_stamped(clip, pipeline):
@@ -57,7 +67,9 @@ def test_every_stage_is_stamped(clip, pipeline):
     assert list(watches[0].seconds) == ["detect", "pose", "track", "lift", "filter"]
     assert list(watches[-1].seconds)[-4:] == ["pose", "track", "lift", "filter"]
     for watch in watches:
-        assert all(before.end_s <= after.start_s for before, after in pairwise(watch.spans)), "stages do not overlap"
+        assert all(before.end_s <= after.start_s for before, after in pairwise(watch.spans)), (
+            "stages do not overlap"
+        )
         assert sum(watch.seconds.values()) <= watch.total_s
 
 
@@ -71,11 +83,15 @@ def test_assumed_stature_scales_everything(clip):
 
 
 def test_depth_on_every_second_frame_corrects_all_of_them(clip):
-    """A wall of depth at 5 m: that is where the person is, with and without it in a frame, and nobody ran there."""
+    """A wall of depth at 5 m: that is where the person is, with and without it in a frame, and
+    nobody ran there.
+    """
     pipeline = MonocularPipeline(max_people=1)
     wall = np.full((720, 1280), 5.0, np.float32)
-    results = [pipeline(image, CAMERA, stamp_ns, wall if number % 2 else None)
-               for number, (image, stamp_ns) in enumerate(clip[:20])]
+    results = [
+        pipeline(image, CAMERA, stamp_ns, wall if number % 2 else None)
+        for number, (image, stamp_ns) in enumerate(clip[:20])
+    ]
     pipeline.close()
     unknown, known = results[0], results[4:]
     assert abs(unknown.joints_m[0, 0, 2] - 5.1) > 0.2
@@ -93,11 +109,15 @@ def test_2d_only_needs_no_camera(clip):
 
 def test_2d_with_a_depth_image_says_how_far_joints_are(clip):
     pipeline = MonocularPipeline(lift=False)
-    people = pipeline(clip[0][0], None, clip[0][1], lambda: np.full((720, 1280), 5.0, np.float32)).people_2d
+    people = pipeline(
+        clip[0][0], None, clip[0][1], lambda: np.full((720, 1280), 5.0, np.float32)
+    ).people_2d
     pipeline.close()
     assert people is not None and people.depth_m is not None and people.depth_sigma_m is not None
     sure = people.confidence > 0.5
-    assert sure.any() and (np.abs(people.depth_m[sure] - 5.08) < 0.03).all(), "5 to 10 cm behind the skin"
+    assert sure.any() and (np.abs(people.depth_m[sure] - 5.08) < 0.03).all(), (
+        "5 to 10 cm behind the skin"
+    )
     assert (people.depth_sigma_m[sure] > 0).all()
 
 
@@ -109,7 +129,10 @@ def test_an_empty_room_has_nobody(pipeline):
 def test_wrong_calls_are_refused_and_the_next_right_one_works(clip, pipeline):
     image, stamp_ns = clip[0]
     for wrong in (image[..., 0], image.astype(np.float32), image[:0]):
-        with pytest.raises(ValueError, match=r"expected an image of shape \(height, width, 3\) and type uint8, got"):
+        with pytest.raises(
+            ValueError,
+            match=r"expected an image of shape \(height, width, 3\) and type uint8, got",
+        ):
             pipeline(wrong, CAMERA, stamp_ns)
     with pytest.raises(ValueError, match="expected a camera, got None"):
         pipeline(image, None, stamp_ns)
@@ -128,7 +151,9 @@ def test_live_settings_change_the_running_pipeline(clip, pipeline):
     near = pipeline(image, CAMERA, stamp_ns).joints_m[0, 0, 2]
     pipeline.reset()
     pipeline.reconfigure(PipelineSettings(person_height_m=2.04))
-    assert pipeline(image, CAMERA, stamp_ns).joints_m[0, 0, 2] == pytest.approx(1.2 * near, rel=0.02)
+    assert pipeline(image, CAMERA, stamp_ns).joints_m[0, 0, 2] == pytest.approx(
+        1.2 * near, rel=0.02
+    )
 
 
 def test_wrong_settings_name_the_value_and_what_is_allowed():
@@ -142,20 +167,33 @@ def test_wrong_settings_name_the_value_and_what_is_allowed():
 
 def test_evaluate_command(tmp_path, capsys):
     report = tmp_path / "report.json"
-    arguments = ["evaluate", "monocular", str(share("demo", "cam1.mp4")), "--calibration",
-                 str(share("demo", "cam1.yaml")), "--json", str(report), "--lifter", "martinez"]
-    assert cli.main(arguments) == 0
+    arguments = [
+        "evaluate",
+        "monocular",
+        str(share("demo", "cam1.mp4")),
+        "--calibration",
+        str(share("demo", "cam1.yaml")),
+        "--json",
+        str(report),
+        "--lifter",
+        "martinez",
+    ]
+    assert cli(arguments) == 0
     video = json.loads(report.read_text())["videos"][0]
     assert video["frames"] == 240 and video["found"] > 0.95 and video["ms_per_frame"] > 0
     assert "found" in capsys.readouterr().out
-    assert cli.main(["evaluate", "monocular", str(tmp_path / "missing.mp4")]) == 1
+    assert cli(["evaluate", "monocular", str(tmp_path / "missing.mp4")]) == 1
     assert "expected a video that OpenCV can read" in capsys.readouterr().err
-    assert cli.main(["evaluate", "monocular", str(share("demo", "cam1.mp4")), "--truth", str(report)]) == 1
+    assert (
+        cli(["evaluate", "monocular", str(share("demo", "cam1.mp4")), "--truth", str(report)]) == 1
+    )
     assert "expected an npz with joints_m" in capsys.readouterr().err
 
 
 def test_errors_by_hand():
-    """One person 0.1 m off everywhere is perfect relative to the hips; a second who is not found lowers recall."""
+    """One person 0.1 m off everywhere is perfect relative to the hips; a second who is not found
+    lowers recall.
+    """
     rng = np.random.default_rng(0)
     truth = rng.normal(0, 0.5, (4, 2, 12, 3)) + [0, 0, 4]
     truth[:, 1] += [2, 0, 0]
@@ -165,7 +203,11 @@ def test_errors_by_hand():
         joints[0, H36M17.indices(*LIMB_JOINTS)] = truth[frame, 0] + [0.1, 0, 0]
         zeros = np.zeros((1, 17))
         ids, states = np.array([frame // 2]), np.array([TrackState.CONFIRMED])
-        results.append(People3D(H36M17, joints, zeros, zeros, joints, ids, states, frame, "camera"))
+        results.append(
+            People3D(H36M17, joints, zeros, zeros, joints, ids, states, frame, "camera")
+        )
     scores = errors(results, Truth(truth))
-    assert scores["mpjpe_mm"] == pytest.approx(0, abs=1e-3) and scores["root_mm"] == pytest.approx(100, abs=1e-3)
+    assert scores["mpjpe_mm"] == pytest.approx(0, abs=1e-3) and scores["root_mm"] == pytest.approx(
+        100, abs=1e-3
+    )
     assert scores["recall"] == 0.5 and scores["id_switches"] == 1

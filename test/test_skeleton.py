@@ -26,7 +26,9 @@ def test_conversion_keeps_shared_joints_and_makes_middles(source):
     converted, converted_confidence = convert(points, confidence, source, H36M17)
     wrist = source.index("l_wrist")
     np.testing.assert_array_equal(converted[:, H36M17.index("l_wrist")], points[:, wrist])
-    np.testing.assert_array_equal(converted_confidence[:, H36M17.index("l_wrist")], confidence[:, wrist])
+    np.testing.assert_array_equal(
+        converted_confidence[:, H36M17.index("l_wrist")], confidence[:, wrist]
+    )
     if "pelvis" not in source.joints:
         hips = source.indices("l_hip", "r_hip")
         np.testing.assert_allclose(converted[:, 0], points[:, hips].mean(1), atol=1e-6)
@@ -34,8 +36,13 @@ def test_conversion_keeps_shared_joints_and_makes_middles(source):
 
 
 def test_a_joint_that_cannot_be_made_is_nan_without_confidence():
-    converted, confidence = convert(np.zeros((1, 17, 2), np.float32), np.ones((1, 17), np.float32), H36M17, COCO17)
-    assert np.isnan(converted[0, COCO17.index("l_ear")]).all() and confidence[0, COCO17.index("l_ear")] == 0
+    converted, confidence = convert(
+        np.zeros((1, 17, 2), np.float32), np.ones((1, 17), np.float32), H36M17, COCO17
+    )
+    assert (
+        np.isnan(converted[0, COCO17.index("l_ear")]).all()
+        and confidence[0, COCO17.index("l_ear")] == 0
+    )
 
 
 def test_conversion_moves_with_the_body():

@@ -22,7 +22,8 @@ def test_percentiles_are_of_the_frames_in_which_a_stage_ran():
     assert taken["pose"] == pytest.approx((5.5, 9.55, 10, 5.5, 1.0))
     assert taken["detect"] == pytest.approx((5, 5, 5, 0.5, 0.1))
     assert sum(stage.mean_ms for stage in taken.values()) == pytest.approx(
-        1e3 * sum(sum(watch.seconds.values()) for watch in watches) / len(watches))
+        1e3 * sum(sum(watch.seconds.values()) for watch in watches) / len(watches)
+    )
 
 
 def test_a_stage_that_runs_twice_counts_once_with_both_times():
@@ -47,7 +48,7 @@ def test_nothing_happened():
 
 def test_report_for_diagnostics():
     pytest.importorskip("rclpy", reason="needs rclpy")
-    from pose3d_ros.nodes.statistics import Statistics, report
+    from pose3d_ros.nodes.diagnostics import Statistics, report
 
     statistics = Statistics()
     for number in range(1, 5):

@@ -7,28 +7,43 @@ import numpy as np
 import tflite
 
 SIDE = 6
-WEIGHTS = np.random.default_rng(1).normal(size=(4, 3, 3, 3)).astype(np.float16)  # (out, kh, kw, in)
+WEIGHTS = (
+    np.random.default_rng(1).normal(size=(4, 3, 3, 3)).astype(np.float16)
+)  # (out, kh, kw, in)
 BIAS = np.random.default_rng(2).normal(size=4).astype(np.float32)
 OUTPUT, BEFORE_RESIZE = 6, 5  # tensor indices
 
 
 def tiny_tflite() -> bytes:
-    """Input (1, 6, 6, 3), PAD by 1 below and right, CONV_2D 3x3/2 RELU6 with float16 weights, RESIZE_BILINEAR by 2."""
+    """Input (1, 6, 6, 3), PAD by 1 below and right, CONV_2D 3x3/2 RELU6 with float16 weights,
+    RESIZE_BILINEAR by 2.
+    """
     builder = flatbuffers.Builder()
     pads = np.array([[0, 0], [0, 1], [0, 1], [0, 0]], np.int32)
     data = [None, WEIGHTS, BIAS, pads, np.array([6, 6], np.int32)]
     buffers = []
     for array in data:
-        vector = None if array is None else builder.CreateNumpyVector(np.frombuffer(array.tobytes(), np.uint8))
+        vector = (
+            None
+            if array is None
+            else builder.CreateNumpyVector(np.frombuffer(array.tobytes(), np.uint8))
+        )
         tflite.BufferStart(builder)
         if vector is not None:
             tflite.BufferAddData(builder, vector)
         buffers.append(tflite.BufferEnd(builder))
     kind = tflite.TensorType
     tensors = [  # shape, type, buffer
-        ((1, SIDE, SIDE, 3), kind.FLOAT32, 0), (WEIGHTS.shape, kind.FLOAT16, 1), (WEIGHTS.shape, kind.FLOAT32, 0),
-        (BIAS.shape, kind.FLOAT32, 2), ((1, 7, 7, 3), kind.FLOAT32, 0), ((1, 3, 3, 4), kind.FLOAT32, 0),
-        ((1, 6, 6, 4), kind.FLOAT32, 0), (pads.shape, kind.INT32, 3), ((2,), kind.INT32, 4)]
+        ((1, SIDE, SIDE, 3), kind.FLOAT32, 0),
+        (WEIGHTS.shape, kind.FLOAT16, 1),
+        (WEIGHTS.shape, kind.FLOAT32, 0),
+        (BIAS.shape, kind.FLOAT32, 2),
+        ((1, 7, 7, 3), kind.FLOAT32, 0),
+        ((1, 3, 3, 4), kind.FLOAT32, 0),
+        ((1, 6, 6, 4), kind.FLOAT32, 0),
+        (pads.shape, kind.INT32, 3),
+        ((2,), kind.INT32, 4),
+    ]
     tables = [_tensor(builder, *tensor) for tensor in tensors]
 
     tflite.Conv2DOptionsStart(builder)
@@ -41,13 +56,19 @@ def tiny_tflite() -> bytes:
     tflite.ResizeBilinearOptionsAddHalfPixelCenters(builder, True)
     resize = tflite.ResizeBilinearOptionsEnd(builder)
     operators = [  # operator code, inputs, outputs, options
-        (0, [1], [2], None), (1, [0, 7], [4], None),
+        (0, [1], [2], None),
+        (1, [0, 7], [4], None),
         (2, [4, 2, 3], [5], (tflite.BuiltinOptions.Conv2DOptions, convolution)),
-        (3, [5, 8], [6], (tflite.BuiltinOptions.ResizeBilinearOptions, resize))]
+        (3, [5, 8], [6], (tflite.BuiltinOptions.ResizeBilinearOptions, resize)),
+    ]
     nodes = [_operator(builder, *operator) for operator in operators]
     codes = []
-    for code in (tflite.BuiltinOperator.DEQUANTIZE, tflite.BuiltinOperator.PAD, tflite.BuiltinOperator.CONV_2D,
-                 tflite.BuiltinOperator.RESIZE_BILINEAR):
+    for code in (
+        tflite.BuiltinOperator.DEQUANTIZE,
+        tflite.BuiltinOperator.PAD,
+        tflite.BuiltinOperator.CONV_2D,
+        tflite.BuiltinOperator.RESIZE_BILINEAR,
+    ):
         tflite.OperatorCodeStart(builder)
         tflite.OperatorCodeAddDeprecatedBuiltinCode(builder, code)
         tflite.OperatorCodeAddBuiltinCode(builder, code)
@@ -92,7 +113,11 @@ def _tensor(builder: flatbuffers.Builder, shape: tuple[int, ...], kind: int, buf
 
 
 def _operator(
-    builder: flatbuffers.Builder, code: int, inputs: list[int], outputs: list[int], options: tuple[int, int] | None
+    builder: flatbuffers.Builder,
+    code: int,
+    inputs: list[int],
+    outputs: list[int],
+    options: tuple[int, int] | None,
 ) -> int:
     inputs_, outputs_ = _ints(builder, inputs), _ints(builder, outputs)
     tflite.OperatorStart(builder)

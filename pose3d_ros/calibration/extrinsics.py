@@ -10,16 +10,22 @@ import numpy as np
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.spatial.transform import Rotation
 
-from pose3d_ros.calibration.board import Board, Corners
-from pose3d_ros.calibration.bundle import Sightings, adjust
-from pose3d_ros.calibration.pictures import Pictures, Views
+from pose3d_ros.calibration.board_images import Pictures, Views
+from pose3d_ros.calibration.boards import Board, Corners
+from pose3d_ros.calibration.bundle_adjustment import Sightings, adjust
 from pose3d_ros.camera import Camera
 from pose3d_ros.multiview.rig import Rig
 
-PRIOR = (1.0, 0.5)        # metres and radians: the first guess is not believed, it only holds the world's frame
+PRIOR = (
+    1.0,
+    0.5,
+)  # metres and radians: the first guess is not believed, it only holds the world's frame
 ROUNDS = 3
-AGREE = (0.1, 0.1)        # relative poses that differ by less (radians, share of the distance) say the same
-BAD_MOMENT = 4.0          # times the usual error: the board moved while cameras looked at different times
+AGREE = (
+    0.1,
+    0.1,
+)  # relative poses that differ by less (radians, share of the distance) say the same
+BAD_MOMENT = 4.0  # times the usual error: the board moved while cameras looked at different times
 LEAST_LOSS_PX = 0.5
 MOST_MOMENTS = 200
 
@@ -35,8 +41,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Extrinsics:
-    """Cameras in the first camera's frame, boards (M, 4, 4) of the ``moments`` (M,) that were used, and per camera the
-    reprojection errors of the corners in pixels. ``dropped``: moments that did not fit.
+    """Cameras in the first camera's frame, boards (M, 4, 4) of the ``moments`` (M,) that were
+    used, and per camera the reprojection errors of the corners in pixels. ``dropped``: moments
+    that did not fit.
     """
 
     cameras: dict[str, Camera]
@@ -46,8 +53,8 @@ class Extrinsics:
     dropped: int
 
     def at_board(self, moment: int) -> Extrinsics:
-        """The same with the world at the board of the moment, or of the one next to it that was used: z out of its
-        printed side, up when it lies on the floor.
+        """The same with the world at the board of the moment, or of the one next to it that was
+        used: z out of its printed side, up when it lies on the floor.
         """
         return self._moved(self.world_from_board[int(np.abs(self.moments - moment).argmin())])
 
@@ -56,49 +63,75 @@ class Extrinsics:
         return self._moved(np.linalg.inv(self.cameras[name].camera_from_world))
 
     def _moved(self, old_from_new: np.ndarray) -> Extrinsics:
-        cameras = {name: replace(camera, camera_from_world=camera.camera_from_world @ old_from_new)
-                   for name, camera in self.cameras.items()}
-        return replace(self, cameras=cameras, world_from_board=np.linalg.inv(old_from_new) @ self.world_from_board)
+        cameras = {
+            name: replace(camera, camera_from_world=camera.camera_from_world @ old_from_new)
+            for name, camera in self.cameras.items()
+        }
+        return replace(
+            self,
+            cameras=cameras,
+            world_from_board=np.linalg.inv(old_from_new) @ self.world_from_board,
+        )
 
 
 def common_indices(pictures: Sequence[Pictures]) -> list[list[int]]:
-    """For each camera which pictures to look at, so that the same place in the lists is the same moment: the same time
-    in videos, the same place in the order of images.
+    """For each camera which pictures to look at, so that the same place in the lists is the same
+    moment: the same time in videos, the same place in the order of images.
     """
     if len({p.video for p in pictures}) > 1:
         raise ValueError("expected videos of all cameras or images of all cameras, not both")
     counts = {p.name: p.count for p in pictures}
     if not pictures[0].video and len(set(counts.values())) > 1:
-        raise ValueError(f"expected as many images of every camera, taken in the same moments, got "
-                         f"{', '.join(f'{n} of {name}' for name, n in counts.items())}")
+        raise ValueError(
+            f"expected as many images of every camera, taken in the same moments, got "
+            f"{', '.join(f'{n} of {name}' for name, n in counts.items())}"
+        )
     end_s = min((p.count - 1) / p.rate_hz for p in pictures)
     slowest = min(p.rate_hz for p in pictures)
     count = min(int(end_s * slowest) + 1, MOST_MOMENTS)
     times = np.linspace(0, end_s, count)
-    return [np.minimum(np.round(times * p.rate_hz).astype(int), p.count - 1).tolist() for p in pictures]
+    return [
+        np.minimum(np.round(times * p.rate_hz).astype(int), p.count - 1).tolist() for p in pictures
+    ]
 
 
 def sightings(views: Sequence[Views], indices: Sequence[Sequence[int]]) -> list[Seen]:
     """What each camera saw when, from the boards that were found."""
     place = [{index: moment for moment, index in enumerate(row)} for row in indices]
-    return [Seen(c, place[c][i], corners) for c, view in enumerate(views)
-            for i, corners in zip(view.indices, view.corners, strict=True)]
+    return [
+        Seen(c, place[c][i], corners)
+        for c, view in enumerate(views)
+        for i, corners in zip(view.indices, view.corners, strict=True)
+    ]
 
 
 def calibrate(cameras: Mapping[str, Camera], board: Board, seen: Sequence[Seen]) -> Extrinsics:
-    """Poses of cameras whose intrinsics are known: by PnP over a tree of shared views, then bundle adjustment of
-    cameras and boards. Raises ``ValueError`` when cameras share no view, or the board looks alike from two ends.
+    """Poses of cameras whose intrinsics are known: by PnP over a tree of shared views, then bundle
+    adjustment of cameras and boards. Raises ``ValueError`` when cameras share no view, or the
+    board looks alike from two ends.
     """
     names = list(cameras)
     if board.ambiguous:
-        raise ValueError(f"the {board} looks the same upside down, so that cameras may disagree: use a board with an "
-                         f"odd number of corners on one side and an even one on the other, or a ChArUco board")
+        raise ValueError(
+            f"the {board} looks the same upside down, so that cameras may disagree: use a board "
+            f"with an "
+            f"odd number of corners on one side and an even one on the other, or a ChArUco board"
+        )
     poses = [_board_poses(cameras[names[s.camera]], board, s.corners) for s in seen]
     start = _chain(names, seen, poses)
-    rig = Rig.of([replace(cameras[name], camera_from_world=pose) for name, pose in zip(names, start, strict=True)])
+    rig = Rig.of(
+        [
+            replace(cameras[name], camera_from_world=pose)
+            for name, pose in zip(names, start, strict=True)
+        ]
+    )
     moments = np.unique([s.moment for s in seen])
     boards = _boards(rig, board, seen, poses, moments)
-    corners, given, kept = _sightings(rig, board, seen, moments), start, np.ones(len(moments), bool)
+    corners, given, kept = (
+        _sightings(rig, board, seen, moments),
+        start,
+        np.ones(len(moments), bool),
+    )
     for _ in range(ROUNDS):
         away = _errors(rig, boards, corners)
         usual = [np.median(away[corners.body == m]) for m in range(len(moments))]
@@ -106,44 +139,80 @@ def calibrate(cameras: Mapping[str, Camera], board: Board, seen: Sequence[Seen])
         used = corners[kept[corners.body]]
         loss_px = max(LEAST_LOSS_PX, float(np.median(away)))
         poses_now = np.stack([camera.camera_from_world for camera in rig.cameras])
-        after, boards = adjust(poses_now, rig.focal_px, boards, used, loss_px, given, PRIOR, rigid=True)
-        rig = Rig.of([replace(c, camera_from_world=pose) for c, pose in zip(rig.cameras, after, strict=True)])
+        after, boards = adjust(
+            poses_now, rig.focal_px, boards, used, loss_px, given, PRIOR, rigid=True
+        )
+        rig = Rig.of(
+            [
+                replace(c, camera_from_world=pose)
+                for c, pose in zip(rig.cameras, after, strict=True)
+            ]
+        )
     away = _errors(rig, boards, corners)
     errors = {name: away[(corners.view == c) & kept[corners.body]] for c, name in enumerate(names)}
     absent = [name for name, error in errors.items() if not len(error)]
     if absent:
-        raise ValueError(f"cameras {' '.join(absent)}: what they saw of the board does not fit the others: are the "
-                         f"recordings of the same moments, and the intrinsics right?")
-    result = Extrinsics(dict(zip(names, rig.cameras, strict=True)), boards[kept], moments[kept], errors,
-                        int((~kept).sum()))
+        raise ValueError(
+            f"cameras {' '.join(absent)}: what they saw of the board does not fit the others: are "
+            f"the "
+            f"recordings of the same moments, and the intrinsics right?"
+        )
+    result = Extrinsics(
+        dict(zip(names, rig.cameras, strict=True)),
+        boards[kept],
+        moments[kept],
+        errors,
+        int((~kept).sum()),
+    )
     return result.at_camera(names[0])
 
 
-def reprojection(cameras: Mapping[str, Camera], board: Board, seen: Sequence[Seen]) -> dict[str, np.ndarray]:
-    """Errors in pixels per camera of rigs calibrated before: each moment's board is put where it fits best."""
+def reprojection(
+    cameras: Mapping[str, Camera], board: Board, seen: Sequence[Seen]
+) -> dict[str, np.ndarray]:
+    """Errors in pixels per camera of rigs calibrated before: each moment's board is put where it
+    fits best.
+    """
     rig = Rig.of(list(cameras.values()))
     moments = np.unique([s.moment for s in seen])
     corners = _sightings(rig, board, seen, moments)
-    boards = _boards(rig, board, seen, [_board_poses(rig.cameras[s.camera], board, s.corners) for s in seen], moments)
+    boards = _boards(
+        rig,
+        board,
+        seen,
+        [_board_poses(rig.cameras[s.camera], board, s.corners) for s in seen],
+        moments,
+    )
     held = np.stack([camera.camera_from_world for camera in rig.cameras])
-    _, boards = adjust(held, rig.focal_px, boards, corners, LEAST_LOSS_PX, held, (1e-7, 1e-7), rigid=True)
+    _, boards = adjust(
+        held, rig.focal_px, boards, corners, LEAST_LOSS_PX, held, (1e-7, 1e-7), rigid=True
+    )
     away = _errors(rig, boards, corners)
     return {name: away[corners.view == c] for c, name in enumerate(cameras)}
 
 
 def _boards(
-    rig: Rig, board: Board, seen: Sequence[Seen], poses: Sequence[list[np.ndarray]], moments: np.ndarray
+    rig: Rig,
+    board: Board,
+    seen: Sequence[Seen],
+    poses: Sequence[list[np.ndarray]],
+    moments: np.ndarray,
 ) -> np.ndarray:
     """world_from_board (M, 4, 4) to begin with."""
     pairs = list(zip(seen, poses, strict=True))
-    return np.stack([_best_board(rig, board, [pair for pair in pairs if pair[0].moment == m]) for m in moments])
+    return np.stack(
+        [_best_board(rig, board, [pair for pair in pairs if pair[0].moment == m]) for m in moments]
+    )
 
 
 def _board_poses(camera: Camera, board: Board, corners: Corners) -> list[np.ndarray]:
-    """camera_from_board (4, 4), the better of a plane's two solutions first (Collins and Bartoli's IPPE)."""
+    """camera_from_board (4, 4), the better of a plane's two solutions first (Collins and Bartoli's
+    IPPE).
+    """
     rays = camera.rays(corners.pixels)
-    _, turns, shifts, _ = cv2.solvePnPGeneric(board.points_m[corners.ids], rays, np.eye(3), None,
-                                              flags=cv2.SOLVEPNP_IPPE)
+    _, turns, shifts, _ = cv2.solvePnPGeneric(
+        board.points_m[corners.ids], rays, np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
+    )
     poses = []
     for turn, shift in zip(turns, shifts, strict=True):
         pose = np.eye(4)
@@ -152,23 +221,35 @@ def _board_poses(camera: Camera, board: Board, corners: Corners) -> list[np.ndar
     return poses
 
 
-def _chain(names: Sequence[str], seen: Sequence[Seen], poses: Sequence[list[np.ndarray]]) -> np.ndarray:
+def _chain(
+    names: Sequence[str], seen: Sequence[Seen], poses: Sequence[list[np.ndarray]]
+) -> np.ndarray:
     """camera_from_first (C, 4, 4) over the tree of the pairs that agree on most shared views."""
     count = len(names)
     votes, relative = np.zeros((count, count)), np.tile(np.eye(4), (count, count, 1, 1))
     for a in range(count):
         at_a = {s.moment: p for s, p in zip(seen, poses, strict=True) if s.camera == a}
         for b in range(a + 1, count):
-            pairs = [q @ np.linalg.inv(p) for s, found in zip(seen, poses, strict=True)
-                     if s.camera == b and s.moment in at_a for p in at_a[s.moment] for q in found]
+            pairs = [
+                q @ np.linalg.inv(p)
+                for s, found in zip(seen, poses, strict=True)
+                if s.camera == b and s.moment in at_a
+                for p in at_a[s.moment]
+                for q in found
+            ]
             if pairs:
                 relative[b, a], votes[a, b] = _most_agreed(np.stack(pairs))
                 relative[a, b] = np.linalg.inv(relative[b, a])
     parts, label = connected_components(votes, directed=False)
     if parts > 1:
-        groups = " / ".join(" ".join(n for n, g in zip(names, label, strict=True) if g == k) for k in range(parts))
-        raise ValueError(f"cameras {groups} never see the board in the same moment: nothing tells where they are to "
-                         f"each other; show the board where both see it, and start the recordings together")
+        groups = " / ".join(
+            " ".join(n for n, g in zip(names, label, strict=True) if g == k) for k in range(parts)
+        )
+        raise ValueError(
+            f"cameras {groups} never see the board in the same moment: nothing tells where they "
+            f"are to "
+            f"each other; show the board where both see it, and start the recordings together"
+        )
     tree = minimum_spanning_tree(np.where(votes > 0, 1 / np.maximum(votes, 1), 0))
     order, before = breadth_first_order(tree, 0, directed=False)
     result = np.tile(np.eye(4), (count, 1, 1))
@@ -185,14 +266,25 @@ def _most_agreed(poses: np.ndarray) -> tuple[np.ndarray, int]:
     for i, pose in enumerate(poses):
         angle = (turns * turns[i].inv()).magnitude()
         apart = np.linalg.norm(poses[:, :3, 3] - pose[:3, 3], axis=1)
-        agreeing[i] = ((angle < AGREE[0]) & (apart < AGREE[1] * np.maximum(distance[i], 0.1))).sum()
+        agreeing[i] = (
+            (angle < AGREE[0]) & (apart < AGREE[1] * np.maximum(distance[i], 0.1))
+        ).sum()
     return poses[agreeing.argmax()], int(agreeing.max())
 
 
-def _best_board(rig: Rig, board: Board, seen: Sequence[tuple[Seen, list[np.ndarray]]]) -> np.ndarray:
-    """world_from_board (4, 4) of one moment: the solution of a camera that the others agree with most."""
-    candidates = np.stack([np.linalg.inv(rig.cameras[s.camera].camera_from_world) @ pose
-                           for s, poses in seen for pose in poses])
+def _best_board(
+    rig: Rig, board: Board, seen: Sequence[tuple[Seen, list[np.ndarray]]]
+) -> np.ndarray:
+    """world_from_board (4, 4) of one moment: the solution of a camera that the others agree with
+    most.
+    """
+    candidates = np.stack(
+        [
+            np.linalg.inv(rig.cameras[s.camera].camera_from_world) @ pose
+            for s, poses in seen
+            for pose in poses
+        ]
+    )
     corners = _sightings(rig, board, [replace(s, moment=0) for s, _ in seen], np.zeros(1))
     errors = [np.median(_errors(rig, candidate[None], corners)) for candidate in candidates]
     return np.asarray(candidates[int(np.argmin(errors))])
@@ -200,7 +292,9 @@ def _best_board(rig: Rig, board: Board, seen: Sequence[tuple[Seen, list[np.ndarr
 
 def _sightings(rig: Rig, board: Board, seen: Sequence[Seen], moments: np.ndarray) -> Sightings:
     view = np.concatenate([np.full(len(s.corners.ids), s.camera) for s in seen])
-    body = np.concatenate([np.full(len(s.corners.ids), np.searchsorted(moments, s.moment)) for s in seen])
+    body = np.concatenate(
+        [np.full(len(s.corners.ids), np.searchsorted(moments, s.moment)) for s in seen]
+    )
     pixels = rig.undistort(np.concatenate([s.corners.pixels for s in seen]), view)
     local = board.points_m[np.concatenate([s.corners.ids for s in seen])]
     return Sightings(pixels, view, body, local, np.ones(len(view)))
@@ -211,4 +305,6 @@ def _errors(rig: Rig, world_from_board: np.ndarray, corners: Sightings) -> np.nd
     boards = world_from_board[corners.body]
     points = (boards[:, :3, :3] @ corners.local_m[..., None])[..., 0] + boards[:, :3, 3]
     pixels, _ = rig.see(points)
-    return np.asarray(np.linalg.norm(pixels[np.arange(len(corners)), corners.view] - corners.pixels, axis=1))
+    return np.asarray(
+        np.linalg.norm(pixels[np.arange(len(corners)), corners.view] - corners.pixels, axis=1)
+    )

@@ -1,4 +1,6 @@
-"""Focal length, principal point and lens distortion from pictures of a board, and how well they are known."""
+"""Focal length, principal point and lens distortion from pictures of a board, and how well they
+are known.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +11,27 @@ import cv2
 import numpy as np
 import yaml
 
-from pose3d_ros.calibration.board import Board
-from pose3d_ros.calibration.pictures import Views
+from pose3d_ros.calibration.board_images import Views
+from pose3d_ros.calibration.boards import Board
 from pose3d_ros.camera import Camera
 
-MOST_VIEWS = 40          # more say little and take long
+MOST_VIEWS = 40  # more say little and take long
 MIN_VIEWS = 4
-BLURRED = 0.3            # of the usual sharpness: such a view is left out
-BAD_VIEW = 3.0           # times the usual error
-LEAST_USE = 0.05         # share of the error that a coefficient of distortion must take away, else it is zero
-FOCAL_SIGMA = 0.01       # of the focal length: known worse, it is not determined
-CELLS = (8, 6)           # coverage is counted on such a grid
+BLURRED = 0.3  # of the usual sharpness: such a view is left out
+BAD_VIEW = 3.0  # times the usual error
+LEAST_USE = (
+    0.05  # share of the error that a coefficient of distortion must take away, else it is zero
+)
+FOCAL_SIGMA = 0.01  # of the focal length: known worse, it is not determined
+CELLS = (8, 6)  # coverage is counted on such a grid
 LEAST_COVERAGE = 0.4
 
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """A calibrated camera; ``sigma_px`` (4,) of fx, fy, cx, cy is one standard deviation. ``coverage``: share of the
-    picture's cells that a corner has been in. ``rejected``: pictures with blurred or badly fitting boards.
+    """A calibrated camera; ``sigma_px`` (4,) of fx, fy, cx, cy is one standard deviation.
+    ``coverage``: share of the picture's cells that a corner has been in. ``rejected``: pictures
+    with blurred or badly fitting boards.
     """
 
     camera: Camera
@@ -43,20 +48,29 @@ class Intrinsics:
         focal = self.camera.matrix[[0, 1], [0, 1]]
         share = float((self.sigma_px[:2] / focal).max())
         if share > FOCAL_SIGMA:
-            found.append(f"the focal length is only known to {share:.1%}: the views are too alike or face the camera; "
-                         f"tilt the board by 30 to 45 degrees, to all sides, near and far")
+            found.append(
+                f"the focal length is only known to {share:.1%}: the views are too alike or face "
+                f"the camera; "
+                f"tilt the board by 30 to 45 degrees, to all sides, near and far"
+            )
         if self.coverage < LEAST_COVERAGE:
-            found.append(f"boards cover {self.coverage:.0%} of the picture: distortion elsewhere is a guess; show the "
-                         f"board in the corners, too")
+            found.append(
+                f"boards cover {self.coverage:.0%} of the picture: distortion elsewhere is a "
+                f"guess; show the "
+                f"board in the corners, too"
+            )
         if self.rms_px > 1.0:
-            found.append(f"corners are {self.rms_px:.1f} px off: is the board flat, are the pictures sharp, and is "
-                         f"this the right lens model (--fisheye)?")
+            found.append(
+                f"corners are {self.rms_px:.1f} px off: is the board flat, are the pictures "
+                f"sharp, and is "
+                f"this the right lens model (--fisheye)?"
+            )
         return found
 
 
 def calibrate(views: Views, board: Board, fisheye: bool = False) -> Intrinsics:
-    """Calibrate one camera (Zhang 2000, by OpenCV) with varied, sharp views; coefficients of distortion that are of
-    no use are zero. Raises ``ValueError`` when there are too few views.
+    """Calibrate one camera (Zhang 2000, by OpenCV) with varied, sharp views; coefficients of
+    distortion that are of no use are zero. Raises ``ValueError`` when there are too few views.
     """
     name = views.pictures.name
     sharp = np.flatnonzero(views.sharpness >= BLURRED * np.median(views.sharpness))
@@ -65,11 +79,18 @@ def calibrate(views: Views, board: Board, fisheye: bool = False) -> Intrinsics:
     rejected = [views.pictures.describe(views.indices[i]) for i in sorted(blurred)]
     while True:
         if len(rows) < MIN_VIEWS:
-            raise ValueError(f"camera {name}: {len(rows)} usable views of the {board} in {views.looked} pictures, "
-                             f"expected at least {MIN_VIEWS}, better 15, from different sides")
+            raise ValueError(
+                f"camera {name}: {len(rows)} usable views of the {board} in {views.looked} "
+                f"pictures, "
+                f"expected at least {MIN_VIEWS}, better 15, from different sides"
+            )
         objects = [board.points_m[views.corners[i].ids].astype(np.float32) for i in rows]
         pixels = [views.corners[i].pixels.astype(np.float32) for i in rows]
-        solved = _fisheye(objects, pixels, views.size) if fisheye else _pinhole(objects, pixels, views.size)
+        solved = (
+            _fisheye(objects, pixels, views.size)
+            if fisheye
+            else _pinhole(objects, pixels, views.size)
+        )
         rms, matrix, distortion, sigma, per_view = solved
         worst = int(per_view.argmax())
         if len(rows) > MIN_VIEWS and per_view[worst] > BAD_VIEW * np.median(per_view):
@@ -77,22 +98,36 @@ def calibrate(views: Views, board: Board, fisheye: bool = False) -> Intrinsics:
             rows = np.delete(rows, worst)
             continue
         try:
-            camera = Camera(matrix, views.size, distortion, "equidistant" if fisheye else "plumb_bob",
-                            frame_id=f"{name}_optical_frame")
+            camera = Camera(
+                matrix,
+                views.size,
+                distortion,
+                "equidistant" if fisheye else "plumb_bob",
+                frame_id=f"{name}_optical_frame",
+            )
         except ValueError as error:
-            raise ValueError(f"camera {name}: the {len(rows)} views do not determine it ({error}): tilt the board to "
-                             f"all sides") from None
-        return Intrinsics(camera, rms, sigma, _coverage(pixels, views.size), len(rows), tuple(rejected))
+            raise ValueError(
+                f"camera {name}: the {len(rows)} views do not determine it ({error}): tilt the "
+                f"board to "
+                f"all sides"
+            ) from None
+        return Intrinsics(
+            camera, rms, sigma, _coverage(pixels, views.size), len(rows), tuple(rejected)
+        )
 
 
 Solved = tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _pinhole(objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[int, int]) -> Solved:
-    """With k3, and tangential distortion, only where corners cannot do without: they run wild beyond the corners."""
+    """With k3, and tangential distortion, only where corners cannot do without: they run wild
+    beyond the corners.
+    """
+
     def solve(flags: int) -> Solved:
         rms, matrix, distortion, _, _, sigma, _, per_view = cv2.calibrateCameraExtended(
-            objects, pixels, size, np.eye(3), np.zeros(5), flags=flags)
+            objects, pixels, size, np.eye(3), np.zeros(5), flags=flags
+        )
         return float(rms), matrix, distortion.ravel()[:5], sigma.ravel()[:4], per_view.ravel()
 
     flags, best = 0, solve(0)
@@ -104,19 +139,34 @@ def _pinhole(objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[in
 
 
 def _fisheye(objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[int, int]) -> Solved:
-    """Kannala and Brandt's model; OpenCV tells no uncertainty here, so it is made from the normal equations."""
-    matrix = np.array([[0.4 * size[0], 0, size[0] / 2], [0, 0.4 * size[0], size[1] / 2], [0, 0, 1]])
+    """Kannala and Brandt's model; OpenCV tells no uncertainty here, so it is made from the normal
+    equations.
+    """
+    matrix = np.array(
+        [[0.4 * size[0], 0, size[0] / 2], [0, 0.4 * size[0], size[1] / 2], [0, 0, 1]]
+    )
     names = ("CALIB_USE_INTRINSIC_GUESS", "CALIB_RECOMPUTE_EXTRINSIC", "CALIB_FIX_SKEW")
-    flags = sum(getattr(cv2 if hasattr(cv2, names[1]) else cv2.fisheye, name) for name in names)  # moved in OpenCV 5
+    flags = sum(
+        getattr(cv2 if hasattr(cv2, names[1]) else cv2.fisheye, name) for name in names
+    )  # moved in OpenCV 5
     try:
         rms, matrix, distortion, turns, shifts = cv2.fisheye.calibrate(
-            [o[None].astype(float) for o in objects], [p[None].astype(float) for p in pixels], size, matrix,
-            np.zeros(4), flags=flags)
+            [o[None].astype(float) for o in objects],
+            [p[None].astype(float) for p in pixels],
+            size,
+            matrix,
+            np.zeros(4),
+            flags=flags,
+        )
     except cv2.error as error:
-        raise ValueError(f"the fisheye model does not fit these views; is it a fisheye lens? {error.err}") from None
+        raise ValueError(
+            f"the fisheye model does not fit these views; is it a fisheye lens? {error.err}"
+        ) from None
     errors, normal, crossed = [], np.zeros((8, 8)), np.zeros((8, 8))
     for points, seen, turn, shift in zip(objects, pixels, turns, shifts, strict=True):
-        back, jacobian = cv2.fisheye.projectPoints(points[None].astype(float), turn, shift, matrix, distortion)
+        back, jacobian = cv2.fisheye.projectPoints(
+            points[None].astype(float), turn, shift, matrix, distortion
+        )
         errors.append(np.sqrt(((back[0] - seen) ** 2).sum(1).mean()))
         own, pose = jacobian[:, :8], jacobian[:, 8:14]
         normal += own.T @ own
@@ -126,7 +176,9 @@ def _fisheye(objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[in
 
 
 def _features(views: Views, board: Board) -> np.ndarray:
-    """(N, 5) what makes views differ: place in the picture, size, and foreshortening along both sides of the board."""
+    """(N, 5) what makes views differ: place in the picture, size, and foreshortening along both
+    sides of the board.
+    """
     rows = []
     for corners in views.corners:
         plane = board.points_m[corners.ids, :2].astype(np.float32)
@@ -156,14 +208,28 @@ def _coverage(pixels: list[np.ndarray], size: tuple[int, int]) -> float:
 
 def write(path: Path, name: str, camera: Camera) -> None:
     """camera_calibration YAML as ``camera_info_manager`` and ``Camera.from_yaml`` read it."""
+
     def matrix(values: np.ndarray) -> dict[str, object]:
         return {"rows": values.shape[0], "cols": values.shape[1], "data": values.ravel().tolist()}
 
     count = 4 if camera.distortion_model == "equidistant" else 5
     projection = np.concatenate([camera.matrix, np.zeros((3, 1))], 1)
-    path.write_text(yaml.safe_dump({
-        "image_width": camera.size[0], "image_height": camera.size[1], "camera_name": name,
-        "camera_matrix": matrix(camera.matrix), "distortion_model": camera.distortion_model,
-        "distortion_coefficients": matrix(np.resize(np.append(camera.distortion, np.zeros(count)), (1, count))),
-        "rectification_matrix": matrix(np.eye(3)), "projection_matrix": matrix(projection)},
-        sort_keys=False, default_flow_style=None, width=120))
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "image_width": camera.size[0],
+                "image_height": camera.size[1],
+                "camera_name": name,
+                "camera_matrix": matrix(camera.matrix),
+                "distortion_model": camera.distortion_model,
+                "distortion_coefficients": matrix(
+                    np.resize(np.append(camera.distortion, np.zeros(count)), (1, count))
+                ),
+                "rectification_matrix": matrix(np.eye(3)),
+                "projection_matrix": matrix(projection),
+            },
+            sort_keys=False,
+            default_flow_style=None,
+            width=120,
+        )
+    )

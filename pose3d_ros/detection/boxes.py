@@ -1,4 +1,6 @@
-"""What the detectors that search a whole image share: letterboxing, non-maximum suppression, reading an ONNX export."""
+"""What the detectors that search a whole image share: letterboxing, non-maximum suppression,
+reading an ONNX export.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import numpy as np
 
 from pose3d_ros import inference
 from pose3d_ros.inference import Engine
-from pose3d_ros.model_store import ModelError, locate
+from pose3d_ros.model_store.store import ModelError, locate
 from pose3d_ros.settings import PipelineSettings
 
 PADDING = 114  # the grey around the picture that all the YOLO family was trained with
@@ -28,8 +30,8 @@ class Letterboxed(NamedTuple):
     def to_image(self, points_px: np.ndarray) -> np.ndarray:
         """Image pixels (..., 2) of pixels (..., 2) of the picture.
 
-        The exact inverse of the resampling, which keeps pixel corners in place: the reference decoders divide by the
-        scale only and land half a pixel off when the scale is 1/2.
+        The exact inverse of the resampling, which keeps pixel corners in place: the reference
+        decoders divide by the scale only and land half a pixel off when the scale is 1/2.
         """
         return (points_px + 0.5 - self.offset_px) / self.scale - 0.5
 
@@ -45,7 +47,9 @@ def letterbox(image_bgr: np.ndarray, size: tuple[int, int], centred: bool) -> Le
     fitted = max(1, rounded(width * ratio)), max(1, rounded(height * ratio))
     left, top = ((size[0] - fitted[0]) // 2, (size[1] - fitted[1]) // 2) if centred else (0, 0)
     picture = np.full((size[1], size[0], 3), PADDING, np.uint8)
-    picture[top:top + fitted[1], left:left + fitted[0]] = cv2.resize(image_bgr, fitted, interpolation=cv2.INTER_LINEAR)
+    picture[top : top + fitted[1], left : left + fitted[0]] = cv2.resize(
+        image_bgr, fitted, interpolation=cv2.INTER_LINEAR
+    )
     return Letterboxed(picture, np.array(fitted) / (width, height), np.array([left, top], float))
 
 
@@ -63,7 +67,9 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -> np.ndarray:
-    """Indices, best first, of boxes (N, 4) that no better one overlaps by more than ``most_overlap``."""
+    """Indices, best first, of boxes (N, 4) that no better one overlaps by more than
+    ``most_overlap``.
+    """
     order = np.argsort(-scores, kind="stable")
     overlapping = overlaps(boxes[order], boxes[order]) > most_overlap
     kept = np.zeros(len(order), bool)
@@ -73,37 +79,57 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -> np.n
 
 
 class Network:
-    """An ONNX export with one image input of known size, which says what is wrong when it is another model.
+    """An ONNX export with one image input of known size, which says what is wrong when it is
+    another model.
 
-    ``size`` (width, height) of its pictures, ``many`` whether it takes several at once. Feature maps are outputs named
-    features0, features1 and so on: where ``features`` are asked for, ``maps`` are their names and they come last,
-    otherwise they are left out. Raises ``ModelError`` or ``EngineError``.
+    ``size`` (width, height) of its pictures, ``many`` whether it takes several at once. Feature
+    maps are outputs named features0, features1 and so on: where ``features`` are asked for,
+    ``maps`` are their names and they come last, otherwise they are left out. Raises ``ModelError``
+    or ``EngineError``.
     """
 
-    def __init__(self, path: str, setting: str, settings: PipelineSettings, features: bool = False) -> None:
+    def __init__(
+        self, path: str, setting: str, settings: PipelineSettings, features: bool = False
+    ) -> None:
         if not path:
-            raise ModelError(f"{setting}: expected the path of an ONNX model for detector '{settings.detector}', got "
-                             f"none; set {setting}")
+            raise ModelError(
+                f"{setting}: expected the path of an ONNX model for detector "
+                f"'{settings.detector}', got "
+                f"none; set {setting}"
+            )
         self.path = locate(path)
-        load = partial(inference.load, self.path, settings.engine, settings.threads, precision=settings.precision,
-                       max_people=settings.max_people)
+        load = partial(
+            inference.load,
+            self.path,
+            settings.engine,
+            settings.threads,
+            precision=settings.precision,
+            max_people=settings.max_people,
+        )
         self.engine: Engine = load()
-        maps = sorted((name for name in self.engine.outputs if re.fullmatch(r"features\d+", name)),
-                      key=lambda name: int(name.removeprefix("features")))
+        maps = sorted(
+            (name for name in self.engine.outputs if re.fullmatch(r"features\d+", name)),
+            key=lambda name: int(name.removeprefix("features")),
+        )
         others = [name for name in self.engine.outputs if name not in maps]
         self.maps = tuple(maps) if features else ()
         if features and not maps:
             self.close()
-            raise ModelError(f"{self.path}: expected feature maps among the outputs (features0, features1, ...), which "
-                             f"the lifter reads, got {', '.join(others)}; take an HRNet of 'pose3d models "
-                             f"import', or a lifter without feature maps")
+            raise ModelError(
+                f"{self.path}: expected feature maps among the outputs (features0, features1, "
+                f"...), which "
+                f"the lifter reads, got {', '.join(others)}; take an HRNet of 'pose3d models "
+                f"import', or a lifter without feature maps"
+            )
         if others and (wanted := [*others, *self.maps]) != list(self.engine.outputs):
             self.close()
             self.engine = load(outputs=wanted)
         shapes = list(self.engine.inputs.values())
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3 or None in shapes[0][2:]:
             self.close()
-            raise self.unexpected("one input [N, 3, height, width] of fixed height and width", shapes)
+            raise self.unexpected(
+                "one input [N, 3, height, width] of fixed height and width", shapes
+            )
         self.many = shapes[0][0] is None
         self._input = next(iter(self.engine.inputs))
         self.size = (int(shapes[0][3] or 0), int(shapes[0][2] or 0))
@@ -111,11 +137,16 @@ class Network:
     def unexpected(self, expected: str, got: Sequence[tuple[int | None, ...]]) -> ModelError:
         """The error for an export of another form."""
         shapes = " and ".join(str(["any" if n is None else n for n in shape]) for shape in got)
-        return ModelError(f"{self.path}: expected {expected}, got {shapes or 'nothing'}; is this the export that the "
-                          f"setting asks for?")
+        return ModelError(
+            f"{self.path}: expected {expected}, got {shapes or 'nothing'}; is this the export "
+            f"that the "
+            f"setting asks for?"
+        )
 
     def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:
-        """Outputs, in the model's order, for pictures (N, 3, H, W) float32; one by one if it takes no more."""
+        """Outputs, in the model's order, for pictures (N, 3, H, W) float32; one by one if it takes
+        no more.
+        """
         if self.many or len(pictures) == 1:
             return list(self.engine({self._input: pictures}).values())
         runs = [list(self.engine({self._input: picture[None]}).values()) for picture in pictures]
@@ -130,8 +161,12 @@ class Network:
         self.engine.close()
 
 
-def channels_first(pictures_bgr: np.ndarray, rgb: bool, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
-    """(N, 3, H, W) float32 network input of pictures (N, H, W, 3) uint8; ``mean`` and ``std`` in its colour order."""
+def channels_first(
+    pictures_bgr: np.ndarray, rgb: bool, mean: Sequence[float], std: Sequence[float]
+) -> np.ndarray:
+    """(N, 3, H, W) float32 network input of pictures (N, H, W, 3) uint8; ``mean`` and ``std`` in
+    its colour order.
+    """
     pictures = pictures_bgr[..., ::-1] if rgb else pictures_bgr
     # Turned before it is scaled: ten times faster than with the three colours innermost.
     planes = pictures.transpose(0, 3, 1, 2).astype(np.float32, order="C")

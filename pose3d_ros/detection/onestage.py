@@ -1,6 +1,7 @@
 """One-stage detectors: RTMO and YOLO-pose give everybody's keypoints in one pass over the image.
 
-RTMO is decoded as rtmlib does it (Apache-2.0), YOLO-pose (v8 and v11 exports) by the layout that its export documents.
+RTMO is decoded as rtmlib does it (Apache-2.0), YOLO-pose (v8 and v11 exports) by the layout that
+its export documents.
 """
 
 from __future__ import annotations
@@ -10,7 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pose3d_ros.detection.boxes import Network, boxes_from_centres, channels_first, letterbox, suppress
+from pose3d_ros.detection.boxes import (
+    Network,
+    boxes_from_centres,
+    channels_first,
+    letterbox,
+    suppress,
+)
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import COCO17
@@ -18,7 +25,9 @@ from pose3d_ros.stopwatch import Stopwatch
 
 
 class Found(NamedTuple):
-    """Candidates in the network's pixels: boxes (N, 4), scores (N,), keypoints (N, 17, 2) and confidence (N, 17)."""
+    """Candidates in the network's pixels: boxes (N, 4), scores (N,), keypoints (N, 17, 2) and
+    confidence (N, 17).
+    """
 
     boxes: np.ndarray
     scores: np.ndarray
@@ -39,16 +48,24 @@ class Convention(NamedTuple):
 
 
 def decode_rtmo(outputs: list[np.ndarray]) -> Found | None:
-    """From [1, N, 5] boxes with scores and [1, N, 17, 3] keypoints with visibility; None for another form."""
-    if len(outputs) < 2 or outputs[0].ndim != 3 or outputs[1].shape != (*outputs[0].shape[:2], len(COCO17), 3) or (
-            outputs[0].shape[2] != 5):
+    """From [1, N, 5] boxes with scores and [1, N, 17, 3] keypoints with visibility; None for
+    another form.
+    """
+    if (
+        len(outputs) < 2
+        or outputs[0].ndim != 3
+        or outputs[1].shape != (*outputs[0].shape[:2], len(COCO17), 3)
+        or (outputs[0].shape[2] != 5)
+    ):
         return None
     boxes, poses = outputs[0][0], outputs[1][0]
     return Found(boxes[:, :4], boxes[:, 4], poses[..., :2], poses[..., 2])
 
 
 def decode_yolo_pose(outputs: list[np.ndarray]) -> Found | None:
-    """From [1, 56, N]: centre x y, width, height, score, then x y confidence of 17 keypoints; None for another form."""
+    """From [1, 56, N]: centre x y, width, height, score, then x y confidence of 17 keypoints; None
+    for another form.
+    """
     if outputs[0].ndim != 3 or outputs[0].shape[:2] != (1, 5 + 3 * len(COCO17)):
         return None
     rows = outputs[0][0].T
@@ -57,8 +74,12 @@ def decode_yolo_pose(outputs: list[np.ndarray]) -> Found | None:
 
 
 # Thresholds are those of rtmlib and of Ultralytics' predictor.
-RTMO = Convention("RTMO's boxes [1, N, 5] and keypoints [1, N, 17, 3]", False, 1.0, False, 0.7, 0.45, decode_rtmo)
-YOLO_POSE = Convention("YOLO-pose's [1, 56, N] (export without NMS)", True, 255.0, True, 0.25, 0.7, decode_yolo_pose)
+RTMO = Convention(
+    "RTMO's boxes [1, N, 5] and keypoints [1, N, 17, 3]", False, 1.0, False, 0.7, 0.45, decode_rtmo
+)
+YOLO_POSE = Convention(
+    "YOLO-pose's [1, 56, N] (export without NMS)", True, 255.0, True, 0.25, 0.7, decode_yolo_pose
+)
 
 
 class OneStage:
@@ -74,14 +95,18 @@ class OneStage:
         outputs = self._network.try_out()
         if convention.decode(outputs) is None:
             self.close()
-            raise self._network.unexpected(convention.outputs, [output.shape for output in outputs])
+            raise self._network.unexpected(
+                convention.outputs, [output.shape for output in outputs]
+            )
 
     @property
     def engine_name(self) -> str:
         """Name of the engine, as it is now."""
         return self._network.engine.name
 
-    def __call__(self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None) -> People2D:
+    def __call__(
+        self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None
+    ) -> People2D:
         """People in an image (H, W, 3) uint8."""
         with (watch or Stopwatch())("pose"):
             return self._read(image_bgr, stamp_ns)
@@ -89,12 +114,21 @@ class OneStage:
     def _read(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
         how = self._convention
         fitted = letterbox(image_bgr, self._network.size, how.centred)
-        found = how.decode(self._network(channels_first(fitted.picture[None], how.rgb, (0.0,), (how.divisor,))))
+        found = how.decode(
+            self._network(channels_first(fitted.picture[None], how.rgb, (0.0,), (how.divisor,)))
+        )
         assert found is not None  # its form was seen when the model was loaded
         good = np.flatnonzero(found.scores > how.min_score)
-        kept = good[suppress(found.boxes[good], found.scores[good], how.most_overlap)][:self.settings.max_people]
-        return People2D(COCO17, fitted.to_image(found.keypoints[kept]), found.confidence[kept].clip(0, 1), stamp_ns,
-                        (image_bgr.shape[1], image_bgr.shape[0]))
+        kept = good[suppress(found.boxes[good], found.scores[good], how.most_overlap)][
+            : self.settings.max_people
+        ]
+        return People2D(
+            COCO17,
+            fitted.to_image(found.keypoints[kept]),
+            found.confidence[kept].clip(0, 1),
+            stamp_ns,
+            (image_bgr.shape[1], image_bgr.shape[0]),
+        )
 
     def reset(self) -> None:
         """Nothing to forget."""

@@ -1,7 +1,8 @@
-"""Square, turned regions of interest: arrays (P, 4) of centre x, centre y and side in pixels, and angle in radians.
+"""Square, turned regions of interest: arrays (P, 4) of centre x, centre y and side in pixels, and
+angle in radians.
 
-A region with angle 0 is upright; a positive angle turns it clockwise in the picture. Coordinates inside a region are
-(0, 0) at its top left and (1, 1) at its bottom right corner.
+A region with angle 0 is upright; a positive angle turns it clockwise in the picture. Coordinates
+inside a region are (0, 0) at its top left and (1, 1) at its bottom right corner.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import numpy as np
 
 
 def from_alignment(centre_px: np.ndarray, top_px: np.ndarray, scale: float) -> np.ndarray:
-    """Regions (P, 4) around ``centre_px`` (P, 2) that reach ``scale`` times as far as ``top_px`` (P, 2), which is up.
+    """Regions (P, 4) around ``centre_px`` (P, 2) that reach ``scale`` times as far as ``top_px``
+    (P, 2), which is up.
 
     MediaPipe's AlignmentPointsRectsCalculator followed by RectTransformationCalculator.
     """
@@ -23,7 +25,13 @@ def image_from_region(regions: np.ndarray) -> np.ndarray:
     """(P, 2, 3) affine maps from coordinates in the regions (P, 4) to pixels."""
     x, y, side, angle = np.asarray(regions, float).reshape(-1, 4).T
     cos, sin = side * np.cos(angle), side * np.sin(angle)
-    return np.stack([np.stack([cos, -sin, x - (cos - sin) / 2], -1), np.stack([sin, cos, y - (sin + cos) / 2], -1)], 1)
+    return np.stack(
+        [
+            np.stack([cos, -sin, x - (cos - sin) / 2], -1),
+            np.stack([sin, cos, y - (sin + cos) / 2], -1),
+        ],
+        1,
+    )
 
 
 def region_from_image(regions: np.ndarray) -> np.ndarray:
@@ -41,29 +49,40 @@ def transform(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
 def crop(image: np.ndarray, regions: np.ndarray, side: int) -> np.ndarray:
     """(P, side, side, 3) pictures of the regions (P, 4); black outside of the image.
 
-    A region much larger than its picture is shrunk by averaging first: sampling it alone shows noise that is not there,
-    which costs keypoints a sixth more jitter.
+    A region much larger than its picture is shrunk by averaging first: sampling it alone shows
+    noise that is not there, which costs keypoints a sixth more jitter.
     """
     pictures = np.empty((len(regions), side, side, 3), np.uint8)
     for picture, region, map_ in zip(pictures, regions, image_from_region(regions), strict=True):
         source, factor = image, int(region[2] // side)
         if factor > 1:
             source, corner = _shrunk(image, region, factor)
-            map_ = np.column_stack([map_[:, :2], map_[:, 2] + 0.5 - corner]) / factor - [[0, 0, 0.5]]
-        # Pixel centres of the picture are at (i + 0.5) / side in the region; those of the image at whole numbers.
+            map_ = np.column_stack([map_[:, :2], map_[:, 2] + 0.5 - corner]) / factor - [
+                [0, 0, 0.5]
+            ]
+        # Pixel centres of the picture are at (i + 0.5) / side in the region; those of the image at
+        # whole numbers.
         linear = map_[:, :2] / side
         offset = map_[:, 2] + linear.sum(1) / 2
-        cv2.warpAffine(source, np.column_stack([linear, offset]), (side, side), dst=picture,
-                       flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT)
+        cv2.warpAffine(
+            source,
+            np.column_stack([linear, offset]),
+            (side, side),
+            dst=picture,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+        )
     return pictures
 
 
 def _shrunk(image: np.ndarray, region: np.ndarray, factor: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part of the image around a region (4,), ``factor`` times smaller, and its top left pixel (x, y)."""
+    """The part of the image around a region (4,), ``factor`` times smaller, and its top left pixel
+    (x, y).
+    """
     size = np.array([image.shape[1], image.shape[0]])
     reach = region[2] / 2 * (abs(np.cos(region[3])) + abs(np.sin(region[3]))) + factor
     low = np.clip(region[:2] - reach, 0, size - 1).astype(int)
     high = np.clip(region[:2] + reach, low + 1, size).astype(int)
     width, height = np.maximum((high - low) // factor, 1)
-    part = image[low[1]:low[1] + height * factor, low[0]:low[0] + width * factor]
+    part = image[low[1] : low[1] + height * factor, low[0] : low[0] + width * factor]
     return cv2.resize(part, (int(width), int(height)), interpolation=cv2.INTER_AREA), low

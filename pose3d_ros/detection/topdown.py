@@ -1,14 +1,15 @@
 """Top-down detectors: a box per person, a crop per box, a pose per crop.
 
-Crops and SimCC decoding follow mmpose and its readable twin rtmlib (Apache-2.0), with two corrections. The networks
-were trained on RGB pictures (``bgr_to_rgb=True`` in mmpose's configurations), which rtmlib overlooks. And a heat map
-belongs to its crop in one of two ways: plain (HRNet), cell i at input pixel i * stride; or UDP (ViTPose; Huang et al.,
-CVPR 2020), where crop and map are aligned at the centres of their outer pixels. Mixing them shifts joints by up to
+Crops and SimCC decoding follow mmpose and its readable twin rtmlib (Apache-2.0), with two
+corrections. The networks were trained on RGB pictures (``bgr_to_rgb=True`` in mmpose's
+configurations), which rtmlib overlooks. And a heat map belongs to its crop in one of two ways:
+plain (HRNet), cell i at input pixel i * stride; or UDP (ViTPose; Huang et al., CVPR 2020), where
+crop and map are aligned at the centres of their outer pixels. Mixing them shifts joints by up to
 1.6 % of the crop, so the setting names the way.
 
-Heat maps of both ways are refined by DARK (Zhang et al., CVPR 2020), a second-order fit to the logarithm of the
-smoothed map: a quarter-pixel offset towards the higher neighbour, the older rule, leaves errors of up to a quarter of a
-cell, one to two pixels of a person who fills the image.
+Heat maps of both ways are refined by DARK (Zhang et al., CVPR 2020), a second-order fit to the
+logarithm of the smoothed map: a quarter-pixel offset towards the higher neighbour, the older rule,
+leaves errors of up to a quarter of a cell, one to two pixels of a person who fills the image.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import cv2
 import numpy as np
 
 from pose3d_ros.detection.boxes import Network, channels_first, overlaps, suppress
-from pose3d_ros.detection.person import PersonDetector
+from pose3d_ros.detection.person_boxes import PersonDetector
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import COCO17, HALPE26, Skeleton
@@ -31,15 +32,21 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # RGB
 SKELETONS = {len(skeleton): skeleton for skeleton in (COCO17, HALPE26)}
 
 SEEN = 0.3  # confidence of a keypoint that tells where a person is
-KEYPOINT_MARGIN = 1.25  # keypoints end before the body does; rtmlib's tracker enlarges them as much
+KEYPOINT_MARGIN = (
+    1.25  # keypoints end before the body does; rtmlib's tracker enlarges them as much
+)
 MOST_OVERLAP = 0.45
 DARK_KERNEL = 11  # cells; for the Gaussians of 2 cells that these networks are trained with
 # (3, 13): the smoothed values of three cells from those of thirteen.
-_SMOOTH = np.stack([np.pad(cv2.getGaussianKernel(DARK_KERNEL, 0)[:, 0], (cell, 2 - cell)) for cell in range(3)])
+_SMOOTH = np.stack(
+    [np.pad(cv2.getGaussianKernel(DARK_KERNEL, 0)[:, 0], (cell, 2 - cell)) for cell in range(3)]
+)
 
 
 class Way(NamedTuple):
-    """What the network's outputs are: ``simcc``, or heat maps; and whether crops are ``aligned`` as in UDP."""
+    """What the network's outputs are: ``simcc``, or heat maps; and whether crops are ``aligned``
+    as in UDP.
+    """
 
     simcc: bool
     aligned: bool
@@ -48,9 +55,10 @@ class Way(NamedTuple):
 class TopDown:
     """A ``Detector`` that follows people: their next crops come from their last keypoints.
 
-    The person detector runs while nobody is followed, and every ``detect_interval_s`` for newcomers. Where it finds
-    nobody there is nobody. The skeleton follows from the number of joints, 17 (COCO) or 26 (Halpe). With ``features``,
-    people carry the network's outputs features0, features1 and so on.
+    The person detector runs while nobody is followed, and every ``detect_interval_s`` for
+    newcomers. Where it finds nobody there is nobody. The skeleton follows from the number of
+    joints, 17 (COCO) or 26 (Halpe). With ``features``, people carry the network's outputs
+    features0, features1 and so on.
     """
 
     def __init__(self, settings: PipelineSettings, way: Way, features: bool = False) -> None:
@@ -67,17 +75,24 @@ class TopDown:
         """Name of the engine, as it is now."""
         return self._network.engine.name
 
-    def __call__(self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None) -> People2D:
+    def __call__(
+        self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None
+    ) -> People2D:
         """People in an image (H, W, 3) uint8."""
         watch = watch or Stopwatch()
         size = (image_bgr.shape[1], image_bgr.shape[0])
         boxes = self._boxes
-        due = self._searched_ns is None or stamp_ns - self._searched_ns >= self.settings.detect_interval_s * 1e9
+        due = (
+            self._searched_ns is None
+            or stamp_ns - self._searched_ns >= self.settings.detect_interval_s * 1e9
+        )
         if due or not len(boxes):
             with watch("detect"):
                 found = self._person(image_bgr)
-            lost = overlaps(boxes, found).max(1, initial=0) < MOST_OVERLAP  # the detector's box is the better one
-            boxes = np.concatenate([boxes[lost], found])[:self.settings.max_people]
+            lost = (
+                overlaps(boxes, found).max(1, initial=0) < MOST_OVERLAP
+            )  # the detector's box is the better one
+            boxes = np.concatenate([boxes[lost], found])[: self.settings.max_people]
             self._searched_ns = stamp_ns
         if not len(boxes):
             self._boxes = boxes
@@ -107,7 +122,9 @@ class TopDown:
         """What is seen in the boxes (P, 4)."""
         size = self._network.size
         origins, steps = crop_geometry(boxes, size, self._way.aligned)
-        crops = np.stack([crop(image_bgr, *geometry, size) for geometry in zip(origins, steps, strict=True)])
+        crops = np.stack(
+            [crop(image_bgr, *geometry, size) for geometry in zip(origins, steps, strict=True)]
+        )
         outputs, maps = self._split(self._network(channels_first(crops, True, MEAN, STD)))
         if self._way.simcc:
             cells, scores = decode_simcc(*outputs[:2])
@@ -118,9 +135,18 @@ class TopDown:
         aligned = int(self._way.aligned)
         in_crop = cells * (np.array(size) - aligned) / (extent - aligned)
         confidence = scores.clip(0, 1)
-        keypoints = np.where(confidence[..., None] > 0, origins[:, None] + in_crop * steps[:, None], np.nan)
-        return People2D(self.skeleton, keypoints, confidence, stamp_ns, (image_bgr.shape[1], image_bgr.shape[0]),
-                        features=tuple(maps), crop_from_image=crop_from_image(origins, steps, size) if maps else None)
+        keypoints = np.where(
+            confidence[..., None] > 0, origins[:, None] + in_crop * steps[:, None], np.nan
+        )
+        return People2D(
+            self.skeleton,
+            keypoints,
+            confidence,
+            stamp_ns,
+            (image_bgr.shape[1], image_bgr.shape[0]),
+            features=tuple(maps),
+            crop_from_image=crop_from_image(origins, steps, size) if maps else None,
+        )
 
     def _split(self, outputs: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """What tells where joints are, and the feature maps."""
@@ -132,13 +158,20 @@ class TopDown:
         outputs, maps = self._split(self._network.try_out())
         shapes = [output.shape for output in outputs]
         if self._way.simcc:
-            fits = len(shapes) == 2 and all(len(shape) == 3 for shape in shapes) and shapes[0][1] == shapes[1][1]
+            fits = (
+                len(shapes) == 2
+                and all(len(shape) == 3 for shape in shapes)
+                and shapes[0][1] == shapes[1][1]
+            )
         else:
             fits = len(shapes) == 1 and len(shapes[0]) == 4
         if not fits or shapes[0][1] not in SKELETONS:
             self._network.close()
-            form = "SimCC vectors [N, J, bins of x] and [N, J, bins of y]" if self._way.simcc else (
-                "heat maps [N, J, height, width]")
+            form = (
+                "SimCC vectors [N, J, bins of x] and [N, J, bins of y]"
+                if self._way.simcc
+                else ("heat maps [N, J, height, width]")
+            )
             raise self._network.unexpected(f"{form} of J = 17 (COCO) or 26 (Halpe) joints", shapes)
         return SKELETONS[shapes[0][1]], tuple(values.shape[1:] for values in maps)
 
@@ -149,23 +182,33 @@ def enlarged(boxes: np.ndarray, factor: float) -> np.ndarray:
     return np.concatenate([centres - half, centres + half], 1)
 
 
-def crop_geometry(boxes: np.ndarray, size: tuple[int, int], aligned: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Image pixel (P, 2) of each crop's first pixel, and image pixels (P, 2) per pixel of the crop.
+def crop_geometry(
+    boxes: np.ndarray, size: tuple[int, int], aligned: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image pixel (P, 2) of each crop's first pixel, and image pixels (P, 2) per pixel of the
+    crop.
 
-    Boxes (P, 4) x0 y0 x1 y1, padded and widened to the aspect ratio of ``size`` (width, height). ``aligned``: the
-    centres of the outer pixels of the crop lie on the border of the box (UDP).
+    Boxes (P, 4) x0 y0 x1 y1, padded and widened to the aspect ratio of ``size`` (width, height).
+    ``aligned``: the centres of the outer pixels of the crop lie on the border of the box (UDP).
     """
     padded = enlarged(boxes, PADDING)
-    extent = np.maximum(padded[:, 2:] - padded[:, :2], 1.0)  # a person of no size cannot be cropped
+    extent = np.maximum(
+        padded[:, 2:] - padded[:, :2], 1.0
+    )  # a person of no size cannot be cropped
     aspect = size[0] / size[1]
-    extent = np.stack([np.maximum(extent[:, 0], extent[:, 1] * aspect),
-                       np.maximum(extent[:, 1], extent[:, 0] / aspect)], 1)
+    extent = np.stack(
+        [
+            np.maximum(extent[:, 0], extent[:, 1] * aspect),
+            np.maximum(extent[:, 1], extent[:, 0] / aspect),
+        ],
+        1,
+    )
     return (padded[:, :2] + padded[:, 2:] - extent) / 2, extent / (np.array(size) - int(aligned))
 
 
 def crop_from_image(origins: np.ndarray, steps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(P, 2, 3) affine maps from image pixels to the unit square of each crop, whose corners are those of its outer
-    pixels, for what ``crop_geometry`` gives.
+    """(P, 2, 3) affine maps from image pixels to the unit square of each crop, whose corners are
+    those of its outer pixels, for what ``crop_geometry`` gives.
     """
     maps = np.zeros((len(origins), 2, 3))
     maps[:, [0, 1], [0, 1]] = 1 / (steps * size)
@@ -173,10 +216,16 @@ def crop_from_image(origins: np.ndarray, steps: np.ndarray, size: tuple[int, int
     return maps
 
 
-def crop(image_bgr: np.ndarray, origin: np.ndarray, step: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The crop (height, width, 3) uint8 of ``size`` (width, height); black outside of the image."""
+def crop(
+    image_bgr: np.ndarray, origin: np.ndarray, step: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """The crop (height, width, 3) uint8 of ``size`` (width, height); black outside of the
+    image.
+    """
     image_from_crop = np.array([[step[0], 0, origin[0]], [0, step[1], origin[1]]])
-    return cv2.warpAffine(image_bgr, image_from_crop, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return cv2.warpAffine(
+        image_bgr, image_from_crop, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    )
 
 
 def decode_simcc(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -190,7 +239,8 @@ def decode_simcc(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def decode_heatmaps(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cells (P, J, 2), with fractions by DARK, and scores (P, J) of heat maps (P, J, H, W).
 
-    The refinement stays within a cell: at a map's border, where the fit has no neighbours, it may point anywhere.
+    The refinement stays within a cell: at a map's border, where the fit has no neighbours, it may
+    point anywhere.
     """
     people, joints, height, width = maps.shape
     flat = maps.reshape(-1, height, width)
@@ -202,25 +252,45 @@ def decode_heatmaps(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def refinement(heat: np.ndarray, peaks: np.ndarray) -> np.ndarray:
-    """Fractions (N, 2) of a cell from the peaks (N, 2), x y, of heat maps (N, H, W) to their maxima, by DARK."""
-    # The kernel reaches 5 cells, so this neighbourhood gives what smoothing the whole map would, mirrored borders too.
+    """Fractions (N, 2) of a cell from the peaks (N, 2), x y, of heat maps (N, H, W) to their
+    maxima, by DARK.
+    """
+    # The kernel reaches 5 cells, so this neighbourhood gives what smoothing the whole map would,
+    # mirrored borders too.
     reach = DARK_KERNEL // 2 + 1
     around = np.arange(-reach, reach + 1)
-    columns, rows = (_mirrored(peaks[:, axis, None] + around, heat.shape[2 - axis]) for axis in (0, 1))
+    columns, rows = (
+        _mirrored(peaks[:, axis, None] + around, heat.shape[2 - axis]) for axis in (0, 1)
+    )
     window = heat[np.arange(len(heat))[:, None, None], rows[:, :, None], columns[:, None]]
     log = np.log((_SMOOTH @ window @ _SMOOTH.T).clip(0.001, 50))  # (N, 3, 3)
     dx, dy = (log[:, 1, 2] - log[:, 1, 0]) / 2, (log[:, 2, 1] - log[:, 0, 1]) / 2
-    dxx, dyy = (log[:, 1, 2] - 2 * log[:, 1, 1] + log[:, 1, 0], log[:, 2, 1] - 2 * log[:, 1, 1] + log[:, 0, 1])
-    dxy = (log[:, 2, 2] - log[:, 1, 2] - log[:, 2, 1] + 2 * log[:, 1, 1] - log[:, 1, 0] - log[:, 0, 1]
-           + log[:, 0, 0]) / 2
+    dxx, dyy = (
+        log[:, 1, 2] - 2 * log[:, 1, 1] + log[:, 1, 0],
+        log[:, 2, 1] - 2 * log[:, 1, 1] + log[:, 0, 1],
+    )
+    dxy = (
+        log[:, 2, 2]
+        - log[:, 1, 2]
+        - log[:, 2, 1]
+        + 2 * log[:, 1, 1]
+        - log[:, 1, 0]
+        - log[:, 0, 1]
+        + log[:, 0, 0]
+    ) / 2
     determinant = dxx * dyy - dxy**2
     maximum = (determinant >= 1e-9) & (dxx < 0)
-    step = np.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], 1) / np.where(maximum, determinant, 1)[:, None]
+    step = (
+        np.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], 1)
+        / np.where(maximum, determinant, 1)[:, None]
+    )
     return np.where(maximum[:, None], step.clip(-1, 1), 0)
 
 
 def _mirrored(index: np.ndarray, length: int) -> np.ndarray:
-    """Indices within ``length``, mirrored at the first and the last (OpenCV's BORDER_REFLECT_101)."""
+    """Indices within ``length``, mirrored at the first and the last (OpenCV's
+    BORDER_REFLECT_101).
+    """
     period = max(2 * (length - 1), 1)
     within = np.abs(index) % period
     return np.minimum(within, period - within)

@@ -1,4 +1,6 @@
-"""How well lifters do on recordings with 3D truth (``training.dataset``), by the protocols of the papers."""
+"""How well lifters do on recordings with 3D truth (``training.dataset``), by the protocols of the
+papers.
+"""
 
 from __future__ import annotations
 
@@ -9,47 +11,79 @@ from pathlib import Path
 import numpy as np
 
 from pose3d_ros import lifting
+from pose3d_ros.metrics import protocols
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.dataset import Recording
-from pose3d_ros.training.images import picture_path, read_picture
-from pose3d_ros.training.metrics import protocols
+from pose3d_ros.training.data.image_clips import picture_path, read_picture
+from pose3d_ros.training.data.recordings import Recording
 
-COLUMNS = ("mpjpe_mm", "pa_mpjpe_mm", "n_mpjpe_mm", "mpjve_mm", "pck_percent", "auc_percent", "seen_percent")
+COLUMNS = (
+    "mpjpe_mm",
+    "pa_mpjpe_mm",
+    "n_mpjpe_mm",
+    "mpjve_mm",
+    "pck_percent",
+    "auc_percent",
+    "seen_percent",
+)
 Report = dict[str, dict[str, float | None]]
 
 
-def lift(lifter: lifting.Lifter, recording: Recording, settings: PipelineSettings, person: int, folder: Path
-         ) -> np.ndarray:
-    """Poses (T, 17, 3) relative to the pelvis in the camera's axes, NaN where no keypoint is known.
+def lift(
+    lifter: lifting.Lifter,
+    recording: Recording,
+    settings: PipelineSettings,
+    person: int,
+    folder: Path,
+) -> np.ndarray:
+    """Poses (T, 17, 3) relative to the pelvis in the camera's axes, NaN where no keypoint is
+    known.
 
-    The lifter is called as in the pipeline: once for each frame with somebody, causally, by a track id. One that looks
-    at images gets the recording's from the dataset's ``folder``. Raises ``ValueError`` where there are none.
+    The lifter is called as in the pipeline: once for each frame with somebody, causally, by a
+    track id. One that looks at images gets the recording's from the dataset's ``folder``. Raises
+    ``ValueError`` where there are none.
     """
     poses = np.full(recording.joints_m.shape, np.nan, np.float32)
     for row in np.flatnonzero((recording.confidence > 0).any(1)):
         stamp_ns = round((row + 1) / recording.rate_hz * 1e9)
-        people = People2D(H36M17, recording.keypoints_px[[row]], recording.confidence[[row]], stamp_ns,
-                          recording.camera.size, np.array([person]))
-        image = read_picture(picture_path(folder, recording, recording.frame[row]), recording.camera.size
-                             ) if lifter.reads_images else None
+        people = People2D(
+            H36M17,
+            recording.keypoints_px[[row]],
+            recording.confidence[[row]],
+            stamp_ns,
+            recording.camera.size,
+            np.array([person]),
+        )
+        image = (
+            read_picture(
+                picture_path(folder, recording, recording.frame[row]), recording.camera.size
+            )
+            if lifter.reads_images
+            else None
+        )
         poses[row] = lifter(people, recording.camera, settings, image).joints_m[0]
     lifter.forget(np.zeros(0, int))
     return poses
 
 
-def evaluate(lifter: str, recordings: Iterable[Recording], settings: PipelineSettings, folder: Path) -> Report:
-    """Scores of a lifter, by name or as the path of an ONNX file, for every action, with two averages.
+def evaluate(
+    lifter: str, recordings: Iterable[Recording], settings: PipelineSettings, folder: Path
+) -> Report:
+    """Scores of a lifter, by name or as the path of an ONNX file, for every action, with two
+    averages.
 
     ``recordings`` are those of the dataset in ``folder``.
 
-    ``average`` is the mean over actions, which Human3.6M's papers report; ``all frames`` the mean over frames, which
-    MPI-INF-3DHP's report. A frame counts when it is valid and a pose was found; ``seen_percent`` of the valid ones
-    were. A velocity counts between two such frames; None where there is none.
+    ``average`` is the mean over actions, which Human3.6M's papers report; ``all frames`` the mean
+    over frames, which MPI-INF-3DHP's report. A frame counts when it is valid and a pose was found;
+    ``seen_percent`` of the valid ones were. A velocity counts between two such frames; None where
+    there is none.
     """
     values: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
-    model = lifting.create(settings.changed(**{"lifter_model" if lifter.endswith(".onnx") else "lifter": lifter}))
+    model = lifting.create(
+        settings.changed(**{"lifter_model" if lifter.endswith(".onnx") else "lifter": lifter})
+    )
     try:
         for person, recording in enumerate(recordings):
             poses = lift(model, recording, settings, person, folder)

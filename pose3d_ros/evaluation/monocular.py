@@ -11,28 +11,34 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.io.videos import frames
+from pose3d_ros.metrics import mpjpe, pa_mpjpe
 from pose3d_ros.people import People3D, id_switches, jitter_mm
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17, SKELETONS
 from pose3d_ros.stopwatch import Stopwatch, summaries
-from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
-from pose3d_ros.videos import frames
 
-LIMB_JOINTS = tuple(f"{side}_{name}" for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-                    for side in "lr")
+LIMB_JOINTS = tuple(
+    f"{side}_{name}"
+    for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    for side in "lr"
+)
 ASSUMED_FOV_RAD = math.radians(60)
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Reference poses of one camera: limb joints (T, P, 12, 3) in metres in its frame, NaN where not known."""
+    """Reference poses of one camera: limb joints (T, P, 12, 3) in metres in its frame, NaN where
+    not known.
+    """
 
     joints_m: np.ndarray
 
     @classmethod
     def load(cls, path: Path, camera: int) -> Truth:
-        """From an npz with ``joints_m`` (T, P, J, 3) in the world and ``camera_from_world`` (C, 4, 4).
+        """From an npz with ``joints_m`` (T, P, J, 3) in the world and ``camera_from_world`` (C, 4,
+        4).
 
         The entry ``skeleton`` names the joint set; without it, it is h36m17.
         """
@@ -41,10 +47,15 @@ class Truth:
                 skeleton = SKELETONS[str(data["skeleton"])] if "skeleton" in data else H36M17
                 joints, transforms = data["joints_m"], data["camera_from_world"]
         except (OSError, KeyError, ValueError) as error:
-            raise ValueError(f"truth {path}: expected an npz with joints_m, camera_from_world and perhaps skeleton; "
-                             f"{error}") from None
+            raise ValueError(
+                f"truth {path}: expected an npz with joints_m, camera_from_world and perhaps "
+                f"skeleton; "
+                f"{error}"
+            ) from None
         if camera >= len(transforms):
-            raise ValueError(f"truth {path}: expected a camera for each video, got {len(transforms)}")
+            raise ValueError(
+                f"truth {path}: expected a camera for each video, got {len(transforms)}"
+            )
         joints = joints[:, :, skeleton.indices(*LIMB_JOINTS)]
         return cls(joints @ transforms[camera][:3, :3].T + transforms[camera][:3, 3])
 
@@ -52,7 +63,9 @@ class Truth:
 def evaluate_video(
     path: Path, camera: Camera | None, truth: Truth | None, settings: PipelineSettings
 ) -> dict[str, Any]:
-    """Run a fresh pipeline over a video; without a camera a field of view of 60 degrees is assumed."""
+    """Run a fresh pipeline over a video; without a camera a field of view of 60 degrees is
+    assumed.
+    """
     pipeline = MonocularPipeline(settings)
     results: list[People3D] = []
     watches: list[Stopwatch] = []
@@ -65,11 +78,20 @@ def evaluate_video(
         pipeline.close()
     if not results:
         raise ValueError(f"video {path}: no frame could be read")
-    seen = [person for result in results if result.people_2d is not None for person in result.people_2d.ids]
+    seen = [
+        person
+        for result in results
+        if result.people_2d is not None
+        for person in result.people_2d.ids
+    ]
     report: dict[str, Any] = {
         "video": path.name,
         "frames": len(results),
-        "found": float(np.mean([result.people_2d is not None and len(result.people_2d) > 0 for result in results])),
+        "found": float(
+            np.mean(
+                [result.people_2d is not None and len(result.people_2d) > 0 for result in results]
+            )
+        ),
         "people_per_frame": len(seen) / len(results),
         "ids": len(set(seen)),
         "ms_per_frame": float(np.median([watch.total_s for watch in watches]) * 1e3),
@@ -82,7 +104,9 @@ def evaluate_video(
 
 
 def errors(results: list[People3D], truth: Truth) -> dict[str, Any]:
-    """Errors on the 12 limb joints in millimetres, relative to the middle of the hips; people matched per frame."""
+    """Errors on the 12 limb joints in millimetres, relative to the middle of the hips; people
+    matched per frame.
+    """
     limbs = H36M17.indices(*LIMB_JOINTS)
     hips = [LIMB_JOINTS.index("l_hip"), LIMB_JOINTS.index("r_hip")]
     relative, absolute, aligned, velocity, matches = [], [], [], [], []
@@ -92,8 +116,12 @@ def errors(results: list[People3D], truth: Truth) -> dict[str, Any]:
         known = np.flatnonzero(np.isfinite(people).all((1, 2)))
         expected += len(known)
         predicted = result.joints_m[:, limbs].astype(float)
-        # Compared as the camera sees them: two people in line with it differ less in space than depth is uncertain.
-        rays, true_rays = predicted[..., :2] / predicted[..., 2:], people[known][..., :2] / people[known][..., 2:]
+        # Compared as the camera sees them: two people in line with it differ less in space than
+        # depth is uncertain.
+        rays, true_rays = (
+            predicted[..., :2] / predicted[..., 2:],
+            people[known][..., :2] / people[known][..., 2:],
+        )
         distance = np.linalg.norm(rays[:, None] - true_rays, axis=-1).mean(-1)
         for row, column in zip(*linear_sum_assignment(distance), strict=True):
             person = int(known[column])
@@ -106,6 +134,13 @@ def errors(results: list[People3D], truth: Truth) -> dict[str, Any]:
                 velocity.append(mpjpe(p - before[person][1], t - before[person][2]))
             before[person] = (frame, p, t)
             matches.append((person, int(result.ids[row])))
-    mm = {name: float(np.mean(values) * 1e3) if values else None for name, values in
-          (("pa_mpjpe_mm", aligned), ("mpjpe_mm", relative), ("velocity_error_mm", velocity), ("root_mm", absolute))}
+    mm = {
+        name: float(np.mean(values) * 1e3) if values else None
+        for name, values in (
+            ("pa_mpjpe_mm", aligned),
+            ("mpjpe_mm", relative),
+            ("velocity_error_mm", velocity),
+            ("root_mm", absolute),
+        )
+    }
     return {**mm, "recall": len(aligned) / max(expected, 1), "id_switches": id_switches(matches)}

@@ -3,12 +3,13 @@
 >>> engine = load("model.onnx", engine="auto")
 >>> engine({"image": images})["landmarks"]
 
-A new engine is one file and one line in ``ENGINES`` (and its name in ``settings.ENGINES``). The file has a factory of
-the type ``options.Factory``, which imports the engine's library inside (nobody pays for what is not used), answers
-``MissingEngineError`` with a one-line remedy where it is missing, takes its default precision from
-``Options.precision_of``, and returns what ``engine.Engine`` describes. What takes more than a second to make belongs
-in the cache (``cache.Cache``); what takes minutes behind an engine that serves meanwhile (``switching.Switching``),
-unless ``Options.wait``.
+A new engine is one file and one line in ``ENGINES`` (and its name in ``settings.ENGINES``). The
+file has a factory of the type ``options.Factory``, which imports the engine's library inside
+(nobody pays for what is not used), answers ``MissingEngineError`` with a one-line remedy where it
+is missing, takes its default precision from ``Options.precision_of``, and returns what
+``engine.Engine`` describes. What takes more than a second to make belongs in the cache
+(``cache.Cache``); what takes minutes behind an engine that serves meanwhile
+(``switching.Switching``), unless ``Options.wait``.
 """
 
 from __future__ import annotations
@@ -19,14 +20,23 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from pose3d_ros.inference import choice
+from pose3d_ros.errors import EngineError, MissingEngineError, PrecisionError
+from pose3d_ros.inference import autotune
 from pose3d_ros.inference.engine import Engine
-from pose3d_ros.inference.errors import EngineError, MissingEngineError, PrecisionError
 from pose3d_ros.inference.options import PRECISIONS, Factory, Options
 from pose3d_ros.inference.shared import SharedEngine
 
-__all__ = ["ENGINES", "PRECISIONS", "Engine", "EngineError", "MissingEngineError", "Options", "PrecisionError",
-           "create", "load"]
+__all__ = [
+    "ENGINES",
+    "PRECISIONS",
+    "Engine",
+    "EngineError",
+    "MissingEngineError",
+    "Options",
+    "PrecisionError",
+    "create",
+    "load",
+]
 
 
 ENGINES = {
@@ -42,25 +52,38 @@ ON_GPU = ("tensorrt", "cuda")
 
 
 def load(
-    path: str | Path, engine: str = "auto", threads: int = 0, outputs: Sequence[str] | None = None,
-    precision: str = "auto", max_people: int = 16
+    path: str | Path,
+    engine: str = "auto",
+    threads: int = 0,
+    outputs: Sequence[str] | None = None,
+    precision: str = "auto",
+    max_people: int = 16,
 ) -> Engine:
     """The network in the ONNX file ``path`` on an engine, which all who ask for the same share.
 
-    ``engine``: a key of ``ENGINES``, or ``auto``: the first of ``ON_GPU`` that is installed and works, otherwise the
-    one that is fastest on this CPU. The others are in ``Options``; ``outputs`` restricts what is computed. Raises
-    ``EngineError``.
+    ``engine``: a key of ``ENGINES``, or ``auto``: the first of ``ON_GPU`` that is installed and
+    works, otherwise the one that is fastest on this CPU. The others are in ``Options``;
+    ``outputs`` restricts what is computed. Raises ``EngineError``.
     """
     path = Path(path)
     if not path.is_file():
         raise EngineError(f"expected a model at {path}, found no file")
-    # Never fewer than the default: an engine that was built once serves nodes with fewer people too.
+    # Never fewer than the default: an engine that was built once serves nodes with fewer people
+    # too.
     options = Options(threads, precision, max(max_people, Options.max_people))
-    key = (path.resolve(), path.stat().st_mtime_ns, engine, options, None if outputs is None else tuple(outputs))
+    key = (
+        path.resolve(),
+        path.stat().st_mtime_ns,
+        engine,
+        options,
+        None if outputs is None else tuple(outputs),
+    )
     return SharedEngine(key, lambda: create(path, engine, options, outputs))
 
 
-def create(path: Path, engine: str, options: Options, outputs: Sequence[str] | None = None) -> Engine:
+def create(
+    path: Path, engine: str, options: Options, outputs: Sequence[str] | None = None
+) -> Engine:
     """As ``load``, with all options, and for the caller alone."""
     if engine == "auto":
         for name in ON_GPU:
@@ -70,7 +93,7 @@ def create(path: Path, engine: str, options: Options, outputs: Sequence[str] | N
                 continue
             except EngineError as error:
                 _warn_once(f"{error}; going on without {name}")
-        engine, options = choice.chosen(path, options)
+        engine, options = autotune.chosen(path, options)
     if engine not in ENGINES:
         raise EngineError(f"engine: expected auto, {', '.join(ENGINES)}; got '{engine}'")
     return _factory(engine)(path, options, outputs)

@@ -1,8 +1,10 @@
-"""What takes long to make (engines, quantised models, optimised graphs) is made once and kept: bytes in, bytes out.
+"""What takes long to make (engines, quantised models, optimised graphs) is made once and kept:
+bytes in, bytes out.
 
-An entry is found by everything that it depends on, and nothing is believed: its checksum must be right before it is
-loaded, and what does not load is made again. Two processes make an entry once: the second waits for the first. A cache
-that cannot be written is said once, and costs nothing but time. The least recently used entries go when it is full.
+An entry is found by everything that it depends on, and nothing is believed: its checksum must be
+right before it is loaded, and what does not load is made again. Two processes make an entry once:
+the second waits for the first. A cache that cannot be written is said once, and costs nothing but
+time. The least recently used entries go when it is full.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
-from pose3d_ros.inference.errors import EngineError
-from pose3d_ros.model_store import cache_folder
+from pose3d_ros.errors import EngineError
+from pose3d_ros.model_store.store import cache_folder
 
 T = TypeVar("T")
 LIMIT_BYTES = 4 << 30
@@ -36,17 +38,23 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cache:
-    """Entries in one folder (default: ``engines`` in the package's XDG cache), ``limit_bytes`` together."""
+    """Entries in one folder (default: ``engines`` in the package's XDG cache), ``limit_bytes``
+    together.
+    """
 
     folder: Path = field(default_factory=lambda: cache_folder() / "engines")
     limit_bytes: int = LIMIT_BYTES
 
-    def get(self, parts: Mapping[str, str], build: Callable[[], bytes], load: Callable[[bytes], T]) -> T:
-        """What ``load`` makes of the entry of ``parts``, which ``build`` makes if there is none that loads.
+    def get(
+        self, parts: Mapping[str, str], build: Callable[[], bytes], load: Callable[[bytes], T]
+    ) -> T:
+        """What ``load`` makes of the entry of ``parts``, which ``build`` makes if there is none
+        that loads.
 
-        ``parts``: all that the entry depends on, such as the hash of the model (``hash_of``), versions and the device;
-        ``name`` among them begins the name of the file. ``load`` raises ``EngineError`` for bytes that it cannot use.
-        Raises what ``build`` raises, and what ``load`` raises of bytes just built.
+        ``parts``: all that the entry depends on, such as the hash of the model (``hash_of``),
+        versions and the device; ``name`` among them begins the name of the file. ``load`` raises
+        ``EngineError`` for bytes that it cannot use. Raises what ``build`` raises, and what
+        ``load`` raises of bytes just built.
         """
         if (found := self._loaded(parts, load)) is not None:
             return found
@@ -79,16 +87,24 @@ class Cache:
         return data
 
     def write(self, parts: Mapping[str, str], data: bytes) -> None:
-        """Put the entry there, all of it or nothing; makes room first. What goes wrong is said, not raised."""
+        """Put the entry there, all of it or nothing; makes room first. What goes wrong is said,
+        not raised.
+        """
         header = _header(parts, data)
         if len(header) + len(data) >= self.limit_bytes:
-            _log.warning("%s: an entry of %.0f MB is not kept, because the cache holds %.0f MB", self.folder,
-                         len(data) / 1e6, self.limit_bytes / 1e6)
+            _log.warning(
+                "%s: an entry of %.0f MB is not kept, because the cache holds %.0f MB",
+                self.folder,
+                len(data) / 1e6,
+                self.limit_bytes / 1e6,
+            )
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._make_room(len(header) + len(data) + 1)
-            with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
+            with tempfile.NamedTemporaryFile(
+                dir=self.folder, suffix=".part", delete=False
+            ) as file:
                 try:
                     file.write(header + b"\n")
                     file.write(data)
@@ -116,7 +132,7 @@ class Cache:
         """Nobody else makes this entry meanwhile; where no lock can be had, each makes its own."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = open(self._path(parts).with_suffix(".lock"), "w")  # noqa: SIM115  # closed below
+            lock = open(self._path(parts).with_suffix(".lock"), "w")  # noqa: SIM115 - closed below
         except OSError as error:
             self._warn(error)
             yield
@@ -134,7 +150,9 @@ class Cache:
         for stat, path in files:
             if path.suffix == ".part" and time.time() - stat.st_mtime > ABANDONED_S:
                 path.unlink(missing_ok=True)
-        entries = sorted((stat.st_mtime_ns, stat.st_size, path) for stat, path in files if path.suffix == ".bin")
+        entries = sorted(
+            (stat.st_mtime_ns, stat.st_size, path) for stat, path in files if path.suffix == ".bin"
+        )
         total = needed + sum(size for _, size, _ in entries)
         for _, size, path in entries:
             if total > self.limit_bytes:
@@ -147,8 +165,11 @@ class Cache:
         return self.folder / f"{parts.get('name', 'entry')}-{key[:16]}.bin"
 
     def _warn(self, error: OSError) -> None:
-        _warn_once(f"the cache {self.folder} cannot be used ({error.strerror or error}); going on without it: free "
-                   f"some space, or set XDG_CACHE_HOME to a folder that can be written")
+        _warn_once(
+            f"the cache {self.folder} cannot be used ({error.strerror or error}); going on "
+            f"without it: free "
+            f"some space, or set XDG_CACHE_HOME to a folder that can be written"
+        )
 
 
 @cache
@@ -157,7 +178,9 @@ def _warn_once(text: str) -> None:
 
 
 def hash_of(path: Path) -> str:
-    """SHA-256 of an ONNX file together with the weights that an exporter put beside it (``model.onnx.data``)."""
+    """SHA-256 of an ONNX file together with the weights that an exporter put beside it
+    (``model.onnx.data``).
+    """
     digest = hashlib.sha256()
     for file in (path, *sorted(path.parent.glob(f"{path.name}?data*"))):
         digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -166,4 +189,6 @@ def hash_of(path: Path) -> str:
 
 def _header(parts: Mapping[str, str], data: bytes) -> bytes:
     """Says what the entry is, for people who look into the file, and proves it."""
-    return json.dumps({**parts, "sha256": hashlib.sha256(data).hexdigest()}, sort_keys=True).encode()
+    return json.dumps(
+        {**parts, "sha256": hashlib.sha256(data).hexdigest()}, sort_keys=True
+    ).encode()

@@ -13,7 +13,9 @@ MOST_THREADS = 8
 
 def cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
 
 
 def threads(wanted: int) -> int:
@@ -28,7 +30,9 @@ def name() -> str:
 
 
 def model() -> str:
-    """Name of the processor with what it can do, as far as the system tells: two machines of one name may differ."""
+    """Name of the processor with what it can do, as far as the system tells: two machines of one
+    name may differ.
+    """
     known = _known()
     parts = [known.get(key, "") for key in ("model name", "CPU part", "flags", "Features")]
     return " ".join(part for part in (platform.machine(), *parts) if part)

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from pose3d_ros.inference.errors import EngineError
+from pose3d_ros.errors import EngineError
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
@@ -20,7 +20,9 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """Key in ``ENGINES``, for people; and what it is doing besides, such as building another engine."""
+        """Key in ``ENGINES``, for people; and what it is doing besides, such as building another
+        engine.
+        """
 
     inputs: dict[str, tuple[int | None, ...]]
     """Name -> shape; None stands for an axis of any length."""
@@ -29,24 +31,32 @@ class Engine(Protocol):
     """Type of each input."""
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        """Run once: input name -> array to output name -> array. Raises ``EngineError`` on a wrong shape or type."""
+        """Run once: input name -> array to output name -> array. Raises ``EngineError`` on a wrong
+        shape or type.
+        """
 
     def close(self) -> None:
         """Free the engine's memory; it cannot be called any more."""
 
 
 def restricted(path: Path, outputs: Mapping[str, T], wanted: Sequence[str]) -> dict[str, T]:
-    """The outputs of a network that are ``wanted``, in that order. Raises ``EngineError`` where one is not there."""
+    """The outputs of a network that are ``wanted``, in that order. Raises ``EngineError`` where
+    one is not there.
+    """
     if missing := sorted(set(wanted) - set(outputs)):
-        raise EngineError(f"{path}: expected the outputs {', '.join(wanted)}; {', '.join(missing)} not among "
-                          f"{', '.join(outputs)}")
+        raise EngineError(
+            f"{path}: expected the outputs {', '.join(wanted)}; {', '.join(missing)} not among "
+            f"{', '.join(outputs)}"
+        )
     return {name: outputs[name] for name in wanted}
 
 
 def zeros(engine: Engine, rows: int = 1) -> Arrays:
     """Something to feed an engine with; every free axis is ``rows`` long."""
-    return {name: np.zeros([rows if n is None else n for n in shape], engine.types[name])
-            for name, shape in engine.inputs.items()}
+    return {
+        name: np.zeros([rows if n is None else n for n in shape], engine.types[name])
+        for name, shape in engine.inputs.items()
+    }
 
 
 def warm_up(engine: Engine, rows: Iterable[int] = (1,)) -> None:
@@ -61,10 +71,11 @@ def warm_up(engine: Engine, rows: Iterable[int] = (1,)) -> None:
 
 
 def largest_difference(expected: Arrays, found: Arrays) -> float:
-    """The largest difference of a value, as a share of the largest value of its array; infinite where one is not there.
+    """The largest difference of a value, as a share of the largest value of its array; infinite
+    where one is not there.
 
-    Values that are not finite must be the same in both. An array of small values (the probability that nothing is a
-    person) is measured as if its largest were ``SMALL``.
+    Values that are not finite must be the same in both. An array of small values (the probability
+    that nothing is a person) is measured as if its largest were ``SMALL``.
     """
     worst = 0.0
     for name, reference in expected.items():

@@ -6,7 +6,7 @@ import ctypes
 from dataclasses import dataclass
 from functools import cache
 
-from pose3d_ros.inference.errors import MissingEngineError
+from pose3d_ros.errors import MissingEngineError
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 
@@ -26,8 +26,8 @@ class Gpu:
 def find() -> Gpu | None:
     """The GPU, or None where there is no driver or no device.
 
-    CUDA Driver API, sections Initialization and Device Management. Asked before any library that expects a GPU is
-    touched: TensorRT may end the process without one.
+    CUDA Driver API, sections Initialization and Device Management. Asked before any library that
+    expects a GPU is touched: TensorRT may end the process without one.
     """
     try:
         driver = ctypes.CDLL("libcuda.so.1")
@@ -37,7 +37,9 @@ def find() -> Gpu | None:
     name = ctypes.create_string_buffer(256)
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return None
-    if driver.cuDeviceGet(ctypes.byref(device), 0) or driver.cuDeviceGetName(name, len(name), device):
+    if driver.cuDeviceGet(ctypes.byref(device), 0) or driver.cuDeviceGetName(
+        name, len(name), device
+    ):
         return None
     capability = []
     for attribute in (_MAJOR, _MINOR):
@@ -46,11 +48,17 @@ def find() -> Gpu | None:
         capability.append(str(number.value))
     if driver.cuDriverGetVersion(ctypes.byref(number)):
         return None
-    return Gpu(name.value.decode(), ".".join(capability), f"{number.value // 1000}.{number.value % 1000 // 10}")
+    return Gpu(
+        name.value.decode(),
+        ".".join(capability),
+        f"{number.value // 1000}.{number.value % 1000 // 10}",
+    )
 
 
 def required(engine: str) -> Gpu:
     """The GPU that the engine needs. Raises ``MissingEngineError``."""
     if (found := find()) is None:
-        raise MissingEngineError(f"engine {engine}: found no NVIDIA GPU; install its driver, or set engine to cpu")
+        raise MissingEngineError(
+            f"engine {engine}: found no NVIDIA GPU; install its driver, or set engine to cpu"
+        )
     return found

@@ -1,8 +1,9 @@
-"""INT8 models: weights per channel, activations per tensor, ranged on what the network was fed with, and judged.
+"""INT8 models: weights per channel, activations per tensor, ranged on what the network was fed
+with, and judged.
 
-Explicit quantisation (QuantizeLinear and DequantizeLinear in the model), which ONNX Runtime, OpenVINO and both lines of
-TensorRT read; what is quantised can be judged on any CPU. Layers that INT8 harms stay in float32: each is quantised
-alone, and what that does to the outputs is measured.
+Explicit quantisation (QuantizeLinear and DequantizeLinear in the model), which ONNX Runtime,
+OpenVINO and both lines of TensorRT read; what is quantised can be judged on any CPU. Layers that
+INT8 harms stay in float32: each is quantised alone, and what that does to the outputs is measured.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from pose3d_ros.errors import PrecisionError
 from pose3d_ros.inference.cache import Cache, hash_of
 from pose3d_ros.inference.engine import Arrays
-from pose3d_ros.inference.errors import PrecisionError
-from pose3d_ros.inference.typed import typed
+from pose3d_ros.inference.mixed_precision import typed
 
 Feeds = Sequence[Mapping[str, np.ndarray]]
 
@@ -30,12 +31,25 @@ JUDGED = 8
 """Calls that a layer's harm is measured on."""
 HARMFUL = 0.25
 HARMLESS = 1e-3
-"""A layer stays in float32 that alone makes ``HARMFUL`` of some output's whole mean square error, unless it makes less
-than ``HARMLESS`` of the output's mean square."""
-NO_ARITHMETIC = ("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Concat", "Sigmoid", "Clip",
-                 "Relu")
+"""A layer stays in float32 that alone makes ``HARMFUL`` of some output's whole mean square error,
+unless it makes less than ``HARMLESS`` of the output's mean square.
+"""
+NO_ARITHMETIC = (
+    "Transpose",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Identity",
+    "Concat",
+    "Sigmoid",
+    "Clip",
+    "Relu",
+)
 UNWANTED = ["WeightBiasQuantization"]
-"""Optimiser of ONNX Runtime that quantises layers left in float32 after all, with one scale for all channels."""
+"""Optimiser of ONNX Runtime that quantises layers left in float32 after all, with one scale for
+all channels.
+"""
 _log = logging.getLogger(__name__)
 
 
@@ -52,52 +66,74 @@ class Flavour:
     """To build with."""
 
 
-# Adds and poolings in INT8 as well cost accuracy and save nothing; int8 activations run at half the speed of uint8.
+# Adds and poolings in INT8 as well cost accuracy and save nothing; int8 activations run at half
+# the speed of uint8.
 CPU = Flavour("uint8 activations", ("Conv", "Clip", "Relu"), "QUInt8", "cpu")
 TENSORRT = Flavour("symmetric", ("Conv", "Gemm", "MatMul"), "QInt8", "tensorrt")
 
 
 def keep(path: Path, feeds: Feeds, flavour: Flavour = CPU) -> list[str]:
-    """Quantise the model and put it into the cache, in the place of an earlier one. The layers left in float32."""
+    """Quantise the model and put it into the cache, in the place of an earlier one. The layers
+    left in float32.
+    """
     model, left = quantise(path, feeds, flavour)
     Cache().write(_parts(path, flavour), model)
     return left
 
 
 def kept(path: Path, flavour: Flavour = CPU) -> bytes:
-    """The quantised model that was put into the cache. Raises ``PrecisionError`` where there is none."""
+    """The quantised model that was put into the cache. Raises ``PrecisionError`` where there is
+    none.
+    """
     data = Cache().read(_parts(path, flavour))
     if data is None:
-        raise PrecisionError(f"precision int8: {path.name} was not calibrated on this machine; run pose3d models "
-                             f"build --engine {flavour.engine} --precision int8 --images FOLDER once, with pictures "
-                             f"as the camera's")
+        raise PrecisionError(
+            f"precision int8: {path.name} was not calibrated on this machine; run pose3d models "
+            f"build --engine {flavour.engine} --precision int8 --images FOLDER once, with "
+            f"pictures "
+            f"as the camera's"
+        )
     return data
 
 
 def quantise(path: Path, feeds: Feeds, flavour: Flavour = CPU) -> tuple[bytes, list[str]]:
-    """The model in ``path`` in INT8, ranged on what it does with ``feeds``, and the layers that stay in float32.
+    """The model in ``path`` in INT8, ranged on what it does with ``feeds``, and the layers that
+    stay in float32.
 
-    A network without convolutions on maps, such as a lifter, stays as it is on the CPU: it has nothing to gain.
-    Raises ``EngineError``.
+    A network without convolutions on maps, such as a lifter, stays as it is on the CPU: it has
+    nothing to gain. Raises ``EngineError``.
     """
     model = named(path)
-    layers = [node for node in model.graph.node if node.op_type in flavour.quantised and node.op_type in LAYERS]
+    layers = [
+        node
+        for node in model.graph.node
+        if node.op_type in flavour.quantised and node.op_type in LAYERS
+    ]
     if not any(len(shape) == 4 for shape in _weights(model, layers)):
         return path.read_bytes(), [node.name for node in layers]
     ranges = calibrated(model, feeds, flavour)
     heads = _heads(model)  # an output in 256 steps is of no use
-    left = heads | sensitive(model, ranges, [layer.name for layer in layers if layer.name not in heads],
-                             feeds[::max(len(feeds) // JUDGED, 1)][:JUDGED], flavour)
+    left = heads | sensitive(
+        model,
+        ranges,
+        [layer.name for layer in layers if layer.name not in heads],
+        feeds[:: max(len(feeds) // JUDGED, 1)][:JUDGED],
+        flavour,
+    )
     return with_scales(model, ranges, left, flavour), sorted(left)
 
 
-def sensitive(model: Any, ranges: Any, layers: Sequence[str], feeds: Feeds, flavour: Flavour) -> set[str]:
+def sensitive(
+    model: Any, ranges: Any, layers: Sequence[str], feeds: Feeds, flavour: Flavour
+) -> set[str]:
     """The layers that do harm (``HARMFUL``), measured with each of them quantised alone."""
     others = {node.name for node in model.graph.node if node.op_type in LAYERS}
     expected = _run(model.SerializeToString(), feeds)
 
     def error(quantised: Iterable[str]) -> np.ndarray:
-        return _error(expected, _run(with_scales(model, ranges, others - set(quantised), flavour), feeds))
+        return _error(
+            expected, _run(with_scales(model, ranges, others - set(quantised), flavour), feeds)
+        )
 
     bearable = np.maximum(HARMFUL * error(layers), HARMLESS)
     found = set()
@@ -112,7 +148,8 @@ def sensitive(model: Any, ranges: Any, layers: Sequence[str], feeds: Feeds, flav
 def calibrated(model: Any, feeds: Feeds, flavour: Flavour) -> Any:
     """ONNX Runtime's ranges of the model's tensors while it runs on ``feeds``.
 
-    From the least to the largest value: its percentiles keep every tensor of every feed, which are gigabytes.
+    From the least to the largest value: its percentiles keep every tensor of every feed, which are
+    gigabytes.
     """
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
@@ -128,8 +165,9 @@ def calibrated(model: Any, feeds: Feeds, flavour: Flavour) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "model.onnx"
         source.write_bytes(model.SerializeToString())
-        calibrator = create_calibrator(source, list(flavour.quantised), f"{folder}/augmented.onnx",
-                                       CalibrationMethod.MinMax)
+        calibrator = create_calibrator(
+            source, list(flavour.quantised), f"{folder}/augmented.onnx", CalibrationMethod.MinMax
+        )
         calibrator.collect_data(Reader())
         return calibrator.compute_data()
 
@@ -143,18 +181,32 @@ def with_scales(model: Any, ranges: Any, left: Iterable[str], flavour: Flavour) 
     names = set(left)
     outputs = {output for node in model.graph.node if node.name in names for output in node.output}
     # The activation after a layer goes with it.
-    names |= {node.name for node in model.graph.node if node.op_type in ("Clip", "Relu") and node.input[0] in outputs}
+    names |= {
+        node.name
+        for node in model.graph.node
+        if node.op_type in ("Clip", "Relu") and node.input[0] in outputs
+    }
     symmetric = flavour.activations == "QInt8"
     quantiser = QDQQuantizer(
-        onnx.shape_inference.infer_shapes(copy.deepcopy(model)), True, False, QuantType.QInt8,
-        getattr(QuantType, flavour.activations), copy.deepcopy(ranges), [], sorted(names), list(flavour.quantised),
-        {"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric})
+        onnx.shape_inference.infer_shapes(copy.deepcopy(model)),
+        True,
+        False,
+        QuantType.QInt8,
+        getattr(QuantType, flavour.activations),
+        copy.deepcopy(ranges),
+        [],
+        sorted(names),
+        list(flavour.quantised),
+        {"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric},
+    )
     quantiser.quantize_model()
     return bytes(quantiser.model.model.SerializeToString())
 
 
 def named(path: Path) -> Any:
-    """The model in ``path`` with its constants folded and a name for each node. Raises ``EngineError``."""
+    """The model in ``path`` with its constants folded and a name for each node. Raises
+    ``EngineError``.
+    """
     folded = typed(path, "fp32")  # says in one line where onnx is missing
     import onnx
 
@@ -188,8 +240,9 @@ def _run(model: bytes, feeds: Feeds) -> list[Arrays]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"],
-                                           disabled_optimizers=UNWANTED)
+    session = onnxruntime.InferenceSession(
+        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=UNWANTED
+    )
     names = [output.name for output in session.get_outputs()]
     return [dict(zip(names, session.run(names, dict(feed)), strict=True)) for feed in feeds]
 
@@ -198,7 +251,9 @@ def _error(expected: Sequence[Arrays], found: Sequence[Arrays]) -> np.ndarray:
     """Of each output, the mean square error as a share of its mean square."""
     shares = []
     for name in expected[0]:
-        wrong = sum(float(((a[name] - b[name]) ** 2).sum()) for a, b in zip(expected, found, strict=True))
+        wrong = sum(
+            float(((a[name] - b[name]) ** 2).sum()) for a, b in zip(expected, found, strict=True)
+        )
         shares.append(wrong / max(sum(float((a[name] ** 2).sum()) for a in expected), 1e-12))
     return np.array(shares)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pose3d_ros.errors import PrecisionError
 from pose3d_ros.inference.engine import Engine
-from pose3d_ros.inference.errors import PrecisionError
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
@@ -21,19 +21,26 @@ class Options:
     precision: str = "auto"
     """One of ``PRECISIONS``, or auto for the engine's own default."""
     max_people: int = 16
-    """Rows of the largest batch that an engine with fixed limits is built for; it splits larger ones."""
+    """Rows of the largest batch that an engine with fixed limits is built for; it splits larger
+    ones.
+    """
     wait: bool = False
     """Whether to wait for what is built for minutes; otherwise a quick engine serves meanwhile."""
 
     def precision_of(self, engine: str, *possible: str) -> str:
-        """The precision to use, of those that are ``possible``, the default first. Raises ``PrecisionError``."""
+        """The precision to use, of those that are ``possible``, the default first. Raises
+        ``PrecisionError``.
+        """
         precision = possible[0] if self.precision == "auto" else self.precision
         if precision not in possible:
-            raise PrecisionError(f"precision: expected auto, {', '.join(possible)} with engine {engine}, got "
-                                 f"'{precision}'")
+            raise PrecisionError(
+                f"precision: expected auto, {', '.join(possible)} with engine {engine}, got "
+                f"'{precision}'"
+            )
         return precision
 
 
 Factory = Callable[[Path, Options, Sequence[str] | None], Engine]
-"""Makes an engine: the ONNX file, how, and the outputs to compute (None for all). Raises ``EngineError``, and
-``MissingEngineError`` when its library or device is not there."""
+"""Makes an engine: the ONNX file, how, and the outputs to compute (None for all). Raises
+``EngineError``, and ``MissingEngineError`` when its library or device is not there.
+"""

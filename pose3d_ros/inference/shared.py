@@ -1,4 +1,6 @@
-"""One engine for several cameras: weights are loaded once, and what is asked for at the same time runs in one batch."""
+"""One engine for several cameras: weights are loaded once, and what is asked for at the same time
+runs in one batch.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from pose3d_ros.inference.batches import any_rows, joined
+from pose3d_ros.errors import EngineError
+from pose3d_ros.inference.batching import any_rows, joined
 from pose3d_ros.inference.engine import Arrays, Engine
-from pose3d_ros.inference.errors import EngineError
 
 
 @dataclass
@@ -23,7 +25,9 @@ class _Request:
     @property
     def form(self) -> Hashable:
         """Requests of one form fit into one batch."""
-        return tuple((name, array.shape[1:], array.dtype) for name, array in sorted(self.feeds.items()))
+        return tuple(
+            (name, array.shape[1:], array.dtype) for name, array in sorted(self.feeds.items())
+        )
 
     @property
     def rows(self) -> int:
@@ -33,7 +37,9 @@ class _Request:
 
 
 class _Shared:
-    """Runs an engine for one thread at a time; requests that come meanwhile wait, and then run together."""
+    """Runs an engine for one thread at a time; requests that come meanwhile wait, and then run
+    together.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -77,8 +83,12 @@ class _Shared:
         found = self.engine(joined([request.feeds for request in group]))
         ends = np.cumsum([request.rows for request in group])
         if any(len(array) != ends[-1] for array in found.values()):
-            raise EngineError(f"expected a row of each output for each of {ends[-1]} rows of input")
-        for request, *parts in zip(group, *(np.split(array, ends[:-1]) for array in found.values()), strict=True):
+            raise EngineError(
+                f"expected a row of each output for each of {ends[-1]} rows of input"
+            )
+        for request, *parts in zip(
+            group, *(np.split(array, ends[:-1]) for array in found.values()), strict=True
+        ):
             request.answer = dict(zip(found, parts, strict=True))
 
 
@@ -88,7 +98,9 @@ _listeners: list[Heard] = []
 
 @contextmanager
 def listening(heard: Heard) -> Iterator[None]:
-    """While it lasts, ``heard`` is told the key and the feeds of every call of a shared engine (``inference.load``)."""
+    """While it lasts, ``heard`` is told the key and the feeds of every call of a shared engine
+    (``inference.load``).
+    """
     _listeners.append(heard)
     try:
         yield
@@ -101,7 +113,9 @@ _loading = Lock()
 
 
 class SharedEngine:
-    """An engine that other holders with the same ``key`` use too; see ``Engine``. The last to close it frees it."""
+    """An engine that other holders with the same ``key`` use too; see ``Engine``. The last to
+    close it frees it.
+    """
 
     def __init__(self, key: Hashable, make: Callable[[], Engine]) -> None:
         with _loading:
@@ -109,7 +123,11 @@ class SharedEngine:
             if shared is None:
                 shared = _engines[key] = _Shared(make())
         self._key = key
-        self.inputs, self.outputs, self.types = shared.engine.inputs, shared.engine.outputs, shared.engine.types
+        self.inputs, self.outputs, self.types = (
+            shared.engine.inputs,
+            shared.engine.outputs,
+            shared.engine.types,
+        )
         self._shared: _Shared | None = shared
 
     @property

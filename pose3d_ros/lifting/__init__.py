@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pose3d_ros import inference
-from pose3d_ros.lifting.frame import FrameLifter
 from pose3d_ros.lifting.lifter import LATENCY_FRAMES, LiftedPoses, Lifter
-from pose3d_ros.lifting.temporal import TemporalLifter
-from pose3d_ros.model_store import locate
+from pose3d_ros.lifting.recurrent import FrameLifter
+from pose3d_ros.lifting.windowed import TemporalLifter
+from pose3d_ros.model_store.store import locate
 from pose3d_ros.settings import GUESS_DEPTH, PipelineSettings, SettingsError
 
 __all__ = ["LATENCY_FRAMES", "LiftedPoses", "Lifter", "chosen", "create"]
@@ -22,21 +22,32 @@ def chosen(settings: PipelineSettings) -> str:
 def create(settings: PipelineSettings) -> Lifter:
     """The lifter that the settings name; what a model looks at is told by the names of its inputs.
 
-    Raises ``ModelError``, ``EngineError``, or ``SettingsError`` if the detector does not see what the lifter looks at.
+    Raises ``ModelError``, ``EngineError``, or ``SettingsError`` if the detector does not see what
+    the lifter looks at.
     """
     name = chosen(settings)
-    # Coarse arithmetic costs a lifter millimetres and saves nothing: it is for networks of pictures.
+    # Coarse arithmetic costs a lifter millimetres and saves nothing: it is for networks of
+    # pictures.
     precision = "auto" if settings.precision in ("bf16", "int8") else settings.precision
-    engine = inference.load(locate(settings.lifter_model or f"lifter-{name}"), settings.engine,
-                            settings.threads, precision=precision, max_people=settings.max_people)
+    engine = inference.load(
+        locate(settings.lifter_model or f"lifter-{name}"),
+        settings.engine,
+        settings.threads,
+        precision=precision,
+        max_people=settings.max_people,
+    )
     problem: Exception | None = None
     if not engine.inputs.keys() & {"keypoints", "images"} or "joints" not in engine.outputs:
-        problem = inference.EngineError(f"lifter_model {settings.lifter_model}: expected an ONNX lifter as 'pose3d "
-                                        f"export' writes it, from keypoints or images to joints, got one from "
-                                        f"{', '.join(engine.inputs)} to {', '.join(engine.outputs)}")
+        problem = inference.EngineError(
+            f"lifter_model {settings.lifter_model}: expected an ONNX lifter as 'pose3d "
+            f"export' writes it, from keypoints or images to joints, got one from "
+            f"{', '.join(engine.inputs)} to {', '.join(engine.outputs)}"
+        )
     elif "relief" in engine.inputs and settings.detector not in GUESS_DEPTH:
-        problem = SettingsError(f"lifter {name}: expected a detector that guesses depth ({', '.join(GUESS_DEPTH)}), "
-                                f"got '{settings.detector}'; set the lifter to rpsm or auto")
+        problem = SettingsError(
+            f"lifter {name}: expected a detector that guesses depth ({', '.join(GUESS_DEPTH)}), "
+            f"got '{settings.detector}'; set the lifter to rpsm or auto"
+        )
     if problem is not None:
         engine.close()
         raise problem

@@ -1,4 +1,6 @@
-"""What all lifters have in common: rays in, root-relative poses in the camera's axes out, a memory for each person."""
+"""What all lifters have in common: rays in, root-relative poses in the camera's axes out, a memory
+for each person.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ CANONICAL_HEIGHT_M = 1.70  # stature of the bodies that lifters are trained on
 
 @dataclass(frozen=True)
 class LiftedPoses:
-    """``joints_m`` (P, 17, 3) relative to the pelvis in the camera's axes; ``sigma_m`` (P, 17) per axis."""
+    """``joints_m`` (P, 17, 3) relative to the pelvis in the camera's axes; ``sigma_m`` (P, 17) per
+    axis.
+    """
 
     joints_m: np.ndarray
     sigma_m: np.ndarray
@@ -29,8 +33,8 @@ class LiftedPoses:
 class Lifter(ABC):
     """Lifts all people in one call of the network; causal, without delay.
 
-    The network answers (P, 17, 4): metres relative to the pelvis at the canonical height in the axes of a virtual
-    camera (``normalise``), and the logarithm of sigma.
+    The network answers (P, 17, 4): metres relative to the pelvis at the canonical height in the
+    axes of a virtual camera (``normalise``), and the logarithm of sigma.
     """
 
     reads_features = False
@@ -43,11 +47,17 @@ class Lifter(ABC):
         self._memory: dict[int, Any] = {}
         """What is kept of each person, by track id."""
 
-    def __call__(self, people: People2D, camera: Camera, settings: PipelineSettings,
-                 image_bgr: np.ndarray | None = None) -> LiftedPoses:
+    def __call__(
+        self,
+        people: People2D,
+        camera: Camera,
+        settings: PipelineSettings,
+        image_bgr: np.ndarray | None = None,
+    ) -> LiftedPoses:
         """Poses of ``people`` (H36M17, with ids), who are remembered as they are in this frame.
 
-        ``image_bgr`` (H, W, 3) uint8 is for lifters of pictures, which raise ``ValueError`` without.
+        ``image_bgr`` (H, W, 3) uint8 is for lifters of pictures, which raise ``ValueError``
+        without.
         """
         if not len(people):
             return LiftedPoses(np.zeros((0, 17, 3), np.float32), np.zeros((0, 17), np.float32))
@@ -62,30 +72,47 @@ class Lifter(ABC):
 
     @abstractmethod
     def _answer(
-        self, people: People2D, camera: Camera, rays: np.ndarray, confidence: np.ndarray, image_bgr: np.ndarray | None
+        self,
+        people: People2D,
+        camera: Camera,
+        rays: np.ndarray,
+        confidence: np.ndarray,
+        image_bgr: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The network's output (P, 17, 4) for rays (P, 17, 2), NaN where ``confidence`` (P, 17) is 0, and the rotation
-        (P, 3, 3) from the camera to the virtual one in whose axes it is.
+        """The network's output (P, 17, 4) for rays (P, 17, 2), NaN where ``confidence`` (P, 17) is
+        0, and the rotation (P, 3, 3) from the camera to the virtual one in whose axes it is.
         """
 
     def check(self, maps: Sequence[tuple[int | None, ...]], source: str) -> None:
-        """See that the feature maps (C, H, W) of a detector called ``source`` are those that the network looks at.
+        """See that the feature maps (C, H, W) of a detector called ``source`` are those that the
+        network looks at.
 
         Raises ``SettingsError``.
         """
-        wanted = {name: shape[1:] for name, shape in self._engine.inputs.items() if name.startswith("features")}
+        wanted = {
+            name: shape[1:]
+            for name, shape in self._engine.inputs.items()
+            if name.startswith("features")
+        }
         given = {f"features{level}": tuple(shape) for level, shape in enumerate(maps)}
         if any(given.get(name) != shape for name, shape in wanted.items()):
-            found, expected = (", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in of.items()) or "none"
-                               for of in (given, wanted))
-            raise SettingsError(f"lifter: expected a detector with the feature maps that it was trained on "
-                                f"({expected}), got {source} with {found}; take that detector, or train a "
-                                f"lifter on what this one sees ('pose3d dataset features')")
+            found, expected = (
+                ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in of.items())
+                or "none"
+                for of in (given, wanted)
+            )
+            raise SettingsError(
+                f"lifter: expected a detector with the feature maps that it was trained on "
+                f"({expected}), got {source} with {found}; take that detector, or train a "
+                f"lifter on what this one sees ('pose3d dataset features')"
+            )
 
     def forget(self, keep: np.ndarray) -> None:
         """Drop the memory of everybody whose id is not in ``keep``."""
         kept = set(keep.tolist())
-        self._memory = {person: memory for person, memory in self._memory.items() if person in kept}
+        self._memory = {
+            person: memory for person, memory in self._memory.items() if person in kept
+        }
 
     def close(self) -> None:
         """Release the engine."""

@@ -1,7 +1,8 @@
-"""What a lifter sees: viewing rays turned to the person, centred and scaled, so that no camera or place is special.
+"""What a lifter sees: viewing rays turned to the person, centred and scaled, so that no camera or
+place is special.
 
-Following the perspective crop layers of Yu et al. (CVPR 2021): each frame is seen by a virtual camera that looks at
-the person, so position in the image and intrinsics drop out.
+Following the perspective crop layers of Yu et al. (CVPR 2021): each frame is seen by a virtual
+camera that looks at the person, so position in the image and intrinsics drop out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ _CENTRE_WEIGHT[H36M17.indices("l_hip", "r_hip", "l_shoulder", "r_shoulder")] = 1
 
 
 def look_at(directions: np.ndarray) -> np.ndarray:
-    """Rotations (..., 3, 3) from the camera to virtual ones whose z axis is ``directions`` (..., 3), without roll."""
+    """Rotations (..., 3, 3) from the camera to virtual ones whose z axis is ``directions`` (...,
+    3), without roll.
+    """
     z = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
     x = np.stack([z[..., 2], np.zeros_like(z[..., 0]), -z[..., 0]], -1)
     x /= np.linalg.norm(x, axis=-1, keepdims=True)
@@ -24,24 +27,29 @@ def look_at(directions: np.ndarray) -> np.ndarray:
 
 
 def normalise(rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lifter input from viewing rays (..., T, 17, 2) (x/z, y/z) with confidence (..., T, 17); NaN and 0 mean unseen.
+    """Lifter input from viewing rays (..., T, 17, 2) (x/z, y/z) with confidence (..., T, 17); NaN
+    and 0 mean unseen.
 
-    Returns features (..., T, 18, 3) float32 and the rotation (..., 3, 3) from the camera to the virtual camera of the
-    last frame, in whose axes the lifter answers. Per joint: the ray relative to the torso's centre divided by the
-    person's size over the window, and the confidence. The last row holds the logarithm of that size (the strength of
-    perspective).
+    Returns features (..., T, 18, 3) float32 and the rotation (..., 3, 3) from the camera to the
+    virtual camera of the last frame, in whose axes the lifter answers. Per joint: the ray relative
+    to the torso's centre divided by the person's size over the window, and the confidence. The
+    last row holds the logarithm of that size (the strength of perspective).
     """
     rays = np.asarray(rays, np.float32)
     seen = np.isfinite(rays).all(-1)
     weight = np.where(seen, confidence, 0).astype(np.float32)
     rays = np.where(seen[..., None], rays, 0)
     centre_weight = weight * _CENTRE_WEIGHT + 1e-9 * seen
-    centre = (rays * centre_weight[..., None]).sum(-2) / np.maximum(centre_weight.sum(-1), 1e-12)[..., None]
+    centre = (rays * centre_weight[..., None]).sum(-2) / np.maximum(centre_weight.sum(-1), 1e-12)[
+        ..., None
+    ]
     rotation = look_at(np.concatenate([centre, np.ones_like(centre[..., :1])], -1))
 
     x, y = rays[..., 0], rays[..., 1]
-    turned = [rotation[..., i, 0, None] * x + rotation[..., i, 1, None] * y + rotation[..., i, 2, None]
-              for i in range(3)]
+    turned = [
+        rotation[..., i, 0, None] * x + rotation[..., i, 1, None] * y + rotation[..., i, 2, None]
+        for i in range(3)
+    ]
     depth = np.maximum(turned[2], 0.1)
     points = np.stack([turned[0] / depth, turned[1] / depth], -1)
 

@@ -15,14 +15,17 @@ MIN_JOINTS = 4
 def solve_root(
     joints_m: np.ndarray, sigma_m: np.ndarray, rays: np.ndarray, confidence: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pelvis positions (P, 3) in metres with covariance (P, 3, 3) that put root-relative poses onto their rays.
+    """Pelvis positions (P, 3) in metres with covariance (P, 3, 3) that put root-relative poses
+    onto their rays.
 
-    ``joints_m`` (P, 17, 3) in camera axes, ``sigma_m`` (P, 17), ``rays`` (P, 17, 2), ``confidence`` (P, 17) with 0 for
-    unseen. Weighted least squares on the reprojection (Gauss-Newton), reweighted with Huber's loss so that a wrong
-    keypoint does not move the person. NaN where fewer than four joints are seen or the person would stand behind the
-    camera.
+    ``joints_m`` (P, 17, 3) in camera axes, ``sigma_m`` (P, 17), ``rays`` (P, 17, 2),
+    ``confidence`` (P, 17) with 0 for unseen. Weighted least squares on the reprojection
+    (Gauss-Newton), reweighted with Huber's loss so that a wrong keypoint does not move the person.
+    NaN where fewer than four joints are seen or the person would stand behind the camera.
     """
-    weight = np.where(np.isfinite(rays).all(-1) & np.isfinite(joints_m).all(-1), confidence, 0).astype(float)
+    weight = np.where(
+        np.isfinite(rays).all(-1) & np.isfinite(joints_m).all(-1), confidence, 0
+    ).astype(float)
     seen = weight > 0
     bad = seen.sum(-1) < MIN_JOINTS
     seen = seen | bad[:, None]  # keeps the medians below defined; the result is thrown away
@@ -51,10 +54,14 @@ def solve_root(
 
 
 def _initial_root(joints: np.ndarray, rays: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """A place (P, 3) that up to half of the joints cannot spoil: medians of position and of size."""
+    """A place (P, 3) that up to half of the joints cannot spoil: medians of position and of
+    size.
+    """
     plane = joints[..., :2]
     plane_middle, ray_middle = median(plane, seen), median(rays, seen)
-    spread_m, spread = (median(np.linalg.norm(points - middle[:, None], axis=-1, keepdims=True), seen)
-                        for points, middle in ((plane, plane_middle), (rays, ray_middle)))
+    spread_m, spread = (
+        median(np.linalg.norm(points - middle[:, None], axis=-1, keepdims=True), seen)
+        for points, middle in ((plane, plane_middle), (rays, ray_middle))
+    )
     depth = np.clip(spread_m / np.maximum(spread, 1e-4), 0.3, 50)
     return np.concatenate([ray_middle * depth - plane_middle, depth], 1)

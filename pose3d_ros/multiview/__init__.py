@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pose3d_ros.multiview.buffer import PoseBuffer
+from pose3d_ros.multiview.pose_buffer import PoseBuffer
 from pose3d_ros.multiview.tracker import MultiViewTracker
 from pose3d_ros.multiview.triangulation import triangulate
 

@@ -1,4 +1,6 @@
-"""Bone lengths of tracked people, learnt while they are seen, and what they say about joints that are not."""
+"""Bone lengths of tracked people, learnt while they are seen, and what they say about joints that
+are not.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +8,29 @@ import numpy as np
 
 from pose3d_ros.skeleton import Skeleton
 
-LENGTH_M = 0.30           # a bone nobody has measured yet
-LENGTH_SIGMA = 0.6        # of its logarithm
-MEASURED_SIGMA = 0.15     # of the logarithm of one measured length: joints are not the same point in every pose
-SIDES_SIGMA = 0.05        # left and right differ by this
-LEAST_SIGMA = 0.03        # bones never get stiffer than that: a person who stands still teaches only one pose
-DOUBT = 1.5               # growth of a length's variance in a frame that contradicts it
-CLEARLY = 1.5             # the end nearer to the body is blamed only when its sigma is so many times the other's
-SIZE_TOLERANCE = 0.15     # people do not grow or shrink by more, as the median of their bones' logarithms tells
-TOLERANCE = 3.0           # standard deviations beyond which a length is impossible
+LENGTH_M = 0.30  # a bone nobody has measured yet
+LENGTH_SIGMA = 0.6  # of its logarithm
+MEASURED_SIGMA = (
+    0.15  # of the logarithm of one measured length: joints are not the same point in every pose
+)
+SIDES_SIGMA = 0.05  # left and right differ by this
+LEAST_SIGMA = (
+    0.03  # bones never get stiffer than that: a person who stands still teaches only one pose
+)
+DOUBT = 1.5  # growth of a length's variance in a frame that contradicts it
+CLEARLY = (
+    1.5  # the end nearer to the body is blamed only when its sigma is so many times the other's
+)
+SIZE_TOLERANCE = (
+    0.15  # people do not grow or shrink by more, as the median of their bones' logarithms tells
+)
+TOLERANCE = 3.0  # standard deviations beyond which a length is impossible
 
 
 class Bones:
-    """Logarithms of bone lengths of T people as scalar Kalman filters, one per limb of the skeleton."""
+    """Logarithms of bone lengths of T people as scalar Kalman filters, one per limb of the
+    skeleton.
+    """
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.limbs = skeleton.limb_indices
@@ -26,8 +38,13 @@ class Bones:
         self.child, first = np.unique(self.limbs[:, 1], return_index=True)
         self.parent, self._bone = self.limbs[first, 0], first
         pairs = {frozenset(limb): i for i, limb in enumerate(self.limbs.tolist())}
-        self._mirror = np.array([pairs.get(frozenset(skeleton.flip[limb].tolist()), i)
-                                 for i, limb in enumerate(self.limbs)], int)
+        self._mirror = np.array(
+            [
+                pairs.get(frozenset(skeleton.flip[limb].tolist()), i)
+                for i, limb in enumerate(self.limbs)
+            ],
+            int,
+        )
         self.log_length = np.zeros((0, len(self.limbs)))
         self.variance = np.zeros((0, len(self.limbs)))
 
@@ -45,28 +62,46 @@ class Bones:
         bones = joints_m[:, self.limbs[:, 1]] - joints_m[:, self.limbs[:, 0]]
         return np.log(np.maximum(np.sqrt((bones * bones).sum(-1)), 1e-3))
 
-    def impossible(self, joints_m: np.ndarray, sigma_m: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """Joints (T, J) at the outer or clearly less certain end of a bone that is far too long or too short."""
+    def impossible(
+        self, joints_m: np.ndarray, sigma_m: np.ndarray, known: np.ndarray
+    ) -> np.ndarray:
+        """Joints (T, J) at the outer or clearly less certain end of a bone that is far too long or
+        too short.
+        """
         measured = self._measured(joints_m)
         parent, child = self.limbs.T
-        spread = self.variance + MEASURED_SIGMA**2 + (
-            (sigma_m[:, parent] ** 2 + sigma_m[:, child] ** 2) / np.exp(2 * self.log_length))
-        wrong = (np.abs(measured - self.log_length) > TOLERANCE * np.sqrt(spread)) & known[:, parent] & known[:, child]
+        spread = (
+            self.variance
+            + MEASURED_SIGMA**2
+            + ((sigma_m[:, parent] ** 2 + sigma_m[:, child] ** 2) / np.exp(2 * self.log_length))
+        )
+        wrong = (
+            (np.abs(measured - self.log_length) > TOLERANCE * np.sqrt(spread))
+            & known[:, parent]
+            & known[:, child]
+        )
         result = np.zeros(known.shape, bool)
         if wrong.any():
             people, bones = np.nonzero(wrong)
-            blamed = np.where(sigma_m[people, parent[bones]] > CLEARLY * sigma_m[people, child[bones]],
-                              parent[bones], child[bones])
+            blamed = np.where(
+                sigma_m[people, parent[bones]] > CLEARLY * sigma_m[people, child[bones]],
+                parent[bones],
+                child[bones],
+            )
             result[people, blamed] = True
-            # Cameras that insist are right in the end: what was learnt first may have been somebody else's arm.
-            self.variance[people, bones] = np.minimum(self.variance[people, bones] * DOUBT, LENGTH_SIGMA**2)
+            # Cameras that insist are right in the end: what was learnt first may have been
+            # somebody else's arm.
+            self.variance[people, bones] = np.minimum(
+                self.variance[people, bones] * DOUBT, LENGTH_SIGMA**2
+            )
         return result
 
     def another_size(self, joints_m: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """Which people (T,) are of another size than they were, with a third of their bones ``known`` (T, J) or more.
+        """Which people (T,) are of another size than they were, with a third of their bones
+        ``known`` (T, J) or more.
 
-        Rays of two different people that happen to meet, as those of two cameras at one height do, meet nearer or
-        further away than either of them is.
+        Rays of two different people that happen to meet, as those of two cameras at one height do,
+        meet nearer or further away than either of them is.
         """
         both = known[:, self.limbs[:, 0]] & known[:, self.limbs[:, 1]]
         count = both.sum(1)
@@ -75,23 +110,30 @@ class Bones:
         return np.asarray((count >= len(self.limbs) / 3) & (np.abs(median) > SIZE_TOLERANCE))
 
     def _lengths(self) -> tuple[np.ndarray, np.ndarray]:
-        """Logarithms (T, L) and their variance, where a bone and the one of the other side teach each other."""
+        """Logarithms (T, L) and their variance, where a bone and the one of the other side teach
+        each other.
+        """
         other = self.variance[:, self._mirror] + SIDES_SIGMA**2
         share = self.variance / (self.variance + other)
-        return (self.log_length + share * (self.log_length[:, self._mirror] - self.log_length),
-                self.variance * (1 - share))
+        return (
+            self.log_length + share * (self.log_length[:, self._mirror] - self.log_length),
+            self.variance * (1 - share),
+        )
 
     def stretch(
         self, joints_m: np.ndarray, covariance: np.ndarray, known: np.ndarray, loose: np.ndarray
     ) -> np.ndarray:
-        """Joints (T, J, 3) of ``covariance`` (T, J, 3, 3) with the ``loose`` (T, J) ones put at their bone's length.
+        """Joints (T, J, 3) of ``covariance`` (T, J, 3, 3) with the ``loose`` (T, J) ones put at
+        their bone's length.
 
-        The shift is a Kalman update's: a joint that one camera sees moves along its ray. The covariance stays as it
-        is, because the same length is used again in every frame.
+        The shift is a Kalman update's: a joint that one camera sees moves along its ray. The
+        covariance stays as it is, because the same length is used again in every frame.
         """
         joints_m = joints_m.copy()
         log_length, variance = self._lengths()
-        people, bones = np.nonzero(loose[:, self.child] & known[:, self.parent] & known[:, self.child])
+        people, bones = np.nonzero(
+            loose[:, self.child] & known[:, self.parent] & known[:, self.child]
+        )
         child, parent, limb = self.child[bones], self.parent[bones], self._bone[bones]
         length = np.exp(log_length[people, limb])
         direction = joints_m[people, child] - joints_m[people, parent]
@@ -99,13 +141,16 @@ class Bones:
         direction /= distance[:, None]
         spread = (covariance[people, child] @ direction[..., None])[..., 0]
         noise = (variance[people, limb] + MEASURED_SIGMA**2) * length**2 + (
-            np.trace(covariance[people, parent], axis1=-2, axis2=-1) / 3)
+            np.trace(covariance[people, parent], axis1=-2, axis2=-1) / 3
+        )
         gain = spread / ((spread * direction).sum(-1) + noise)[:, None]
         joints_m[people, child] += gain * (length - distance)[:, None]
         return joints_m
 
     def learn(self, joints_m: np.ndarray, known: np.ndarray) -> None:
-        """Lengths between joints (T, J, 3) that are both ``known`` (T, J) from this frame's images."""
+        """Lengths between joints (T, J, 3) that are both ``known`` (T, J) from this frame's
+        images.
+        """
         measured = self._measured(joints_m)
         both = known[:, self.limbs[:, 0]] & known[:, self.limbs[:, 1]]
         gain = np.where(both, self.variance / (self.variance + MEASURED_SIGMA**2), 0)

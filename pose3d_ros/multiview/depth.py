@@ -7,18 +7,25 @@ import numpy as np
 from pose3d_ros.multiview.rig import NEAR_M, Rig
 from pose3d_ros.multiview.triangulation import OUTLIER_SIGMAS, inverse
 
-SHAPE_SIGMA_M = 0.10  # joints' depths relative to each other are known this well; what sigma has beyond, they share
+# joints' depths relative to each other are known this well; what sigma has beyond, they share
+SHAPE_SIGMA_M = 0.10
 
 
 def apply(
-    rig: Rig, mean: np.ndarray, covariance: np.ndarray, expected: np.ndarray, depth: np.ndarray, sigma: np.ndarray
+    rig: Rig,
+    mean: np.ndarray,
+    covariance: np.ndarray,
+    expected: np.ndarray,
+    depth: np.ndarray,
+    sigma: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Expected joints (T, J, 3), (T, J, 3, 3) corrected by ``depth`` (T, C, J) with one ``sigma``, inf where unknown.
+    """Expected joints (T, J, 3), (T, J, 3, 3) corrected by ``depth`` (T, C, J) with one ``sigma``,
+    inf where unknown.
 
-    Returns mean and covariance, which depths (T, C, J) agree with them, and joints (T, J) that a depth image shows.
-    A Kalman update along the optical axis that takes a joint's variance to that of the measurement and no further: a
-    depth's error, be it of an assumed stature or of the flesh before the joint, is the same from frame to frame and
-    does not average out.
+    Returns mean and covariance, which depths (T, C, J) agree with them, and joints (T, J) that a
+    depth image shows. A Kalman update along the optical axis that takes a joint's variance to that
+    of the measurement and no further: a depth's error, be it of an assumed stature or of the flesh
+    before the joint, is the same from frame to frame and does not average out.
     """
     agree = np.zeros(sigma.shape, bool)
     for c in np.flatnonzero(np.isfinite(sigma).any((0, 2))):
@@ -29,18 +36,29 @@ def apply(
         measured, noise = _shared(depth[:, c], sigma[:, c], distance, variance, expected)
         away = measured - distance
         agree[:, c] = expected & (away**2 < OUTLIER_SIGMAS**2 * (variance + noise))
-        gain = along * np.where(agree[:, c] & (variance > noise), (variance - noise) / variance**2, 0)[..., None]
+        gain = (
+            along
+            * np.where(agree[:, c] & (variance > noise), (variance - noise) / variance**2, 0)[
+                ..., None
+            ]
+        )
         mean = mean + gain * np.where(agree[:, c], away, 0)[..., None]
         covariance = covariance - gain[..., None] * along[..., None, :]
     return mean, covariance, agree, np.asarray((agree & (sigma <= SHAPE_SIGMA_M)).any(1))
 
 
 def _shared(
-    depth: np.ndarray, sigma: np.ndarray, distance: np.ndarray, variance: np.ndarray, expected: np.ndarray
+    depth: np.ndarray,
+    sigma: np.ndarray,
+    distance: np.ndarray,
+    variance: np.ndarray,
+    expected: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Depth (T, J) and its variance after what people's joints have wrong in common is told by those known better.
+    """Depth (T, J) and its variance after what people's joints have wrong in common is told by
+    those known better.
 
-    A lifter that takes a person for taller than they are puts every joint too far away, in the same proportion.
+    A lifter that takes a person for taller than they are puts every joint too far away, in the
+    same proportion.
     """
     known = np.isfinite(sigma)
     depth = np.where(known, depth, 1.0)
@@ -50,16 +68,24 @@ def _shared(
     weight = np.where(reference, depth**2 / (variance + own), 0)
     information = weight.sum(1) + 1 / np.maximum(common, 1e-12)
     scale = 1 + (weight * (distance / depth - 1)).sum(1) / information
-    return np.where(known, depth * scale[:, None], np.nan), np.where(known, own + depth**2 / information[:, None],
-                                                                     np.inf)
+    return np.where(known, depth * scale[:, None], np.nan), np.where(
+        known, own + depth**2 / information[:, None], np.inf
+    )
 
 
 def place(
-    rig: Rig, points: np.ndarray, precision: np.ndarray, view: np.ndarray, depth: np.ndarray, sigma: np.ndarray
+    rig: Rig,
+    points: np.ndarray,
+    precision: np.ndarray,
+    view: np.ndarray,
+    depth: np.ndarray,
+    sigma: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Joints (N, J, 3) with covariance (N, J, 3, 3) of people whom one camera sees, and which (N, J) are known.
+    """Joints (N, J, 3) with covariance (N, J, 3, 3) of people whom one camera sees, and which (N,
+    J) are known.
 
-    ``points`` (N, J, 2) in undistorted pixels with ``precision`` (N, J) in 1/px^2 that camera ``view`` (N,) saw.
+    ``points`` (N, J, 2) in undistorted pixels with ``precision`` (N, J) in 1/px^2 that camera
+    ``view`` (N,) saw.
     """
     known = np.isfinite(sigma) & (depth > NEAR_M) & (precision > 0)
     depth, sigma = np.where(known, depth, 1.0), np.where(known, sigma, 1.0)
@@ -68,6 +94,8 @@ def place(
     mean = rig.position_m[view][:, None] + rays * (depth / (rays * axis).sum(-1))[..., None]
     across = rig.focal_px[view, None, None, None] * rig.rotation[view, None, :2]
     derivative = (across - points[..., None] * axis[..., None, :]) / depth[..., None, None]
-    information = derivative.swapaxes(-1, -2) @ derivative * np.where(known, precision, 1.0)[..., None, None]
+    information = (
+        derivative.swapaxes(-1, -2) @ derivative * np.where(known, precision, 1.0)[..., None, None]
+    )
     information += axis[..., None] * axis[..., None, :] / (sigma**2)[..., None, None]
     return mean, inverse(information), known

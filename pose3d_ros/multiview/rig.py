@@ -1,4 +1,6 @@
-"""Several calibrated cameras as arrays, in undistorted pixels: viewing rays times the focal length."""
+"""Several calibrated cameras as arrays, in undistorted pixels: viewing rays times the focal
+length.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +50,15 @@ class Rig:
 
     @cached_property
     def _projection_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """What a pixel's derivative by the point is made of: (C, 2, 3) of x and y times the focal length, (C, 1, 3)."""
+        """What a pixel's derivative by the point is made of: (C, 2, 3) of x and y times the focal
+        length, (C, 1, 3).
+        """
         return self.focal_px[:, None, None] * self.rotation[:, :2], self.rotation[:, 2:]
 
     def derivative(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Of undistorted pixels (M, C, 2) at ``depth`` (M, C) by the point: (M, C, 2, 3) in px/m."""
+        """Of undistorted pixels (M, C, 2) at ``depth`` (M, C) by the point: (M, C, 2, 3) in
+        px/m.
+        """
         across, along = self._projection_rows
         return (across - pixels[..., None] * along) / depth[..., None, None]
 
@@ -64,7 +70,9 @@ class Rig:
     @cached_property
     def focal_px(self) -> np.ndarray:
         """(C,) geometric mean of both focal lengths."""
-        return np.array([np.sqrt(camera.matrix[0, 0] * camera.matrix[1, 1]) for camera in self.cameras])
+        return np.array(
+            [np.sqrt(camera.matrix[0, 0] * camera.matrix[1, 1]) for camera in self.cameras]
+        )
 
     @cached_property
     def _affine(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -72,25 +80,38 @@ class Rig:
         if any(len(camera.distortion) or camera.matrix[0, 1] for camera in self.cameras):
             return None
         diagonal = np.stack([np.diag(camera.matrix)[:2] for camera in self.cameras])
-        return self.focal_px[:, None] / diagonal, np.stack([camera.matrix[:2, 2] for camera in self.cameras])
+        return self.focal_px[:, None] / diagonal, np.stack(
+            [camera.matrix[:2, 2] for camera in self.cameras]
+        )
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Smallest and largest undistorted pixel (C, 2) at the middles of the image's sides."""
-        sides = np.array([[[0, h / 2], [w, h / 2], [w / 2, 0], [w / 2, h]] for w, h in
-                          (camera.size for camera in self.cameras)], float)
+        sides = np.array(
+            [
+                [[0, h / 2], [w, h / 2], [w / 2, 0], [w / 2, h]]
+                for w, h in (camera.size for camera in self.cameras)
+            ],
+            float,
+        )
         flat = self.undistort(sides, np.arange(len(self)))
         return flat.min(1), flat.max(1)
 
     def inside(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Which of projected points, ``pixels`` (C, ..., 2) and ``depth`` (C, ...), lie in the camera's picture."""
+        """Which of projected points, ``pixels`` (C, ..., 2) and ``depth`` (C, ...), lie in the
+        camera's picture.
+        """
         low, high = (b.reshape(len(self), *(1,) * (pixels.ndim - 2), 2) for b in self._bounds)
         return ((pixels > low) & (pixels < high)).all(-1) & (depth > NEAR_M)
 
     def undistort(self, points_px: np.ndarray, view: np.ndarray) -> np.ndarray:
-        """Undistorted pixels (N, ..., 2) of image pixels (N, ..., 2) that camera ``view`` (N,) has seen."""
+        """Undistorted pixels (N, ..., 2) of image pixels (N, ..., 2) that camera ``view`` (N,) has
+        seen.
+        """
         if self._affine is not None:
-            scale, origin = (a[view].reshape(len(view), *(1,) * (points_px.ndim - 2), 2) for a in self._affine)
+            scale, origin = (
+                a[view].reshape(len(view), *(1,) * (points_px.ndim - 2), 2) for a in self._affine
+            )
             return (points_px - origin) * scale
         flat = np.empty(points_px.shape)
         for c in np.unique(view):
@@ -100,11 +121,15 @@ class Rig:
     def project(self, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Undistorted pixels (C, ..., 2) and depth (C, ...) of points (..., 3); NaN in, NaN out.
 
-        Points that a camera has behind it have a depth below ``NEAR_M`` and pixels without meaning.
+        Points that a camera has behind it have a depth below ``NEAR_M`` and pixels without
+        meaning.
         """
         pixels, depth = self.see(points_m.reshape(-1, 3))
         shape = points_m.shape[:-1]
-        return (pixels.swapaxes(0, 1).reshape(len(self), *shape, 2), depth.T.reshape(len(self), *shape))
+        return (
+            pixels.swapaxes(0, 1).reshape(len(self), *shape, 2),
+            depth.T.reshape(len(self), *shape),
+        )
 
     def see(self, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As ``project`` with the points first: (M, C, 2) and (M, C) of points (M, 3)."""
@@ -113,9 +138,16 @@ class Rig:
         return seen[..., :2] * (self.focal_px / np.maximum(depth, NEAR_M))[..., None], depth
 
     def directions(self, points: np.ndarray, view: np.ndarray) -> np.ndarray:
-        """Unit vectors (N, ..., 3) in the world along the rays of undistorted pixels (N, ..., 2)."""
-        rays = np.concatenate([points / self.focal_px[view].reshape(len(view), *(1,) * (points.ndim - 1)),
-                               np.ones((*points.shape[:-1], 1))], -1)
+        """Unit vectors (N, ..., 3) in the world along the rays of undistorted pixels (N, ...,
+        2).
+        """
+        rays = np.concatenate(
+            [
+                points / self.focal_px[view].reshape(len(view), *(1,) * (points.ndim - 1)),
+                np.ones((*points.shape[:-1], 1)),
+            ],
+            -1,
+        )
         rotated = rays.reshape(len(view), -1, 3) @ self.rotation[view]
         rotated /= np.sqrt((rotated * rotated).sum(-1, keepdims=True))
         return rotated.reshape(*points.shape[:-1], 3)

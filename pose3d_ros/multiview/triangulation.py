@@ -1,4 +1,6 @@
-"""Points in space from several views: linear, robust against wrong views, with their uncertainty."""
+"""Points in space from several views: linear, robust against wrong views, with their
+uncertainty.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,18 @@ import numpy as np
 from pose3d_ros.camera import Camera
 from pose3d_ros.multiview.rig import NEAR_M, Rig
 
-OUTLIER_SIGMAS = 3.5    # a view that disagrees with the others by more is wrong
-HUBER_SIGMAS = 2.0      # beyond this a residual counts linearly
-MIN_PARALLAX = 0.02     # radians between two rays, below which they say nothing about depth
+OUTLIER_SIGMAS = 3.5  # a view that disagrees with the others by more is wrong
+HUBER_SIGMAS = 2.0  # beyond this a residual counts linearly
+MIN_PARALLAX = 0.02  # radians between two rays, below which they say nothing about depth
 LARGEST_SIGMA_M = 10.0  # a point known worse than this is not known
-_WEAK = 1e-4            # information in 1/m^2 of knowing nothing, which keeps the normal equations regular
+_WEAK = 1e-4  # information in 1/m^2 of knowing nothing, which keeps the normal equations regular
 
 
 @dataclass(frozen=True)
 class Prior:
-    """What is known before looking: ``mean_m`` (M, 3) and ``information`` (M, 3, 3) in 1/m^2, zero where nothing is."""
+    """What is known before looking: ``mean_m`` (M, 3) and ``information`` (M, 3, 3) in 1/m^2, zero
+    where nothing is.
+    """
 
     mean_m: np.ndarray
     information: np.ndarray
@@ -28,8 +32,9 @@ class Prior:
 
 @dataclass(frozen=True)
 class Points:
-    """M points: ``mean_m`` (M, 3), ``covariance`` (M, 3, 3) in m^2, which views agree (M, C), whether the prior does
-    (M,), the residuals (M, C, 2) in undistorted pixels and the depth (M, C), at least ``NEAR_M``.
+    """M points: ``mean_m`` (M, 3), ``covariance`` (M, 3, 3) in m^2, which views agree (M, C),
+    whether the prior does (M,), the residuals (M, C, 2) in undistorted pixels and the depth (M,
+    C), at least ``NEAR_M``.
     """
 
     mean_m: np.ndarray
@@ -41,13 +46,17 @@ class Points:
 
     @property
     def known(self) -> np.ndarray:
-        """(M,) points that lie before every camera that agrees, and are known better than ``LARGEST_SIGMA_M``."""
+        """(M,) points that lie before every camera that agrees, and are known better than
+        ``LARGEST_SIGMA_M``.
+        """
         before = ((self.depth_m > NEAR_M) | ~self.inliers).all(1)
         return before & (np.trace(self.covariance, axis1=1, axis2=2) < 3 * LARGEST_SIGMA_M**2)
 
 
 def inverse(matrices: np.ndarray) -> np.ndarray:
-    """Inverses of symmetric matrices (..., 3, 3) in closed form: many times faster than LAPACK on small ones."""
+    """Inverses of symmetric matrices (..., 3, 3) in closed form: many times faster than LAPACK on
+    small ones.
+    """
     a, b, c = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 0, 2]
     d, e, f = matrices[..., 1, 1], matrices[..., 1, 2], matrices[..., 2, 2]
     adjugate = np.empty(matrices.shape)
@@ -67,11 +76,16 @@ def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Weighted direct linear transform (M, 3) of undistorted pixels (M, C, 2) with ``precision`` (M, C) in 1/px^2.
+    """Weighted direct linear transform (M, 3) of undistorted pixels (M, C, 2) with ``precision``
+    (M, C) in 1/px^2.
 
-    The equations of a view are divided by the point's depth there, so that the second solution weights by pixels.
+    The equations of a view are divided by the point's depth there, so that the second solution
+    weights by pixels.
     """
-    rows = rig.focal_px[:, None, None] * rig.rotation[:, :2] - points[..., None] * rig.rotation[:, None, 2]
+    rows = (
+        rig.focal_px[:, None, None] * rig.rotation[:, :2]
+        - points[..., None] * rig.rotation[:, None, 2]
+    )
     right = points * rig.translation[:, 2:] - rig.focal_px[:, None] * rig.translation[:, :2]
     rows, right = rows.reshape(-1, 2 * len(rig), 3), right.reshape(-1, 2 * len(rig))
     weights = precision / (rig.focal_px / 4.0) ** 2
@@ -84,9 +98,16 @@ def linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> np.ndarray:
 
 
 def _gauss_newton(
-    rig: Rig, points: np.ndarray, precision: np.ndarray, start: np.ndarray, prior: Prior, steps: int
+    rig: Rig,
+    points: np.ndarray,
+    precision: np.ndarray,
+    start: np.ndarray,
+    prior: Prior,
+    steps: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, covariance, residuals and depth, as in ``Points``, that minimise Huber's loss of reprojection."""
+    """Mean, covariance, residuals and depth, as in ``Points``, that minimise Huber's loss of
+    reprojection.
+    """
     mean = start
     count = len(points)
     for step in range(steps + 1):
@@ -99,7 +120,11 @@ def _gauss_newton(
         weights = precision * (HUBER_SIGMAS / np.maximum(sigmas, HUBER_SIGMAS))
         derivative = rig.derivative(pixels, depth)
         jacobian = derivative.reshape(count, 2 * len(rig), 3)
-        weighted = (derivative * weights[..., None, None]).reshape(count, 2 * len(rig), 3).transpose(0, 2, 1)
+        weighted = (
+            (derivative * weights[..., None, None])
+            .reshape(count, 2 * len(rig), 3)
+            .transpose(0, 2, 1)
+        )
         covariance = inverse(weighted @ jacobian + prior.information)
         gradient = (weighted @ residual.reshape(count, 2 * len(rig), 1))[..., 0]
         mean = mean + _times(covariance, gradient + _times(prior.information, prior.mean_m - mean))
@@ -109,12 +134,15 @@ def _gauss_newton(
 def _consensus(
     rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The hypothesis (M, 3) that most views agree with, the views (M, C) that do, and whether the prior does (M,).
+    """The hypothesis (M, 3) that most views agree with, the views (M, C) that do, and whether the
+    prior does (M,).
 
-    Hypotheses are the crossing of every two rays and the prior's mean; the smallest truncated squared error wins. This
-    is RANSAC without chance: all the samples there are.
+    Hypotheses are the crossing of every two rays and the prior's mean; the smallest truncated
+    squared error wins. This is RANSAC without chance: all the samples there are.
     """
-    first, second = (np.array(side) for side in zip(*combinations(range(len(rig)), 2), strict=True))
+    first, second = (
+        np.array(side) for side in zip(*combinations(range(len(rig)), 2), strict=True)
+    )
     rays = rig.directions(points.transpose(1, 0, 2), np.arange(len(rig))).transpose(1, 0, 2)
     a, b = rays[:, first], rays[:, second]
     gap = rig.position_m[second] - rig.position_m[first]
@@ -122,17 +150,28 @@ def _consensus(
     along_a, along_b = (a * gap).sum(-1), (b * gap).sum(-1)
     slant = np.maximum(1 - cosine**2, MIN_PARALLAX**2)
     on_a, on_b = (along_a - cosine * along_b) / slant, (cosine * along_a - along_b) / slant
-    crossing = 0.5 * (rig.position_m[first] + on_a[..., None] * a + rig.position_m[second] + on_b[..., None] * b)
-    possible = ((precision[:, first] > 0) & (precision[:, second] > 0) & (on_a > NEAR_M) & (on_b > NEAR_M)
-                & (1 - cosine**2 > MIN_PARALLAX**2))
+    crossing = 0.5 * (
+        rig.position_m[first] + on_a[..., None] * a + rig.position_m[second] + on_b[..., None] * b
+    )
+    possible = (
+        (precision[:, first] > 0)
+        & (precision[:, second] > 0)
+        & (on_a > NEAR_M)
+        & (on_b > NEAR_M)
+        & (1 - cosine**2 > MIN_PARALLAX**2)
+    )
     hypotheses = np.concatenate([crossing, prior.mean_m[:, None]], 1)
     pixels, depth = rig.project(hypotheses)
-    squared = ((pixels - points.transpose(1, 0, 2)[:, :, None]) ** 2).sum(-1) * precision.T[..., None]
+    squared = ((pixels - points.transpose(1, 0, 2)[:, :, None]) ** 2).sum(-1) * precision.T[
+        ..., None
+    ]
     squared = np.where(depth > NEAR_M, squared, np.inf)
     limit = OUTLIER_SIGMAS**2
     away = hypotheses - prior.mean_m[:, None]
     unlikely = ((away @ prior.information) * away).sum(-1)
-    cost = np.minimum(squared, limit).sum(0, where=precision.T[..., None] > 0) + np.minimum(unlikely, limit)
+    cost = np.minimum(squared, limit).sum(0, where=precision.T[..., None] > 0) + np.minimum(
+        unlikely, limit
+    )
     cost[:, :-1][~possible] = np.inf
     best = cost.argmin(1)
     rows = np.arange(len(points))
@@ -140,11 +179,15 @@ def _consensus(
     return hypotheses[rows, best], (errors < limit) & (precision > 0), unlikely[rows, best] < limit
 
 
-def solve(rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | None = None) -> Points:
-    """Robust points from undistorted pixels (M, C, 2) with ``precision`` (M, C) in 1/px^2, 0 where not seen.
+def solve(
+    rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | None = None
+) -> Points:
+    """Robust points from undistorted pixels (M, C, 2) with ``precision`` (M, C) in 1/px^2, 0 where
+    not seen.
 
-    All views at once where they agree; where one is off, or the prior is, by over ``OUTLIER_SIGMAS``, the largest
-    consensus, refined. Points must be finite where the precision is 0, too. With a prior, one view is enough.
+    All views at once where they agree; where one is off, or the prior is, by over
+    ``OUTLIER_SIGMAS``, the largest consensus, refined. Points must be finite where the precision
+    is 0, too. With a prior, one view is enough.
     """
     count = len(points)
     weak = _WEAK * np.eye(3)
@@ -157,32 +200,52 @@ def solve(rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | No
     mean, covariance, residual, depth = _gauss_newton(rig, points, precision, start, prior, 2)
     inliers, holds = precision > 0, np.ones(count, bool)
     away = mean - prior.mean_m
-    surprise = np.maximum(((residual * residual).sum(-1) * precision).max(1),
-                          (_times(prior.information, away) * away).sum(-1))
+    surprise = np.maximum(
+        ((residual * residual).sum(-1) * precision).max(1),
+        (_times(prior.information, away) * away).sum(-1),
+    )
     doubtful = np.flatnonzero(~(surprise < OUTLIER_SIGMAS**2))
     if len(doubtful) and len(rig) > 1:
         some = Prior(prior.mean_m[doubtful], prior.information[doubtful])
-        start, inliers[doubtful], holds[doubtful] = _consensus(rig, points[doubtful], precision[doubtful], some)
+        start, inliers[doubtful], holds[doubtful] = _consensus(
+            rig, points[doubtful], precision[doubtful], some
+        )
         some = Prior(some.mean_m, np.where(holds[doubtful, None, None], some.information, weak))
         mean[doubtful], covariance[doubtful], residual[doubtful], depth[doubtful] = _gauss_newton(
-            rig, points[doubtful], precision[doubtful] * inliers[doubtful], start, some, 2)
+            rig, points[doubtful], precision[doubtful] * inliers[doubtful], start, some, 2
+        )
     return Points(mean, covariance, inliers, holds, residual, depth)
 
 
 def measure(
-    rig: Rig, points: np.ndarray, precision: np.ndarray, mean: np.ndarray, covariance: np.ndarray, expected: np.ndarray
+    rig: Rig,
+    points: np.ndarray,
+    precision: np.ndarray,
+    mean: np.ndarray,
+    covariance: np.ndarray,
+    expected: np.ndarray,
 ) -> tuple[Points, np.ndarray]:
-    """Joints of P people from undistorted pixels (P, C, J, 2) with ``precision`` (P, C, J), and which (P, J) are known.
+    """Joints of P people from undistorted pixels (P, C, J, 2) with ``precision`` (P, C, J), and
+    which (P, J) are known.
 
-    ``mean`` (P, J, 3) and ``covariance`` (P, J, 3, 3) are what is ``expected`` (P, J) of them; those may be seen once.
+    ``mean`` (P, J, 3) and ``covariance`` (P, J, 3, 3) are what is ``expected`` (P, J) of them;
+    those may be seen once.
     """
     count, joints = expected.shape
-    prior = Prior(mean.reshape(-1, 3),
-                  (inverse(covariance + 1e-9 * np.eye(3)) * expected[..., None, None]).reshape(-1, 3, 3))
-    found = solve(rig, points.swapaxes(1, 2).reshape(count * joints, -1, 2),
-                  precision.swapaxes(1, 2).reshape(count * joints, -1), prior)
+    prior = Prior(
+        mean.reshape(-1, 3),
+        (inverse(covariance + 1e-9 * np.eye(3)) * expected[..., None, None]).reshape(-1, 3, 3),
+    )
+    found = solve(
+        rig,
+        points.swapaxes(1, 2).reshape(count * joints, -1, 2),
+        precision.swapaxes(1, 2).reshape(count * joints, -1),
+        prior,
+    )
     views = found.inliers.sum(1)
-    measured = ((views >= 2) | (views == 1) & found.prior_holds & expected.reshape(-1)) & found.known
+    measured = (
+        (views >= 2) | (views == 1) & found.prior_holds & expected.reshape(-1)
+    ) & found.known
     return found, measured.reshape(count, joints)
 
 
@@ -191,22 +254,27 @@ def triangulate(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points in the world from their pixels in C views.
 
-    ``points_px`` (C, ..., 2), NaN where not seen; ``weights`` (C, ...), confidence in 0..1, 0 where not to be used.
-    ``noise_px``: standard deviation per axis of a keypoint with weight 1, the calibration's error included; the
-    variance is inverse to the weight. Views off by over ``OUTLIER_SIGMAS`` of it are wrong.
-    Returns ``points_m`` (..., 3), ``sigma_m`` (...), one standard deviation per axis (root mean square over the three
-    axes), and ``residual_px`` (C, ...), the distance in pixels (undistorted) of every view from the point's projection,
-    also of those rejected as wrong. NaN where fewer than two agreeing views see the point.
+    ``points_px`` (C, ..., 2), NaN where not seen; ``weights`` (C, ...), confidence in 0..1, 0
+    where not to be used. ``noise_px``: standard deviation per axis of a keypoint with weight 1,
+    the calibration's error included; the variance is inverse to the weight. Views off by over
+    ``OUTLIER_SIGMAS`` of it are wrong. Returns ``points_m`` (..., 3), ``sigma_m`` (...), one
+    standard deviation per axis (root mean square over the three axes), and ``residual_px`` (C,
+    ...), the distance in pixels (undistorted) of every view from the point's projection, also of
+    those rejected as wrong. NaN where fewer than two agreeing views see the point.
 
     Linear solution and refinement: Hartley and Zisserman, Multiple View Geometry, 12.2 and A6.
     """
     rig = Rig.of(cameras)
     points_px, weights = np.asarray(points_px, float), np.asarray(weights, float)
     if points_px.shape != (*weights.shape, 2) or len(points_px) != len(rig):
-        raise ValueError(f"expected points_px ({len(rig)}, ..., 2) and weights ({len(rig)}, ...), "
-                         f"got {points_px.shape} and {weights.shape}")
+        raise ValueError(
+            f"expected points_px ({len(rig)}, ..., 2) and weights ({len(rig)}, ...), "
+            f"got {points_px.shape} and {weights.shape}"
+        )
     shape = weights.shape[1:]
-    flat = rig.undistort(points_px.reshape(len(rig), -1, 2), np.arange(len(rig))).transpose(1, 0, 2)
+    flat = rig.undistort(points_px.reshape(len(rig), -1, 2), np.arange(len(rig))).transpose(
+        1, 0, 2
+    )
     weight = weights.reshape(len(rig), -1).T
     seen = np.isfinite(flat).all(-1) & (weight > 0)
     precision = np.where(seen, weight, 0) / noise_px**2
@@ -215,5 +283,8 @@ def triangulate(
     good = (found.inliers.sum(1) >= 2) & found.known
     points_m = np.where(good[:, None], found.mean_m, np.nan)
     residual = np.where(seen & good[:, None], np.linalg.norm(found.residual_px, axis=-1), np.nan)
-    return (points_m.reshape(*shape, 3), np.where(good, sigma, np.nan).reshape(shape),
-            residual.T.reshape(len(rig), *shape))
+    return (
+        points_m.reshape(*shape, 3),
+        np.where(good, sigma, np.nan).reshape(shape),
+        residual.T.reshape(len(rig), *shape),
+    )

@@ -8,7 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from pose3d_ros.networks.context import BLAZEPOSE, CPN, HRNET32, HRNET48, ContextPoseFormer
+from pose3d_ros.networks.context_poseformer import (
+    BLAZEPOSE,
+    CPN,
+    HRNET32,
+    HRNET48,
+    ContextPoseFormer,
+)
 from pose3d_ros.networks.hrnet import HRNet
 from pose3d_ros.networks.poseformer import PoseFormer
 from pose3d_ros.networks.rpsm import RPSM, RPSMFeatures, RPSMKeypoints

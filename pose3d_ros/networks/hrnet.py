@@ -1,7 +1,7 @@
 """HRNet, the high-resolution backbone of 2D pose (Sun et al., CVPR 2019).
 
-Parameter names and shapes are those of the authors' published pose checkpoints, with or without their final 1x1
-convolution to heat maps.
+Parameter names and shapes are those of the authors' published pose checkpoints, with or without
+their final 1x1 convolution to heat maps.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Bottleneck(nn.Module):
         self.conv2, self.bn2 = _norm(channels, channels)
         self.conv3, self.bn3 = _norm(channels, 4 * channels, 1)
         projected = channels_in != 4 * channels
-        self.downsample = nn.Sequential(*_norm(channels_in, 4 * channels, 1)) if projected else nn.Identity()
+        self.downsample = (
+            nn.Sequential(*_norm(channels_in, 4 * channels, 1)) if projected else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """[B x channels_in x H x W] -> [B x 4 channels x H x W]."""
@@ -58,14 +60,19 @@ class Bottleneck(nn.Module):
 
 
 class Exchange(nn.Module):
-    """Four residual blocks at each resolution, then each of the first ``outputs`` resolutions sums all of them."""
+    """Four residual blocks at each resolution, then each of the first ``outputs`` resolutions sums
+    all of them.
+    """
 
     def __init__(self, channels: list[int], outputs: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(nn.Sequential(*[Basic(c) for _ in range(4)]) for c in channels)
+        self.branches = nn.ModuleList(
+            nn.Sequential(*[Basic(c) for _ in range(4)]) for c in channels
+        )
         self.fuse_layers = nn.ModuleList(
             nn.ModuleList(self._path(channels, source, target) for source in range(len(channels)))
-            for target in range(outputs))
+            for target in range(outputs)
+        )
 
     @staticmethod
     def _path(channels: list[int], source: int, target: int) -> nn.Module:
@@ -73,8 +80,12 @@ class Exchange(nn.Module):
             return nn.Identity()
         if source > target:
             return nn.Sequential(*_norm(channels[source], channels[target], 1))
-        shrinking = [_relu(channels[source], channels[source], 2) for _ in range(target - source - 1)]
-        return nn.Sequential(*shrinking, nn.Sequential(*_norm(channels[source], channels[target], 3, 2)))
+        shrinking = [
+            _relu(channels[source], channels[source], 2) for _ in range(target - source - 1)
+        ]
+        return nn.Sequential(
+            *shrinking, nn.Sequential(*_norm(channels[source], channels[target], 3, 2))
+        )
 
     def refine(self, maps: list[Tensor]) -> list[Tensor]:
         """The residual blocks of each resolution."""
@@ -99,25 +110,34 @@ class Exchange(nn.Module):
 
 
 class HRNet(nn.Module):
-    """The four feature maps that Context-Aware PoseFormer takes; before them, heat maps of ``joints`` if there are any.
+    """The four feature maps that Context-Aware PoseFormer takes; before them, heat maps of
+    ``joints`` if there are any.
 
-    ``forward``: image [B x 3 x H x W], H and W multiples of 32 -> list of [B x width 2^i x H/(4 2^i) x W/(4 2^i)]: the
-    last stage's output at the highest resolution, and at the lower ones its first residual blocks' outputs. The paper
-    and the fixtures' text call these the stage's inputs, but the released code writes over its inputs before it
-    returns them; the published lifters were trained on what it returned. Heat maps [B x joints x H/4 x W/4] are made of
-    the first.
+    ``forward``: image [B x 3 x H x W], H and W multiples of 32 -> list of [B x width 2^i x H/(4
+    2^i) x W/(4 2^i)]: the last stage's output at the highest resolution, and at the lower ones its
+    first residual blocks' outputs. The paper and the fixtures' text call these the stage's inputs,
+    but the released code writes over its inputs before it returns them; the published lifters were
+    trained on what it returned. Heat maps [B x joints x H/4 x W/4] are made of the first.
     """
 
     def __init__(self, width: int = 32, joints: int = 0) -> None:
         super().__init__()
-        self.outputs = (*(["heatmaps"] if joints else []), "features0", "features1", "features2", "features3")
+        self.outputs = (
+            *(["heatmaps"] if joints else []),
+            "features0",
+            "features1",
+            "features2",
+            "features3",
+        )
         self.ignored = () if joints else ("final_layer.",)
         """Parameters that published checkpoints have beside these."""
         channels = [width * 2**i for i in range(4)]
         self.conv1, self.bn1 = _norm(3, 64, 3, 2)
         self.conv2, self.bn2 = _norm(64, 64, 3, 2)
         self.layer1 = nn.Sequential(Bottleneck(64, 64), *[Bottleneck(256, 64) for _ in range(3)])
-        self.transition1 = nn.ModuleList([_relu(256, channels[0]), nn.Sequential(_relu(256, channels[1], 2))])
+        self.transition1 = nn.ModuleList(
+            [_relu(256, channels[0]), nn.Sequential(_relu(256, channels[1], 2))]
+        )
         self.stage2 = self._stage(channels[:2], 2)
         self.transition2 = self._new_resolution(channels[:3])
         self.stage3 = self._stage(channels[:3], 3)

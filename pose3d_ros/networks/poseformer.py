@@ -14,8 +14,9 @@ from pose3d_ros.networks.transformer import EPSILON, blocks
 class PoseFormer(nn.Module):
     """2D keypoints of a window of frames to the 3D joints of its middle frame.
 
-    ``forward``: keypoints [B x T x J x F] with T = ``frames`` -> [B x 1 x J_out x O]. Which frame the output belongs to
-    is the training's choice: no layer is causal, and the frames are weighed by one learned mean.
+    ``forward``: keypoints [B x T x J x F] with T = ``frames`` -> [B x 1 x J_out x O]. Which frame
+    the output belongs to is the training's choice: no layer is causal, and the frames are weighed
+    by one learned mean.
     """
 
     outputs = ("joints",)

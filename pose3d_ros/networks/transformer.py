@@ -1,4 +1,6 @@
-"""The pre-norm transformer block that the PoseFormer family shares, with the parameter names of its checkpoints."""
+"""The pre-norm transformer block that the PoseFormer family shares, with the parameter names of
+its checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ EPSILON = 1e-6
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention: [B x N x C] -> [B x N x C]. ``causal``: token n sees no token after n."""
+    """Multi-head self-attention: [B x N x C] -> [B x N x C]. ``causal``: token n sees no token
+    after n.
+    """
 
     def __init__(self, channels: int, heads: int, causal: bool = False) -> None:
         super().__init__()
@@ -21,7 +25,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend."""
-        query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        query, key, value = (
+            self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        )
         weights = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
         if self.causal:
             later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
@@ -45,7 +51,9 @@ class Mlp(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: leaves a residual branch out for whole samples, in training only (Huang et al., ECCV 2016)."""
+    """Stochastic depth: leaves a residual branch out for whole samples, in training only (Huang et
+    al., ECCV 2016).
+    """
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -60,9 +68,13 @@ class DropPath(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a perceptron of twice the width, each a residual: [B x N x C] -> [B x N x C]."""
+    """Attention and a perceptron of twice the width, each a residual: [B x N x C] -> [B x N x
+    C].
+    """
 
-    def __init__(self, channels: int, heads: int, drop_path: float = 0.0, causal: bool = False) -> None:
+    def __init__(
+        self, channels: int, heads: int, drop_path: float = 0.0, causal: bool = False
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels, eps=EPSILON)
         self.attn = Attention(channels, heads, causal)
@@ -81,6 +93,10 @@ def depth_rates(depth: int, last: float) -> list[float]:
     return [last * block / max(depth - 1, 1) for block in range(depth)]
 
 
-def blocks(channels: int, depth: int, heads: int, drop_path: float, causal: bool = False) -> nn.ModuleList:
+def blocks(
+    channels: int, depth: int, heads: int, drop_path: float, causal: bool = False
+) -> nn.ModuleList:
     """``depth`` blocks whose stochastic depth rises to ``drop_path``."""
-    return nn.ModuleList(Block(channels, heads, rate, causal) for rate in depth_rates(depth, drop_path))
+    return nn.ModuleList(
+        Block(channels, heads, rate, causal) for rate in depth_rates(depth, drop_path)
+    )

@@ -1,7 +1,7 @@
 """VideoPose3D: temporal convolutions from 2D keypoints to 3D (Pavllo et al., CVPR 2019).
 
-With filter widths of 1 the same layers are the one-frame residual network of Martinez et al. (ICCV 2017).
-Parameter names and shapes are those of the authors' published checkpoints.
+With filter widths of 1 the same layers are the one-frame residual network of Martinez et al. (ICCV
+2017). Parameter names and shapes are those of the authors' published checkpoints.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from torch.nn import functional
 class VideoPose3D(nn.Module):
     """Dilated temporal convolutional network.
 
-    ``forward``: keypoints [B x T x J x F] -> [B x (T - receptive_field + 1) x J_out x O]. Output t belongs to input
-    frame t + receptive_field - 1 when ``causal``, to the window's middle otherwise. An input of exactly one receptive
-    field takes strided convolutions: the same numbers in a fraction of the operations.
+    ``forward``: keypoints [B x T x J x F] -> [B x (T - receptive_field + 1) x J_out x O]. Output t
+    belongs to input frame t + receptive_field - 1 when ``causal``, to the window's middle
+    otherwise. An input of exactly one receptive field takes strided convolutions: the same numbers
+    in a fraction of the operations.
     """
 
     outputs = ("joints",)
@@ -44,13 +45,20 @@ class VideoPose3D(nn.Module):
         self.inputs = joints_in, features_in
         self.joints_out, self.features_out = joints_out, features_out
         self.dropout = nn.Dropout(dropout)
-        self.expand_conv = nn.Conv1d(joints_in * features_in, channels, filter_widths[0], bias=False)
+        self.expand_conv = nn.Conv1d(
+            joints_in * features_in, channels, filter_widths[0], bias=False
+        )
         self.expand_bn = nn.BatchNorm1d(channels, momentum=0.1)
         convolutions, norms = [], []
         for width in filter_widths[1:]:
-            convolutions += [nn.Conv1d(channels, channels, width, bias=False),
-                             nn.Conv1d(channels, channels, 1, bias=False)]
-            norms += [nn.BatchNorm1d(channels, momentum=0.1), nn.BatchNorm1d(channels, momentum=0.1)]
+            convolutions += [
+                nn.Conv1d(channels, channels, width, bias=False),
+                nn.Conv1d(channels, channels, 1, bias=False),
+            ]
+            norms += [
+                nn.BatchNorm1d(channels, momentum=0.1),
+                nn.BatchNorm1d(channels, momentum=0.1),
+            ]
         self.layers_conv = nn.ModuleList(convolutions)
         self.layers_bn = nn.ModuleList(norms)
         self.shrink = nn.Conv1d(channels, joints_out * features_out, 1)
@@ -70,15 +78,20 @@ class VideoPose3D(nn.Module):
         strided = frames == self.receptive_field
 
         def temporal(x: Tensor, convolution: nn.Conv1d, width: int, dilation: int) -> Tensor:
-            return functional.conv1d(x, convolution.weight, stride=width if strided else 1,
-                                     dilation=1 if strided else dilation)
+            return functional.conv1d(
+                x,
+                convolution.weight,
+                stride=width if strided else 1,
+                dilation=1 if strided else dilation,
+            )
 
         x = keypoints.reshape(batch, frames, -1).transpose(1, 2)
         x = temporal(x, self.expand_conv, self.filter_widths[0], 1)
         x = self.dropout(torch.relu(self.expand_bn(x)))
         dilation = self.filter_widths[0]
         for block, width in enumerate(self.filter_widths[1:]):
-            # The residual is the frame of each filter that the output belongs to: its last if causal, else its middle.
+            # The residual is the frame of each filter that the output belongs to: its last if
+            # causal, else its middle.
             tap = width - 1 if self.causal else width // 2
             if strided:
                 residual = x[:, :, tap::width]

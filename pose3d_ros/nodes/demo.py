@@ -1,4 +1,6 @@
-"""Play a video through the real nodes, each in a process of its own, watch their topics, and make a film of both."""
+"""Play a video through the real nodes, each in a process of its own, watch their topics, and make
+a film of both.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from pose3d_ros.drawing import draw_people, render_view, viewpoint
-from pose3d_ros.nodes import images, transport
-from pose3d_ros.nodes.managed import in_background
+from pose3d_ros.nodes import image_messages, process_tuning
+from pose3d_ros.nodes.managed_node import in_background
 from pose3d_ros.nodes.messages import JOINTS, KEYPOINTS, stamp_ns
 from pose3d_ros.nodes.up import elsewhere
 from pose3d_ros.people import People2D
@@ -53,13 +55,17 @@ class Watcher(Node):
         self.sent += 1
 
     def _image(self, message: Image) -> None:
-        image = images.to_bgr(message)
+        image = image_messages.to_bgr(message)
         self.scale = PANE[1] / image.shape[0]
         small = cv2.resize(image, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
-        self.images[stamp_ns(message.header)] = cv2.imencode(".jpg", small)[1]  # a long film has to fit into memory
+        self.images[stamp_ns(message.header)] = cv2.imencode(".jpg", small)[
+            1
+        ]  # a long film has to fit into memory
 
     def _joints(self, message: PointCloud2) -> None:
-        self.latencies_s.append(self.get_clock().now().nanoseconds * 1e-9 - stamp_ns(message.header) * 1e-9)
+        self.latencies_s.append(
+            self.get_clock().now().nanoseconds * 1e-9 - stamp_ns(message.header) * 1e-9
+        )
         cloud = np.frombuffer(message.data, JOINTS).reshape(message.height, message.width)
         self.joints[stamp_ns(message.header)] = cloud
 
@@ -70,12 +76,27 @@ class Watcher(Node):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("source", nargs="?", help="video file, folder of images, camera or rosbag2; by default a clip "
-                        "of two people that comes with the package")
-    parser.add_argument("--calibration", metavar="YAML", help="the camera's calibration; without one, "
-                        f"{ASSUMED_FOV_DEG:g} degrees of horizontal view are assumed")
-    parser.add_argument("--seconds", type=float, default=30.0, help="stop after so much of it (default 30)")
-    parser.add_argument("--output", type=Path, default=Path("output"), help="folder of the results (default output)")
+    parser.add_argument(
+        "source",
+        nargs="?",
+        help="video file, folder of images, camera or rosbag2; by default a clip "
+        "of two people that comes with the package",
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="YAML",
+        help="the camera's calibration; without one, "
+        f"{ASSUMED_FOV_DEG:g} degrees of horizontal view are assumed",
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="stop after so much of it (default 30)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("output"),
+        help="folder of the results (default output)",
+    )
 
 
 def command(options: argparse.Namespace) -> int:
@@ -84,15 +105,24 @@ def command(options: argparse.Namespace) -> int:
     if source is None:
         source, calibration = share("demo", "cam0.mp4"), share("demo", "cam0.yaml")
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    transport.tune()
+    process_tuning.tune()
     with in_background(Watcher) as watcher, elsewhere("monocular", PLACE) as monocular:
         _wait(lambda: watcher.count_publishers("joints"), START_S, monocular)
         print(f"playing {source}; Ctrl-C stops")
-        lens = f"calibration:={calibration}" if calibration else f"assumed_fov_deg:={ASSUMED_FOV_DEG}"
-        with elsewhere("video", f"source:={source}", lens, "wait_for_subscribers:=2", PLACE) as video:
-            with suppress(KeyboardInterrupt):  # a live camera ends so; what came until then is the result
-                _wait(lambda: video.poll() is not None or _played_s(watcher) >= options.seconds,
-                      START_S + options.seconds, monocular)
+        lens = (
+            f"calibration:={calibration}" if calibration else f"assumed_fov_deg:={ASSUMED_FOV_DEG}"
+        )
+        with elsewhere(
+            "video", f"source:={source}", lens, "wait_for_subscribers:=2", PLACE
+        ) as video:
+            with suppress(
+                KeyboardInterrupt
+            ):  # a live camera ends so; what came until then is the result
+                _wait(
+                    lambda: video.poll() is not None or _played_s(watcher) >= options.seconds,
+                    START_S + options.seconds,
+                    monocular,
+                )
             if video.poll():
                 raise ChildProcessError("the video node gave up; its last line above says why")
         time.sleep(0.5)  # joints of the last image
@@ -120,27 +150,41 @@ def _played_s(watcher: Watcher) -> float:
 
 def _report(watcher: Watcher) -> None:
     counts = np.array([len(people) for people in watcher.joints.values()])
-    ids = sorted({int(person) for people in watcher.joints.values() for person in people["person"].ravel()})
+    ids = sorted(
+        {int(person) for people in watcher.joints.values() for person in people["person"].ravel()}
+    )
     p50, p95 = 1000 * np.percentile(watcher.latencies_s, [50, 95])
-    print(f"images   {max(watcher.sent, len(counts))} sent, {len(counts)} processed, others dropped for newer ones\n"
-          f"rate     {(len(counts) - 1) / max(_played_s(watcher), 1e-9):.1f} Hz\n"
-          f"latency  {p50:.0f} ms p50, {p95:.0f} ms p95, from sending an image to receiving its joints\n"
-          f"people   {counts.mean():.1f} on average, {counts.max()} at once at most; track ids {ids}")
+    print(
+        f"images   {max(watcher.sent, len(counts))} sent, {len(counts)} processed, others dropped "
+        f"for newer ones\n"
+        f"rate     {(len(counts) - 1) / max(_played_s(watcher), 1e-9):.1f} Hz\n"
+        f"latency  {p50:.0f} ms p50, {p95:.0f} ms p95, from sending an image to receiving its "
+        f"joints\n"
+        f"people   {counts.mean():.1f} on average, {counts.max()} at once at most; track ids {ids}"
+    )
 
 
 def _film(watcher: Watcher, folder: Path) -> None:
-    """``demo.mp4`` and, its richest moment, ``demo.png``: the picture with 2D poses, and the 3D poses from the side."""
+    """``demo.mp4`` and, its richest moment, ``demo.png``: the picture with 2D poses, and the 3D
+    poses from the side.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     stamps = sorted(set(watcher.images) & set(watcher.joints) & set(watcher.keypoints))
     if not stamps:
-        raise ChildProcessError("no image arrived together with its joints, so there is nothing to show")
-    joints = {stamp: np.stack([watcher.joints[stamp][axis] for axis in "xyz"], -1) for stamp in stamps}
+        raise ChildProcessError(
+            "no image arrived together with its joints, so there is nothing to show"
+        )
+    joints = {
+        stamp: np.stack([watcher.joints[stamp][axis] for axis in "xyz"], -1) for stamp in stamps
+    }
     everybody = np.concatenate([joints[stamp].reshape(-1, len(H36M17), 3) for stamp in stamps])
     focus, reach, floor = np.array([0.0, 0.0, 4.0]), 1.0, 1.0
     if len(everybody):
         focus = np.nanmedian(everybody[:, 0], 0)
         reach = float(np.nanpercentile(np.linalg.norm(everybody[:, 0] - focus, axis=1), 95))
-        floor = float(np.nanpercentile(np.nanmax(everybody[..., 1], 1), 75)) + 0.08  # the ankle is above the floor
+        floor = (
+            float(np.nanpercentile(np.nanmax(everybody[..., 1], 1), 75)) + 0.08
+        )  # the ankle is above the floor
     view = viewpoint(focus, 3.5 + 1.5 * reach, PANE)
     best = max(stamps, key=lambda stamp: np.nansum(watcher.joints[stamp]["confidence"]))
     film = None
@@ -148,13 +192,23 @@ def _film(watcher: Watcher, folder: Path) -> None:
         image = np.asarray(cv2.imdecode(watcher.images[stamp], cv2.IMREAD_COLOR))
         cloud = watcher.keypoints[stamp]
         pixels = np.stack([cloud["x"], cloud["y"]], -1) * watcher.scale
-        seen = People2D(H36M17, pixels, cloud["confidence"], stamp, (image.shape[1], image.shape[0]),
-                        cloud["person"][:, 0])
+        seen = People2D(
+            H36M17,
+            pixels,
+            cloud["confidence"],
+            stamp,
+            (image.shape[1], image.shape[0]),
+            cloud["person"][:, 0],
+        )
         ids = watcher.joints[stamp]["person"][:, 0]
-        both = np.hstack([draw_people(image, seen), render_view(joints[stamp], ids, H36M17, view, floor)])
+        both = np.hstack(
+            [draw_people(image, seen), render_view(joints[stamp], ids, H36M17, view, floor)]
+        )
         if film is None:
             rate = max(1.0, len(stamps) / max((stamps[-1] - stamps[0]) * 1e-9, 0.1))
-            film = cv2.VideoWriter(str(folder / "demo.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), rate, both.shape[1::-1])
+            film = cv2.VideoWriter(
+                str(folder / "demo.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), rate, both.shape[1::-1]
+            )
         film.write(both)
         if stamp == best:
             cv2.imwrite(str(folder / "demo.png"), both)

@@ -9,39 +9,57 @@ from typing import Any, Generic, TypeVar
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from pose3d_ros.nodes.managed import ManagedNode
+from pose3d_ros.nodes.managed_node import ManagedNode
 
 T = TypeVar("T")
-DEPTH = 5  # the executor empties the queue faster than cameras fill it; what is too old is dropped and counted later
+# the executor empties the queue faster than cameras fill it; what is too old is dropped and
+# counted later
+DEPTH = 5
 SILENCE_S = 2.0  # of a publisher that was heard
 PATIENCE_S = 5.0  # for one to appear and to begin: nodes of a launch file start in any order
 
 
 def qos_of(publishers: Sequence[Any]) -> QoSProfile:
-    """QoS that is compatible with all the publishers (``TopicEndpointInfo``) and as good as they allow."""
+    """QoS that is compatible with all the publishers (``TopicEndpointInfo``) and as good as they
+    allow.
+    """
     profiles = [publisher.qos_profile for publisher in publishers]
     reliable = all(profile.reliability == ReliabilityPolicy.RELIABLE for profile in profiles)
     latched = all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in profiles)
     return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=DEPTH,
+        history=HistoryPolicy.KEEP_LAST,
+        depth=DEPTH,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
 
 
 def say_qos(qos: QoSProfile) -> str:
     """The two policies that decide who hears whom."""
-    return f"{qos.reliability.name.lower().replace('_', ' ')}, {qos.durability.name.lower().replace('_', ' ')}"
+    return (
+        f"{qos.reliability.name.lower().replace('_', ' ')}, "
+        f"{qos.durability.name.lower().replace('_', ' ')}"
+    )
 
 
 class Input:
-    """One topic that a node hears: subscribes when a publisher appears, with its QoS, and again when that changes.
+    """One topic that a node hears: subscribes when a publisher appears, with its QoS, and again
+    when that changes.
 
-    ``remedy``: what to do when nobody publishes. An ``optional`` input keeps quiet about that, and one
-    that is ``constant`` about silence once it was heard.
+    ``remedy``: what to do when nobody publishes. An ``optional`` input keeps quiet about that, and
+    one that is ``constant`` about silence once it was heard.
     """
 
-    def __init__(self, node: ManagedNode[Any], topic: str, message_type: type, callback: Callable[[Any], None],
-                 remedy: str = "", optional: bool = False, constant: bool = False) -> None:
+    def __init__(
+        self,
+        node: ManagedNode[Any],
+        topic: str,
+        message_type: type,
+        callback: Callable[[Any], None],
+        remedy: str = "",
+        optional: bool = False,
+        constant: bool = False,
+    ) -> None:
         self.node, self.message_type, self.callback = node, message_type, callback
         self.topic = node.resolve_topic_name(topic)
         self.remedy, self.optional, self.constant = remedy, optional, constant
@@ -66,33 +84,59 @@ class Input:
     def watch(self) -> None:
         """Follow the publishers of the topic, and say why nothing is heard."""
         publishers = self.node.get_publishers_info_by_topic(self.topic)
-        matching = [publisher for publisher in publishers if publisher.topic_type == self.type_name]
+        matching = [
+            publisher for publisher in publishers if publisher.topic_type == self.type_name
+        ]
         if matching and (qos := qos_of(matching)) != self.qos:
             self._unsubscribe()
-            self.subscription = self.node.create_subscription(self.message_type, self.topic, self._heard, qos)
-            self.qos, self.heard_at, self.heard = qos, time.monotonic(), self.constant and self.heard
+            self.subscription = self.node.create_subscription(
+                self.message_type, self.topic, self._heard, qos
+            )
+            self.qos, self.heard_at, self.heard = (
+                qos,
+                time.monotonic(),
+                self.constant and self.heard,
+            )
         if self.constant and self.heard:
             return
         patience = SILENCE_S if self.heard and publishers else PATIENCE_S
         if time.monotonic() - self.heard_at < patience or self.optional and not publishers:
             return
         if not publishers:
-            self.node.problem(self.topic, f"nobody publishes {self.topic} ({self.type_name}): {self.remedy}"
-                                          f"{self._alternatives()}")
+            self.node.problem(
+                self.topic,
+                f"nobody publishes {self.topic} ({self.type_name}): {self.remedy}"
+                f"{self._alternatives()}",
+            )
         elif not matching:
             types = ", ".join(sorted({publisher.topic_type for publisher in publishers}))
-            self.node.problem(self.topic, f"expected {self.type_name} on {self.topic}, got {types}: {self.remedy}")
+            self.node.problem(
+                self.topic,
+                f"expected {self.type_name} on {self.topic}, got {types}: {self.remedy}",
+            )
         else:
             assert self.qos is not None
             self.node.problem(
-                self.topic, f"no message on {self.topic} for {patience:g} s, although {matching[0].node_name} offers "
-                f"it ({say_qos(self.qos)}): see whether it still sends; large best-effort messages also get lost where "
-                f"the publisher lacks shared memory (config/fastdds.xml) or the network drops fragments")
+                self.topic,
+                f"no message on {self.topic} for {patience:g} s, although {matching[0].node_name} "
+                f"offers "
+                f"it ({say_qos(self.qos)}): see whether it still sends; large best-effort "
+                f"messages also get lost where "
+                f"the publisher lacks shared memory (config/fastdds.xml) or the network drops "
+                f"fragments",
+            )
 
     def _alternatives(self) -> str:
         node = self.node
-        topics = [name for name, types in node.get_topic_names_and_types() if self.type_name in types and any(
-            publisher.node_name != node.get_name() for publisher in node.get_publishers_info_by_topic(name))]
+        topics = [
+            name
+            for name, types in node.get_topic_names_and_types()
+            if self.type_name in types
+            and any(
+                publisher.node_name != node.get_name()
+                for publisher in node.get_publishers_info_by_topic(name)
+            )
+        ]
         return f"; topics of this type: {', '.join(topics[:4])}" if topics else ""
 
     def _unsubscribe(self) -> None:
@@ -108,7 +152,9 @@ class Input:
 
 
 class Newest(Generic[T]):
-    """A place for one item between two threads: what is not taken in time is dropped and counted."""
+    """A place for one item between two threads: what is not taken in time is dropped and
+    counted.
+    """
 
     def __init__(self) -> None:
         self._changed = Condition()

@@ -1,4 +1,6 @@
-"""People and cameras to and from standard messages. The layout of the clouds is the package's contract."""
+"""People and cameras to and from standard messages. The layout of the clouds is the package's
+contract.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +19,15 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.drawing import colour, limb_colours
 from pose3d_ros.people import People2D, People3D, TrackState
 
-JOINTS = np.dtype([(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
-                  + [("person", "<i4"), ("joint", "<i4")])
-KEYPOINTS = np.dtype([(name, "<f4") for name in ("x", "y", "confidence")]
-                     + [(name, "<i4") for name in ("person", "joint", "image_width", "image_height")]
-                     + [(name, "<f4") for name in ("depth", "depth_sigma")])
+JOINTS = np.dtype(
+    [(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
+    + [("person", "<i4"), ("joint", "<i4")]
+)
+KEYPOINTS = np.dtype(
+    [(name, "<f4") for name in ("x", "y", "confidence")]
+    + [(name, "<i4") for name in ("person", "joint", "image_width", "image_height")]
+    + [(name, "<f4") for name in ("depth", "depth_sigma")]
+)
 _FIELD_TYPE = {"<f4": PointField.FLOAT32, "<i4": PointField.INT32}
 MARKER_LIFETIME_S = 1
 
@@ -33,14 +39,25 @@ def _cloud(points: np.ndarray, header: Header) -> PointCloud2:
     data = array("B")
     data.frombytes(points.tobytes())
     return PointCloud2(
-        header=header, height=points.shape[0], width=points.shape[1], is_bigendian=False, is_dense=False,
-        fields=[PointField(name=name, offset=offset, datatype=_FIELD_TYPE[kind.str], count=1)
-                for name, (kind, offset, *_) in dtype.fields.items()],
-        point_step=dtype.itemsize, row_step=dtype.itemsize * points.shape[1], data=data)
+        header=header,
+        height=points.shape[0],
+        width=points.shape[1],
+        is_bigendian=False,
+        is_dense=False,
+        fields=[
+            PointField(name=name, offset=offset, datatype=_FIELD_TYPE[kind.str], count=1)
+            for name, (kind, offset, *_) in dtype.fields.items()
+        ],
+        point_step=dtype.itemsize,
+        row_step=dtype.itemsize * points.shape[1],
+        data=data,
+    )
 
 
 def joints_cloud(people: People3D, header: Header) -> PointCloud2:
-    """``joints``: height people, width joints of the skeleton, NaN where unknown (fields of ``JOINTS``)."""
+    """``joints``: height people, width joints of the skeleton, NaN where unknown (fields of
+    ``JOINTS``).
+    """
     points = np.empty(people.confidence.shape, JOINTS)
     for axis, (position, velocity) in enumerate((("x", "vx"), ("y", "vy"), ("z", "vz"))):
         points[position] = people.joints_m[..., axis]
@@ -51,9 +68,11 @@ def joints_cloud(people: People3D, header: Header) -> PointCloud2:
 
 
 def keypoints_cloud(people: People2D, header: Header) -> PointCloud2:
-    """``keypoints``: the same layout in pixels of an image of the size that each point tells (``KEYPOINTS``).
+    """``keypoints``: the same layout in pixels of an image of the size that each point tells
+    (``KEYPOINTS``).
 
-    ``depth`` along the optical axis, with one standard deviation, is NaN where no depth image tells it.
+    ``depth`` along the optical axis, with one standard deviation, is NaN where no depth image
+    tells it.
     """
     points = np.empty(people.confidence.shape, KEYPOINTS)
     points["x"], points["y"] = people.keypoints_px[..., 0], people.keypoints_px[..., 1]
@@ -79,30 +98,50 @@ def _points(positions: np.ndarray) -> list[Point]:
     return [Point(x=x, y=y, z=z) for x, y, z in positions.tolist()]
 
 
-OPTICAL_UP, FIXED_UP = (0.0, -1.0, 0.0), (0.0, 0.0, 1.0)  # REP-103: y points down in an optical frame, else z up
+OPTICAL_UP, FIXED_UP = (
+    (0.0, -1.0, 0.0),
+    (0.0, 0.0, 1.0),
+)  # REP-103: y points down in an optical frame, else z up
 
 
 def markers(
-    people: People3D, header: Header, gone: Iterable[int] = (), up: tuple[float, float, float] = OPTICAL_UP
+    people: People3D,
+    header: Header,
+    gone: Iterable[int] = (),
+    up: tuple[float, float, float] = OPTICAL_UP,
 ) -> MarkerArray:
-    """RViz skeletons: namespaces ``limbs``, ``joints`` and ``id``, each with the track id as marker id.
+    """RViz skeletons: namespaces ``limbs``, ``joints`` and ``id``, each with the track id as
+    marker id.
 
-    Limbs have the person's colour, the left ones bright, the right ones dark; people who are predicted are translucent.
-    ``gone``: ids of people whose markers are to be deleted. The id floats above the head, in the direction ``up``.
+    Limbs have the person's colour, the left ones bright, the right ones dark; people who are
+    predicted are translucent. ``gone``: ids of people whose markers are to be deleted. The id
+    floats above the head, in the direction ``up``.
     """
     array_ = MarkerArray()
     for person in gone:
-        array_.markers += [Marker(header=header, ns=ns, id=person, action=Marker.DELETE)
-                           for ns in ("limbs", "joints", "id")]
-    for person, state, joints in zip(people.ids.tolist(), people.states, people.joints_m.astype(float), strict=True):
+        array_.markers += [
+            Marker(header=header, ns=ns, id=person, action=Marker.DELETE)
+            for ns in ("limbs", "joints", "id")
+        ]
+    for person, state, joints in zip(
+        people.ids.tolist(), people.states, people.joints_m.astype(float), strict=True
+    ):
         known = np.isfinite(joints).all(-1)
         if not known.any():
             continue
         alpha = 0.4 if state == TrackState.OCCLUDED else 1.0
 
-        def marker(ns: str, kind: int, size: float, person: int = person, alpha: float = alpha) -> Marker:
-            made = Marker(header=header, ns=ns, id=person, type=kind, action=Marker.ADD,
-                          lifetime=Duration(sec=MARKER_LIFETIME_S))
+        def marker(
+            ns: str, kind: int, size: float, person: int = person, alpha: float = alpha
+        ) -> Marker:
+            made = Marker(
+                header=header,
+                ns=ns,
+                id=person,
+                type=kind,
+                action=Marker.ADD,
+                lifetime=Duration(sec=MARKER_LIFETIME_S),
+            )
             made.pose.orientation.w = 1.0
             made.scale.x = made.scale.y = made.scale.z = size
             made.color = _colour(colour(person), alpha)
@@ -111,7 +150,8 @@ def markers(
         limbs = people.skeleton.limb_indices
         drawn = known[limbs].all(1)
         lines = marker("limbs", Marker.LINE_LIST, 0.03)
-        # An object for each joint and each colour: one for each end of each limb takes twice as long.
+        # An object for each joint and each colour: one for each end of each limb takes twice as
+        # long.
         points = _points(joints)
         lines.points = [points[joint] for joint in limbs[drawn].ravel().tolist()]
         rgb = [tuple(limb) for limb in limb_colours(people.skeleton, person).tolist()]
@@ -137,37 +177,65 @@ def camera_info(camera: Camera, header: Header) -> CameraInfo:
     k = camera.matrix
     distortion = camera.distortion if len(camera.distortion) else np.zeros(5)
     return CameraInfo(
-        header=header, width=camera.size[0], height=camera.size[1], distortion_model=camera.distortion_model,
-        d=distortion.tolist(), k=k.ravel().tolist(), r=np.eye(3).ravel().tolist(),
-        p=np.hstack([k, np.zeros((3, 1))]).ravel().tolist())
+        header=header,
+        width=camera.size[0],
+        height=camera.size[1],
+        distortion_model=camera.distortion_model,
+        d=distortion.tolist(),
+        k=k.ravel().tolist(),
+        r=np.eye(3).ravel().tolist(),
+        p=np.hstack([k, np.zeros((3, 1))]).ravel().tolist(),
+    )
 
 
 def camera_from_info(info: CameraInfo) -> Camera:
-    """Camera of the image that a CameraInfo describes: its region of interest of the sensor, where it has one.
+    """Camera of the image that a CameraInfo describes: its region of interest of the sensor, where
+    it has one.
 
-    Binning needs no care: ``Camera.at_resolution`` sees it in the image's size. Raises ``CameraError``.
+    Binning needs no care: ``Camera.at_resolution`` sees it in the image's size. Raises
+    ``CameraError``.
     """
     k, roi = np.array(info.k), info.roi
     k[2] -= roi.x_offset
     k[5] -= roi.y_offset
-    return Camera.from_camera_info(roi.width or info.width, roi.height or info.height, k.tolist(), list(info.d),
-                                   info.distortion_model, info.header.frame_id)
+    return Camera.from_camera_info(
+        roi.width or info.width,
+        roi.height or info.height,
+        k.tolist(),
+        list(info.d),
+        info.distortion_model,
+        info.header.frame_id,
+    )
 
 
-def diagnostics(stamp: Time, *parts: tuple[str, Iterable[str], Mapping[str, object]]) -> DiagnosticArray:
-    """/diagnostics of a node and its parts: each its name, its problems and its values; with problems at level WARN."""
+def diagnostics(
+    stamp: Time, *parts: tuple[str, Iterable[str], Mapping[str, object]]
+) -> DiagnosticArray:
+    """/diagnostics of a node and its parts: each its name, its problems and its values; with
+    problems at level WARN.
+    """
     array_ = DiagnosticArray(header=Header(stamp=stamp))
     for name, problems, values in parts:
         message = "; ".join(problems)
-        array_.status.append(DiagnosticStatus(
-            level=DiagnosticStatus.WARN if message else DiagnosticStatus.OK, name=name, message=message or "OK",
-            values=[KeyValue(key=key, value=f"{value:.4g}" if isinstance(value, float) else str(value))
-                    for key, value in values.items()]))
+        array_.status.append(
+            DiagnosticStatus(
+                level=DiagnosticStatus.WARN if message else DiagnosticStatus.OK,
+                name=name,
+                message=message or "OK",
+                values=[
+                    KeyValue(
+                        key=key, value=f"{value:.4g}" if isinstance(value, float) else str(value)
+                    )
+                    for key, value in values.items()
+                ],
+            )
+        )
     return array_
 
 
 def tf_message(people: People3D, header: Header, per_joint: bool) -> object:
-    """tf2_msgs/TFMessage with a frame ``person_ID`` at each pelvis, or ``person_ID/JOINT`` at each known joint.
+    """tf2_msgs/TFMessage with a frame ``person_ID`` at each pelvis, or ``person_ID/JOINT`` at each
+    known joint.
 
     Frames are parallel to the header's. Raises ``ImportError`` where tf2_msgs is not installed.
     """
@@ -175,9 +243,13 @@ def tf_message(people: People3D, header: Header, per_joint: bool) -> object:
     from tf2_msgs.msg import TFMessage
 
     message = TFMessage()
-    joints = enumerate(people.skeleton.joints) if per_joint else [(people.skeleton.index("pelvis"), "")]
+    joints = (
+        enumerate(people.skeleton.joints) if per_joint else [(people.skeleton.index("pelvis"), "")]
+    )
     for index, joint in joints:
-        for person, position in zip(people.ids.tolist(), people.joints_m[:, index].tolist(), strict=True):
+        for person, position in zip(
+            people.ids.tolist(), people.joints_m[:, index].tolist(), strict=True
+        ):
             if np.isfinite(position).all():
                 child = f"person_{person}/{joint}" if joint else f"person_{person}"
                 transform = TransformStamped(header=header, child_frame_id=child)

@@ -1,4 +1,6 @@
-"""The monocular node: images of one camera in, tracked 3D people out (topics and parameters in the README)."""
+"""The monocular node: images of one camera in, tracked 3D people out (topics and parameters in the
+README).
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,15 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from pose3d_ros import encodings
 from pose3d_ros.camera import Camera, CameraError
+from pose3d_ros.io import image_encodings
 from pose3d_ros.lifting import LATENCY_FRAMES, chosen
-from pose3d_ros.nodes import images
+from pose3d_ros.nodes import image_messages
+from pose3d_ros.nodes.diagnostics import Statistics, report
 from pose3d_ros.nodes.inputs import SILENCE_S, Input, Newest
-from pose3d_ros.nodes.managed import ManagedNode, in_one_line, run
+from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line, run
 from pose3d_ros.nodes.messages import camera_from_info, diagnostics, stamp_ns
 from pose3d_ros.nodes.outputs import ImageOutputs
-from pose3d_ros.nodes.statistics import Statistics, report
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import MonocularNodeSettings
 from pose3d_ros.stopwatch import Stopwatch
@@ -33,7 +35,9 @@ FOCAL_TOLERANCE = 0.05  # autofocus and stabilisation stay below; zoom does not
 
 
 class Arrival(NamedTuple):
-    """An image message, when it came (``time.perf_counter``), and what its time went into until then."""
+    """An image message, when it came (``time.perf_counter``), and what its time went into until
+    then.
+    """
 
     message: Any
     came_s: float
@@ -41,7 +45,9 @@ class Arrival(NamedTuple):
 
 
 class MonocularNode(ManagedNode[MonocularNodeSettings]):
-    """Hears ``image`` and ``camera_info`` (and ``depth``), works on the newest image, publishes ``ImageOutputs``."""
+    """Hears ``image`` and ``camera_info`` (and ``depth``), works on the newest image, publishes
+    ``ImageOutputs``.
+    """
 
     def __init__(self, **options: Any) -> None:
         self._pipeline: MonocularPipeline | None = None
@@ -50,22 +56,28 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self._diagnose_timer: Any = None
         self._worker: Thread | None = None
         super().__init__("monocular", MonocularNodeSettings, **options)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=1))
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, "/diagnostics", QoSProfile(depth=1)
+        )
 
     def configure(self) -> None:
         """Load the models; a wrong path or engine is refused here."""
         self._pipeline = MonocularPipeline(self.settings)
         self._outputs = ImageOutputs(self)
         self._lifter_name = chosen(self.settings)
-        self.get_logger().info(f"ready: {self.settings.detector} and {self._lifter_name} on "
-                               f"{self._pipeline.engine_name}")
+        self.get_logger().info(
+            f"ready: {self.settings.detector} and {self._lifter_name} on "
+            f"{self._pipeline.engine_name}"
+        )
 
     def activate(self) -> None:
         """Listen and work."""
         assert self._pipeline is not None
         self._pipeline.reset()  # time may start anew
         self._images: Newest[Arrival] = Newest()
-        self._depths: deque[Image] = deque(maxlen=15)  # half a second at 30 Hz: a slow detector's image is that old
+        self._depths: deque[Image] = deque(
+            maxlen=15
+        )  # half a second at 30 Hz: a slow detector's image is that old
         self._depth_came = Condition()
         self._paired_at = time.monotonic()  # when depth had its image last, or was not heard
         self._info: CameraInfo | None = None
@@ -74,15 +86,28 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self._last_ns: int | None = None
         self._statistics = Statistics()
         compressed = self.settings.transport == "compressed"
-        self._decode = encodings.compressed_to_bgr if compressed else images.to_bgr
+        self._decode = image_encodings.compressed_to_bgr if compressed else image_messages.to_bgr
         topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
         other = "raw" if compressed else "compressed"
         self._inputs = [
-            Input(self, topic, CompressedImage if compressed else Image, self._hear_image,
-                  f"start the camera, remap image:=TOPIC, or set transport:={other}"),
-            Input(self, "camera_info", CameraInfo, self._hear_info, "remap camera_info:=TOPIC, or set assumed_fov_deg",
-                  optional=self.settings.assumed_fov_deg > 0 or not self.settings.lift, constant=True),
-            Input(self, "depth", Image, self._hear_depth, "remap depth:=TOPIC", optional=True)]
+            Input(
+                self,
+                topic,
+                CompressedImage if compressed else Image,
+                self._hear_image,
+                f"start the camera, remap image:=TOPIC, or set transport:={other}",
+            ),
+            Input(
+                self,
+                "camera_info",
+                CameraInfo,
+                self._hear_info,
+                "remap camera_info:=TOPIC, or set assumed_fov_deg",
+                optional=self.settings.assumed_fov_deg > 0 or not self.settings.lift,
+                constant=True,
+            ),
+            Input(self, "depth", Image, self._hear_depth, "remap depth:=TOPIC", optional=True),
+        ]
         self._depth_input = self._inputs[-1]
         self._diagnose_timer = self.every(self.settings.diagnostics_period_s, self._diagnose)
         self._worker = Thread(target=self._work, name="monocular", daemon=True)
@@ -128,7 +153,8 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             try:
                 self._process(*arrival)
                 self.solved("frame", "restart")
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with a frame, the next one gets its chance
+            # noqa: BLE001 - whatever is wrong with a frame, the next one gets its chance
+            except Exception as error:
                 if self.context.ok():
                     self.problem("frame", f"frame skipped: {in_one_line(error)}")
                     self.get_logger().debug(traceback.format_exc())
@@ -146,9 +172,13 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             return
         if self._pipeline.settings != self.settings:
             self._pipeline.reconfigure(self.settings)
-        people = self._pipeline(image, camera, acquired_ns, lambda: self._depth_of(image, acquired_ns, watch), watch)
+        people = self._pipeline(
+            image, camera, acquired_ns, lambda: self._depth_of(image, acquired_ns, watch), watch
+        )
         with watch("publish"):
-            self._outputs.publish_with_image(people, message.header, self.settings.publish_tf, image)
+            self._outputs.publish_with_image(
+                people, message.header, self.settings.publish_tf, image
+            )
         self._statistics.add(self.latency_s(acquired_ns), watch)
 
     def _in_order(self, acquired_ns: int) -> bool:
@@ -156,19 +186,27 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         assert self._pipeline is not None
         last, self._last_ns = self._last_ns, acquired_ns
         if last == acquired_ns:
-            self.problem("stamp", f"frame skipped: expected every image with its own time, got stamp "
-                                  f"{last * 1e-9:.3f} s again; the camera driver must stamp its images")
+            self.problem(
+                "stamp",
+                f"frame skipped: expected every image with its own time, got stamp "
+                f"{last * 1e-9:.3f} s again; the camera driver must stamp its images",
+            )
             return False
         self.solved("stamp")
         if last is not None and acquired_ns < last:
-            self.problem("restart", f"time of the images jumps back by {(last - acquired_ns) * 1e-9:.3f} s: tracking "
-                                    f"starts again")
+            self.problem(
+                "restart",
+                f"time of the images jumps back by {(last - acquired_ns) * 1e-9:.3f} s: tracking "
+                f"starts again",
+            )
             self._depths.clear()
             self._pipeline.reset()
         return True
 
     def _camera_of(self, image: np.ndarray, frame_id: str) -> Camera | None:
-        """The calibrated or assumed camera at the image's size; None, said in a line, when there is none."""
+        """The calibrated or assumed camera at the image's size; None, said in a line, when there
+        is none.
+        """
         assert self._pipeline is not None
         height, width = image.shape[:2]
         if not self.settings.lift:
@@ -185,8 +223,15 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         if camera is None:
             fov = self.settings.assumed_fov_deg
             self.solved("camera size")
-            self.problem("camera", trouble + (f"; assuming {fov:g} degrees of view" if fov else
-                                              "; no 3D without it: calibrate the camera, or set assumed_fov_deg"))
+            self.problem(
+                "camera",
+                trouble
+                + (
+                    f"; assuming {fov:g} degrees of view"
+                    if fov
+                    else "; no 3D without it: calibrate the camera, or set assumed_fov_deg"
+                ),
+            )
             if not fov:
                 return None
             camera = Camera.from_fov(width, height, np.radians(fov))
@@ -195,21 +240,29 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             self.solved("camera")
             self._check_size(info, width, height)
         if not frame_id:
-            self.problem("frame_id", "images have an empty frame_id, so nothing can be placed in space: set frame_id "
-                                     "in the camera driver")
+            self.problem(
+                "frame_id",
+                "images have an empty frame_id, so nothing can be placed in space: set frame_id "
+                "in the camera driver",
+            )
         else:
             self.solved("frame_id")
         return self._follow(replace(camera, frame_id=frame_id))
 
     def _check_size(self, info: CameraInfo, width: int, height: int) -> None:
-        """Say when the calibration is of another size than the image, unless binning explains it."""
+        """Say when the calibration is of another size than the image, unless binning explains
+        it.
+        """
         calibrated = info.roi.width or info.width, info.roi.height or info.height
         binned = calibrated[0] // max(info.binning_x, 1), calibrated[1] // max(info.binning_y, 1)
         if (width, height) in (calibrated, binned):
             self.solved("camera size")
         else:
-            self.problem("camera size", f"camera_info is of {calibrated[0]}x{calibrated[1]}, the images are {width}x"
-                                        f"{height}: taken as resized; if they are cropped, publish their CameraInfo")
+            self.problem(
+                "camera size",
+                f"camera_info is of {calibrated[0]}x{calibrated[1]}, the images are {width}x"
+                f"{height}: taken as resized; if they are cropped, publish their CameraInfo",
+            )
 
     def _follow(self, camera: Camera) -> Camera:
         """The camera, after forgetting what the last one saw if it is another."""
@@ -217,16 +270,28 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         last, self._camera = self._camera, camera
 
         def say(camera: Camera) -> str:
-            return f"{camera.size[0]}x{camera.size[1]} of focal length {camera.matrix[0, 0]:.4g} in '{camera.frame_id}'"
+            return (
+                f"{camera.size[0]}x{camera.size[1]} of focal length {camera.matrix[0, 0]:.4g} "
+                f"in '{camera.frame_id}'"
+            )
 
-        if last is not None and ((last.size, last.frame_id) != (camera.size, camera.frame_id) or abs(
-                camera.matrix[0, 0] / last.matrix[0, 0] - 1) > FOCAL_TOLERANCE):
-            self.problem("restart", f"camera changed from {say(last)} to {say(camera)}: tracking starts again")
+        if last is not None and (
+            (last.size, last.frame_id) != (camera.size, camera.frame_id)
+            or abs(camera.matrix[0, 0] / last.matrix[0, 0] - 1) > FOCAL_TOLERANCE
+        ):
+            self.problem(
+                "restart",
+                f"camera changed from {say(last)} to {say(camera)}: tracking starts again",
+            )
             self._pipeline.reset()
         return camera
 
-    def _depth_of(self, image: np.ndarray, acquired_ns: int, watch: Stopwatch) -> np.ndarray | None:
-        """The depth image taken with this one; waits a little for it while depth is being heard."""
+    def _depth_of(
+        self, image: np.ndarray, acquired_ns: int, watch: Stopwatch
+    ) -> np.ndarray | None:
+        """The depth image taken with this one; waits a little for it while depth is being
+        heard.
+        """
         if not self._depth_input.alive:
             self._paired_at = time.monotonic()
             self.solved("depth")
@@ -239,24 +304,32 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             return abs(stamp_ns(depth.header) - acquired_ns)
 
         def arrived() -> bool:
-            return any(stamp_ns(depth.header) >= acquired_ns - DEPTH_TOLERANCE_NS for depth in self._depths)
+            return any(
+                stamp_ns(depth.header) >= acquired_ns - DEPTH_TOLERANCE_NS
+                for depth in self._depths
+            )
 
         with self._depth_came:
             self._depth_came.wait_for(arrived, DEPTH_WAIT_S)
             nearest = min(self._depths, key=apart_ns, default=None)
         if nearest is None or apart_ns(nearest) > DEPTH_TOLERANCE_NS:
             if time.monotonic() - self._paired_at > SILENCE_S:
-                self.problem("depth", f"depth not used: expected each within {DEPTH_TOLERANCE_NS * 1e-6:g} ms of an "
-                                      f"image, got none for {SILENCE_S:g} s; take both stamps from one clock")
+                self.problem(
+                    "depth",
+                    f"depth not used: expected each within {DEPTH_TOLERANCE_NS * 1e-6:g} ms of an "
+                    f"image, got none for {SILENCE_S:g} s; take both stamps from one clock",
+                )
             return None
         self._paired_at = time.monotonic()
         try:
-            depth_m = encodings.to_depth_m(nearest)
+            depth_m = image_encodings.to_depth_m(nearest)
             if depth_m.shape != image.shape[:2]:
-                raise encodings.ImageError(f"expected the size of the image, {image.shape[1]}x{image.shape[0]}, got "
-                                           f"{depth_m.shape[1]}x{depth_m.shape[0]}; publish depth registered to the "
-                                           f"image")
-        except encodings.ImageError as error:
+                raise image_encodings.ImageError(
+                    f"expected the size of the image, {image.shape[1]}x{image.shape[0]}, got "
+                    f"{depth_m.shape[1]}x{depth_m.shape[0]}; publish depth registered to the "
+                    f"image"
+                )
+        except image_encodings.ImageError as error:
             self.problem("depth", f"depth not used: {error}")
             return None
         self.solved("depth")
@@ -264,12 +337,24 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
 
     def _diagnose(self) -> None:
         assert self._pipeline is not None
-        values = {**report(self._statistics.take(), self.settings.diagnostics_period_s),
-                  "dropped": self._images.dropped, "engine": self._pipeline.engine_name,
-                  "detector": self.settings.detector, "lifter": self._lifter_name,
-                  "lifter_latency_frames": LATENCY_FRAMES}
-        self._diagnostics.publish(diagnostics(self.get_clock().now().to_msg(), (
-            self.get_fully_qualified_name().lstrip("/"), list(self.problems.values()), values)))
+        values = {
+            **report(self._statistics.take(), self.settings.diagnostics_period_s),
+            "dropped": self._images.dropped,
+            "engine": self._pipeline.engine_name,
+            "detector": self.settings.detector,
+            "lifter": self._lifter_name,
+            "lifter_latency_frames": LATENCY_FRAMES,
+        }
+        self._diagnostics.publish(
+            diagnostics(
+                self.get_clock().now().to_msg(),
+                (
+                    self.get_fully_qualified_name().lstrip("/"),
+                    list(self.problems.values()),
+                    values,
+                ),
+            )
+        )
 
 
 def main() -> int:

@@ -13,31 +13,35 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.io.rig_file import RigFile, namespace_of, read_rig
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
+from pose3d_ros.multiview.calibration_monitor import RigWatch, residual
 from pose3d_ros.multiview.rig import Rig
-from pose3d_ros.multiview.rig_file import RigFile, namespace_of, read_rig
 from pose3d_ros.multiview.tracker import MAX_AGE_S
-from pose3d_ros.multiview.watch import RigWatch, residual
+from pose3d_ros.nodes.camera_input import View
+from pose3d_ros.nodes.diagnostics import Statistics, report
 from pose3d_ros.nodes.inputs import SILENCE_S
-from pose3d_ros.nodes.managed import ManagedNode, in_one_line, run
+from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line, run
 from pose3d_ros.nodes.messages import diagnostics, time_of
 from pose3d_ros.nodes.outputs import Outputs
-from pose3d_ros.nodes.statistics import Statistics, report
-from pose3d_ros.nodes.transforms import Transforms
-from pose3d_ros.nodes.views import View
+from pose3d_ros.nodes.tf import Transforms
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.settings import MultiviewNodeSettings
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.stopwatch import Stopwatch
 
-WATCH_S = 0.02       # between two looks whether waiting for a late camera is over
+WATCH_S = 0.02  # between two looks whether waiting for a late camera is over
 JUDGE_S = 0.5
-DISAGREEMENT_S = 5.0  # cameras that see people for so long without seeing the same ones do not fit together
+DISAGREEMENT_S = (
+    5.0  # cameras that see people for so long without seeing the same ones do not fit together
+)
 NOWHERE = Camera.from_fov(640, 480, 1.0)  # stands for a camera that is left out
 
 
 class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
-    """Hears each camera's ``keypoints``, fuses them at common times, publishes ``Outputs`` in the fixed frame."""
+    """Hears each camera's ``keypoints``, fuses them at common times, publishes ``Outputs`` in the
+    fixed frame.
+    """
 
     def __init__(self, **options: Any) -> None:
         self._rig: RigFile | None = None
@@ -46,43 +50,60 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         self._views: list[View] = []
         self._ticks: list[Any] = []
         super().__init__("multiview", MultiviewNodeSettings, **options)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", QoSProfile(depth=1))
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, "/diagnostics", QoSProfile(depth=1)
+        )
 
     def configure(self) -> None:
         """Read the rig file, or get ready to ask TF."""
         settings = self.settings
         names = settings.cameras.split()
         if bool(settings.rig) == bool(names):
-            raise ValueError("expected rig, a file with the cameras, or cameras, their names for poses from TF; got "
-                             + ("both" if names else "neither"))
+            raise ValueError(
+                "expected rig, a file with the cameras, or cameras, their names for poses from "
+                "TF; got " + ("both" if names else "neither")
+            )
         self._rig = read_rig(settings.rig) if settings.rig else None
         self._names = list(self._rig.cameras) if self._rig else names
         self._frame_id = settings.fixed_frame or (self._rig.frame_id if self._rig else "world")
         self._transforms = None if self._rig and self._rig.posed else Transforms(self)
         self._outputs = Outputs(self)
-        self.get_logger().info(f"ready: cameras {', '.join(self._names)} in '{self._frame_id}', "
-                               f"{'poses from TF' if self._transforms else 'poses from ' + settings.rig}")
+        self.get_logger().info(
+            f"ready: cameras {', '.join(self._names)} in '{self._frame_id}', "
+            f"{'poses from TF' if self._transforms else 'poses from ' + settings.rig}"
+        )
 
     def activate(self) -> None:
         """Listen and fuse."""
         count = len(self._names)
         self._buffer = PoseBuffer(count, self.settings.max_latency_s)
         self._cameras: list[Camera | None] = [None] * count
-        self._tracker = MultiViewTracker([NOWHERE] * count, H36M17, self._frame_id, self.settings.max_occlusion_s)
+        self._tracker = MultiViewTracker(
+            [NOWHERE] * count, H36M17, self._frame_id, self.settings.max_occlusion_s
+        )
         self._watch = RigWatch(count)
         self._statistics = Statistics()
         self._disagree_since: float | None = None
         self._alone_since = time.monotonic()
         self._views = [self._view(index, name) for index, name in enumerate(self._names)]
-        self._ticks = [self.every(WATCH_S, self._fuse), self.every(JUDGE_S, self._judge),
-                        self.every(self.settings.diagnostics_period_s, self._diagnose)]
+        self._ticks = [
+            self.every(WATCH_S, self._fuse),
+            self.every(JUDGE_S, self._judge),
+            self.every(self.settings.diagnostics_period_s, self._diagnose),
+        ]
 
     def _view(self, index: int, name: str) -> View:
         rig, transforms = self._rig, self._transforms
         sources = rig.sources.get(name, {}) if rig else {}
-        return View(self, name, namespace_of(name, sources), sources.get("camera_info", "camera_info"),
-                    rig.cameras[name] if rig else None,
-                    partial(transforms.camera_from, self._frame_id) if transforms else None, partial(self._hear, index))
+        return View(
+            self,
+            name,
+            namespace_of(name, sources),
+            sources.get("camera_info", "camera_info"),
+            rig.cameras[name] if rig else None,
+            partial(transforms.camera_from, self._frame_id) if transforms else None,
+            partial(self._hear, index),
+        )
 
     def deactivate(self) -> None:
         """Stop."""
@@ -109,9 +130,13 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             while (taken := self._buffer.take(time.monotonic_ns())) is not None:
                 self._process(*taken)
                 self.solved("frame")
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with one moment, the next one gets its chance
+        # noqa: BLE001 - whatever is wrong with one moment, the next one gets its chance
+        except Exception as error:
             self._tracker.reset()
-            self.problem("frame", f"2D poses of one moment skipped, tracking starts again: {in_one_line(error)}")
+            self.problem(
+                "frame",
+                f"2D poses of one moment skipped, tracking starts again: {in_one_line(error)}",
+            )
             self.get_logger().debug(traceback.format_exc())
 
     def _process(self, seen: list[People2D | None], stamp_ns: int) -> None:
@@ -119,13 +144,19 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         watch = Stopwatch()
         with watch("fuse"):
             self._place_cameras()
-            seen = [None if camera is None else people for people, camera in zip(seen, self._cameras, strict=True)]
+            seen = [
+                None if camera is None else people
+                for people, camera in zip(seen, self._cameras, strict=True)
+            ]
             self._tracker.max_occlusion_s = self.settings.max_occlusion_s
             tracked = self._tracker.update(seen, stamp_ns)
             people = tracked[tracked.states != TrackState.TENTATIVE]
         with watch("publish"):
-            self._outputs.publish(people, Header(stamp=time_of(stamp_ns), frame_id=self._frame_id),
-                                  self.settings.publish_tf)
+            self._outputs.publish(
+                people,
+                Header(stamp=time_of(stamp_ns), frame_id=self._frame_id),
+                self.settings.publish_tf,
+            )
         latency_s = self.latency_s(stamp_ns)
         with watch("watch"):
             self._assess(seen, people, stamp_ns)
@@ -135,11 +166,21 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         """Give the tracker the cameras as they are known now."""
         cameras = [view.camera() for view in self._views]
         for index, (view, camera) in enumerate(zip(self._views, cameras, strict=True)):
-            twin = next((other.name for other, earlier in zip(self._views, cameras[:index], strict=False)
-                         if camera and earlier and np.array_equal(camera.camera_from_world,
-                                                                  earlier.camera_from_world)), None)
+            twin = next(
+                (
+                    other.name
+                    for other, earlier in zip(self._views, cameras[:index], strict=False)
+                    if camera
+                    and earlier
+                    and np.array_equal(camera.camera_from_world, earlier.camera_from_world)
+                ),
+                None,
+            )
             if twin is not None:
-                view.problem("twin", f"left out: TF has it exactly where camera {twin} is; correct its transform")
+                view.problem(
+                    "twin",
+                    f"left out: TF has it exactly where camera {twin} is; correct its transform",
+                )
                 cameras[index] = None
             else:
                 view.solved("twin")
@@ -150,8 +191,10 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
     def _assess(self, seen: list[People2D | None], people: People3D, stamp_ns: int) -> None:
         """What each camera contributed, and whether they agree."""
         matched = self._tracker.residuals_px
-        residuals = [residual(px, camera, poses, people) if camera else None
-                     for px, camera, poses in zip(matched, self._cameras, seen, strict=True)]
+        residuals = [
+            residual(px, camera, poses, people) if camera else None
+            for px, camera, poses in zip(matched, self._cameras, seen, strict=True)
+        ]
         self._watch.update(residuals, stamp_ns)
         for view, poses, px, measured in zip(self._views, seen, matched, residuals, strict=True):
             view.judged(poses is not None and len(people) > 0, px is not None, measured)
@@ -167,17 +210,27 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             self._alone_since = time.monotonic()
             self.solved("views")
         elif time.monotonic() - self._alone_since > SILENCE_S:
-            self.problem("views", f"only camera {live[0].name} is heard: nobody new is found without a second one"
-                                  + ("" if len(self._views) > 1 else ", and the rig has no other; for one camera there "
-                                                                     "is the monocular node"))
+            self.problem(
+                "views",
+                f"only camera {live[0].name} is heard: nobody new is found without a second one"
+                + (
+                    ""
+                    if len(self._views) > 1
+                    else ", and the rig has no other; for one camera there is the monocular node"
+                ),
+            )
         for view, offset_s in self._clock_offsets():
             if abs(offset_s) <= MAX_AGE_S:
                 view.in_time_at = time.monotonic()
                 view.solved("clock")
             elif time.monotonic() - view.in_time_at > SILENCE_S:
-                view.problem("clock", f"its stamps are {abs(offset_s):.1f} s {'ahead of' if offset_s > 0 else 'behind'}"
-                                      f" the other cameras', so that its poses are not used: synchronise the clocks "
-                                      f"(chrony, PTP), or make its detector faster")
+                view.problem(
+                    "clock",
+                    f"its stamps are {abs(offset_s):.1f} s "
+                    f"{'ahead of' if offset_s > 0 else 'behind'}"
+                    f" the other cameras', so that its poses are not used: synchronise the clocks "
+                    f"(chrony, PTP), or make its detector faster",
+                )
             else:
                 view.solved("clock")
         for view, moved in zip(self._views, self._watch.moved, strict=True):
@@ -185,31 +238,56 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
                 view.solved("moved")
             else:
                 since = time.strftime("%H:%M:%S", time.localtime(moved.since_ns * 1e-9))
-                view.problem("moved", f"has moved, or its calibration is wrong: it sees people {moved.px:.0f} px from "
-                                      f"where the other cameras see them, since {since}; run 'pose3d calibrate refine'")
-        if self._disagree_since is not None and time.monotonic() - self._disagree_since > DISAGREEMENT_S:
-            self.problem("agreement", f"several cameras see people, but for {DISAGREEMENT_S:g} s no two see the same: "
-                                      f"their views do not overlap, or the calibration or the clocks are wrong")
+                view.problem(
+                    "moved",
+                    f"has moved, or its calibration is wrong: it sees people {moved.px:.0f} px "
+                    f"from "
+                    f"where the other cameras see them, since {since}; run 'pose3d calibrate "
+                    f"refine'",
+                )
+        if (
+            self._disagree_since is not None
+            and time.monotonic() - self._disagree_since > DISAGREEMENT_S
+        ):
+            self.problem(
+                "agreement",
+                f"several cameras see people, but for {DISAGREEMENT_S:g} s no two see the same: "
+                f"their views do not overlap, or the calibration or the clocks are wrong",
+            )
         elif self._disagree_since is None:
             self.solved("agreement")
 
     def _clock_offsets(self) -> list[tuple[View, float]]:
-        """Of each live camera's stamps from the others', in seconds; of two, the earlier is right (``PoseBuffer``)."""
-        lags = [(view, lag) for view in self._views if view.alive and (lag := view.lag_s) is not None]
+        """Of each live camera's stamps from the others', in seconds; of two, the earlier is right
+        (``PoseBuffer``).
+        """
+        lags = [
+            (view, lag) for view in self._views if view.alive and (lag := view.lag_s) is not None
+        ]
         if not lags:
             return []
         middle = sorted(lag for _, lag in lags)[(len(lags) - 1) // 2]
         return [(view, lag - middle) for view, lag in lags]
 
     def _diagnose(self) -> None:
-        period_s, name = self.settings.diagnostics_period_s, self.get_fully_qualified_name().lstrip("/")
+        period_s, name = (
+            self.settings.diagnostics_period_s,
+            self.get_fully_qualified_name().lstrip("/"),
+        )
         offsets = {view.name: offset_s for view, offset_s in self._clock_offsets()}
-        parts = [(f"{name}/{view.name}", view.problems, view.report(period_s, offsets.get(view.name)))
-                 for view in self._views]
+        parts = [
+            (f"{name}/{view.name}", view.problems, view.report(period_s, offsets.get(view.name)))
+            for view in self._views
+        ]
         told = {text for _, problems, _ in parts for text in problems}
         values = {**report(self._statistics.take(), period_s), "cameras": len(offsets)}
-        self._diagnostics.publish(diagnostics(self.get_clock().now().to_msg(), (
-            name, [text for text in self.problems.values() if text not in told], values), *parts))
+        self._diagnostics.publish(
+            diagnostics(
+                self.get_clock().now().to_msg(),
+                (name, [text for text in self.problems.values() if text not in told], values),
+                *parts,
+            )
+        )
 
 
 def main() -> int:

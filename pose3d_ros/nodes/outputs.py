@@ -11,8 +11,8 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.drawing import draw_people
-from pose3d_ros.nodes import images, messages
-from pose3d_ros.nodes.managed import ManagedNode
+from pose3d_ros.nodes import image_messages, messages
+from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.people import People3D
 
 try:
@@ -22,9 +22,13 @@ except ImportError:  # Humble
 
 
 class Outputs:
-    """Publishers of ``joints``, ``markers`` and, if asked for, ``/tf``. ``up``: where up is in the people's frame."""
+    """Publishers of ``joints``, ``markers`` and, if asked for, ``/tf``. ``up``: where up is in the
+    people's frame.
+    """
 
-    def __init__(self, node: ManagedNode[Any], up: tuple[float, float, float] = messages.FIXED_UP) -> None:
+    def __init__(
+        self, node: ManagedNode[Any], up: tuple[float, float, float] = messages.FIXED_UP
+    ) -> None:
         self.node, self.up = node, up
         self._publishers: dict[str, Any] = {}
         self.joints = self._publisher(PointCloud2, "joints")
@@ -38,19 +42,30 @@ class Outputs:
 
         def incompatible(event: Any) -> None:
             policy = qos_policy_name_from_kind(event.last_policy_kind)
-            self.node.problem(f"{topic} qos", f"a subscriber of {name} gets nothing: it requests another {policy} than "
-                              f"the reliable, volatile that is offered; subscribe with volatile durability")
+            self.node.problem(
+                f"{topic} qos",
+                f"a subscriber of {name} gets nothing: it requests another {policy} than "
+                f"the reliable, volatile that is offered; subscribe with volatile durability",
+            )
 
         self._publishers[topic] = self.node.create_lifecycle_publisher(
-            message_type, topic, QoSProfile(depth=depth), event_callbacks=PublisherEventCallbacks(
-                incompatible_qos=incompatible))
+            message_type,
+            topic,
+            QoSProfile(depth=depth),
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=incompatible),
+        )
         return self._publishers[topic]
 
     def _forgive(self) -> None:
         """DDS tells of an incompatible subscriber that comes, but not of one that goes."""
         for topic in self._publishers:
-            subscribers = self.node.get_subscriptions_info_by_topic(self.node.resolve_topic_name(topic))
-            if all(subscriber.qos_profile.durability == DurabilityPolicy.VOLATILE for subscriber in subscribers):
+            subscribers = self.node.get_subscriptions_info_by_topic(
+                self.node.resolve_topic_name(topic)
+            )
+            if all(
+                subscriber.qos_profile.durability == DurabilityPolicy.VOLATILE
+                for subscriber in subscribers
+            ):
                 self.node.solved(f"{topic} qos")
 
     def publish(self, people: People3D, header: Header, tf: str) -> None:
@@ -59,7 +74,9 @@ class Outputs:
             self.joints.publish(messages.joints_cloud(people, header))
         ids = set(people.ids.tolist())
         if self.markers.get_subscription_count():
-            self.markers.publish(messages.markers(people, header, sorted(self._marked - ids), self.up))
+            self.markers.publish(
+                messages.markers(people, header, sorted(self._marked - ids), self.up)
+            )
             self._marked = ids
         if tf != "none" and len(people):
             self._publish_tf(people, header, tf == "joints")
@@ -70,11 +87,16 @@ class Outputs:
         try:
             message = messages.tf_message(people, header, per_joint)
         except ImportError:
-            self.node.problem("tf", "publish_tf needs tf2_msgs, which is not installed; use a ROS distribution that "
-                                    "has it, or set publish_tf to none")
+            self.node.problem(
+                "tf",
+                "publish_tf needs tf2_msgs, which is not installed; use a ROS distribution that "
+                "has it, or set publish_tf to none",
+            )
             return
         if self._tf is None:
-            self._tf = self.node.create_lifecycle_publisher(type(message), "/tf", QoSProfile(depth=100))
+            self._tf = self.node.create_lifecycle_publisher(
+                type(message), "/tf", QoSProfile(depth=100)
+            )
             self._tf.on_activate(None)  # made while the node is active
         self._tf.publish(message)
 
@@ -94,11 +116,13 @@ class ImageOutputs(Outputs):
         self.keypoints = self._publisher(PointCloud2, "keypoints")
         self.overlay = self._publisher(Image, "overlay", depth=1)
 
-    def publish_with_image(self, people: People3D, header: Header, tf: str, image_bgr: np.ndarray) -> None:
+    def publish_with_image(
+        self, people: People3D, header: Header, tf: str, image_bgr: np.ndarray
+    ) -> None:
         """Publish what was found in an image; ``tf`` as the parameter ``publish_tf``."""
         seen = people.people_2d
         if seen is not None and self.keypoints.get_subscription_count():
             self.keypoints.publish(messages.keypoints_cloud(seen, header))
         self.publish(people, header, tf)
         if seen is not None and self.overlay.get_subscription_count():
-            self.overlay.publish(images.to_message(draw_people(image_bgr, seen), header))
+            self.overlay.publish(image_messages.to_message(draw_people(image_bgr, seen), header))

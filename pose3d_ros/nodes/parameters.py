@@ -6,7 +6,12 @@ from collections.abc import Callable
 from dataclasses import Field, fields, replace
 from typing import Any, TypeVar
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -19,14 +24,20 @@ def describe(spec: Field[Any]) -> ParameterDescriptor:
     """Descriptor of a setting: description, range, choices; read-only unless it is live."""
     meta = spec.metadata
     descriptor = ParameterDescriptor(
-        name=spec.name, description=meta["description"], read_only=not meta["live"],
+        name=spec.name,
+        description=meta["description"],
+        read_only=not meta["live"],
         additional_constraints=f"one of {', '.join(meta['choices'])}" if meta["choices"] else "",
-        dynamic_typing=isinstance(spec.default, float))  # so that `smoothing:=1` needs no decimal point
+        dynamic_typing=isinstance(spec.default, float),
+    )  # so that `smoothing:=1` needs no decimal point
     if meta["low"] is not None and isinstance(spec.default, float):
-        descriptor.floating_point_range = [FloatingPointRange(from_value=float(meta["low"]),
-                                                              to_value=float(meta["high"]))]
+        descriptor.floating_point_range = [
+            FloatingPointRange(from_value=float(meta["low"]), to_value=float(meta["high"]))
+        ]
     elif meta["low"] is not None:
-        descriptor.integer_range = [IntegerRange(from_value=int(meta["low"]), to_value=int(meta["high"]))]
+        descriptor.integer_range = [
+            IntegerRange(from_value=int(meta["low"]), to_value=int(meta["high"]))
+        ]
     return descriptor
 
 
@@ -37,17 +48,29 @@ def _typed(spec: Field[Any], value: Any) -> Any:
 def declare(node: Node, cls: type[S], changed: Callable[[S], None]) -> S:
     """Declare the settings of ``cls`` as parameters of ``node`` and return their values.
 
-    ``changed`` gets the new settings whenever live ones are set. Raises ``SettingsError`` that names every value that
-    is not valid. Parameters given that do not exist are logged: they may be meant for another node.
+    ``changed`` gets the new settings whenever live ones are set. Raises ``SettingsError`` that
+    names every value that is not valid. Parameters given that do not exist are logged: they may be
+    meant for another node.
     """
     specs = {spec.name: spec for spec in fields(cls)}
-    # Declared untyped first: rclpy would stop at the first wrong value, and words its reasons for programmers.
-    values = {name: node.declare_parameter(name, spec.default, ParameterDescriptor(dynamic_typing=True)).value
-              for name, spec in specs.items()}
+    # Declared untyped first: rclpy would stop at the first wrong value, and words its reasons for
+    # programmers.
+    values = {
+        name: node.declare_parameter(
+            name, spec.default, ParameterDescriptor(dynamic_typing=True)
+        ).value
+        for name, spec in specs.items()
+    }
     given = set(getattr(node, "_parameter_overrides", ()))
-    if unknown := sorted(name for name in given if "." not in name and not node.has_parameter(name)):
-        node.get_logger().warning(f"unknown parameter {', '.join(unknown)} ignored; known: {', '.join(specs)}")
-    problems = [f"parameter {why}" for name, spec in specs.items() if (why := check(spec, values[name]))]
+    if unknown := sorted(
+        name for name in given if "." not in name and not node.has_parameter(name)
+    ):
+        node.get_logger().warning(
+            f"unknown parameter {', '.join(unknown)} ignored; known: {', '.join(specs)}"
+        )
+    problems = [
+        f"parameter {why}" for name, spec in specs.items() if (why := check(spec, values[name]))
+    ]
     if problems:
         raise SettingsError("; ".join(problems))
     for name, spec in specs.items():
@@ -64,7 +87,9 @@ def declare(node: Node, cls: type[S], changed: Callable[[S], None]) -> S:
         if reasons:
             return SetParametersResult(successful=False, reason="; ".join(reasons))
         if ours:
-            settings = replace(settings, **{name: _typed(specs[name], value) for name, value in ours.items()})
+            settings = replace(
+                settings, **{name: _typed(specs[name], value) for name, value in ours.items()}
+            )
             changed(settings)
         return SetParametersResult(successful=True)
 

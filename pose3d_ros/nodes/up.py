@@ -1,4 +1,6 @@
-"""``pose3d up``: nodes in one process, with the arguments and configuration files of the launch files."""
+"""``pose3d up``: nodes in one process, with the arguments and configuration files of the launch
+files.
+"""
 
 from __future__ import annotations
 
@@ -20,23 +22,40 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
 
 from pose3d_ros.arguments import NODES, ONE_CAMERA, TOPICS, arguments, parameters
-from pose3d_ros.nodes.managed import ManagedNode, run
-from pose3d_ros.nodes.plan import Planned, plan_rig
+from pose3d_ros.nodes.managed_node import ManagedNode, run
+from pose3d_ros.nodes.rig_launch import Planned, plan_rig
 from pose3d_ros.resources import share
 
-CLASSES = {"monocular": "pose3d_ros.nodes.monocular:MonocularNode", "video": "pose3d_ros.nodes.video:VideoNode",
-           "multiview": "pose3d_ros.nodes.multiview:MultiviewNode"}
+CLASSES = {
+    "monocular": "pose3d_ros.nodes.monocular:MonocularNode",
+    "video": "pose3d_ros.nodes.video:VideoNode",
+    "multiview": "pose3d_ros.nodes.multiview:MultiviewNode",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("what", nargs="+", metavar="NODE|NAME:=VALUE",
-                        help=f"nodes ({', '.join(NODES)}) and arguments; video:=SOURCE also starts the video node, and "
-                             "multiview rig:=FILE the nodes of all its cameras")
-    sections = {"arguments:": arguments(ONE_CAMERA), "arguments of multiview:": arguments(("multiview",))}
-    parser.epilog = "\n".join(line for title, listed in sections.items() for line in (
-        title, *(f"  {name}:=  {argument.description}" for name, argument in listed.items())))
+    parser.add_argument(
+        "what",
+        nargs="+",
+        metavar="NODE|NAME:=VALUE",
+        help=f"nodes ({', '.join(NODES)}) and arguments; video:=SOURCE also starts the video "
+        "node, and "
+        "multiview rig:=FILE the nodes of all its cameras",
+    )
+    sections = {
+        "arguments:": arguments(ONE_CAMERA),
+        "arguments of multiview:": arguments(("multiview",)),
+    }
+    parser.epilog = "\n".join(
+        line
+        for title, listed in sections.items()
+        for line in (
+            title,
+            *(f"  {name}:=  {argument.description}" for name, argument in listed.items()),
+        )
+    )
 
 
 def command(options: argparse.Namespace) -> int:
@@ -47,7 +66,7 @@ def command(options: argparse.Namespace) -> int:
 @contextmanager
 def elsewhere(*words: str) -> Iterator[subprocess.Popen[bytes]]:
     """``pose3d up`` with these words in a process of its own, until the end of the block."""
-    process = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", *words])
+    process = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli.main", "up", *words])
     try:
         yield process
     finally:
@@ -66,40 +85,67 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
     if not nodes:
         raise ValueError(f"expected at least one node ({', '.join(NODES)}), got none")
     if len(set(nodes)) < len(nodes):
-        raise ValueError(f"expected each node once, got {' '.join(nodes)}; start the second with another namespace in "
-                         f"a process of its own")
+        raise ValueError(
+            f"expected each node once, got {' '.join(nodes)}; start the second with another "
+            f"namespace in "
+            f"a process of its own"
+        )
     if "multiview" in nodes and len(nodes) > 1:
-        raise ValueError(f"expected multiview alone, got {' '.join(nodes)}: it starts the nodes of its cameras itself")
+        raise ValueError(
+            f"expected multiview alone, got {' '.join(nodes)}: it starts the nodes of its cameras "
+            f"itself"
+        )
     known = arguments(nodes)
     if unknown := sorted(set(given) - set(known)):
         raise ValueError(f"unknown argument {unknown[0]}; expected one of {', '.join(known)}")
     values = {name: given.get(name) or argument.default for name, argument in known.items()}
     for name, argument in known.items():
         if argument.choices and values[name] not in argument.choices:
-            raise ValueError(f"{name}: expected one of {', '.join(c for c in argument.choices if c)}; "
-                             f"got '{values[name]}'")
+            raise ValueError(
+                f"{name}: expected one of {', '.join(c for c in argument.choices if c)}; "
+                f"got '{values[name]}'"
+            )
     _check_config(Path(values["config"]))
     namespace = f"/{values['namespace'].strip('/')}"
     _check_name("namespace", namespace, validate_namespace)
-    ros_arguments = ["--ros-args", "--params-file", values["config"], "--log-level", values["log_level"]]
+    ros_arguments = [
+        "--ros-args",
+        "--params-file",
+        values["config"],
+        "--log-level",
+        values["log_level"],
+    ]
     if nodes == ["multiview"]:
         return [_factory(planned) for planned in plan_rig(values)], ros_arguments
     for topic in TOPICS:
-        _check_name(topic, values[topic],
-                    lambda name: validate_full_topic_name(expand_topic_name(name, nodes[0], namespace)))
+        _check_name(
+            topic,
+            values[topic],
+            lambda name: validate_full_topic_name(expand_topic_name(name, nodes[0], namespace)),
+        )
     if "monocular" in nodes and "video" in nodes:
-        values["wait_for_subscribers"] = values["wait_for_subscribers"] or "1"  # a short video would be over too early
+        values["wait_for_subscribers"] = (
+            values["wait_for_subscribers"] or "1"
+        )  # a short video would be over too early
     renamed = {topic: values[topic] for topic in TOPICS if values[topic] != topic}
-    return [_factory(Planned(node, namespace, parameters(node, values), renamed)) for node in nodes], ros_arguments
+    return [
+        _factory(Planned(node, namespace, parameters(node, values), renamed)) for node in nodes
+    ], ros_arguments
 
 
 def _factory(planned: Planned) -> Callable[[], ManagedNode[Any]]:
     module, name = CLASSES[planned.node].split(":")
-    remappings = [word for old, new in planned.remappings.items() for word in ("-r", f"{old}:={new}")]
+    remappings = [
+        word for old, new in planned.remappings.items() for word in ("-r", f"{old}:={new}")
+    ]
     return partial(
-        getattr(import_module(module), name), namespace=planned.namespace,
+        getattr(import_module(module), name),
+        namespace=planned.namespace,
         cli_args=["--ros-args", *remappings] if remappings else None,
-        parameter_overrides=[Parameter(key, value=value) for key, value in planned.parameters.items()])
+        parameter_overrides=[
+            Parameter(key, value=value) for key, value in planned.parameters.items()
+        ],
+    )
 
 
 def _check_config(path: Path) -> None:
@@ -109,14 +155,21 @@ def _check_config(path: Path) -> None:
         nodes = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
         raise ValueError(f"config: {path} is not YAML: {error}") from None
-    if not isinstance(nodes, dict) or not all(isinstance(content, dict) for content in nodes.values()):
-        raise ValueError(f"config: expected nodes with ros__parameters in {path}, as in "
-                         f"{share('config', 'monocular.yaml')}")
+    if not isinstance(nodes, dict) or not all(
+        isinstance(content, dict) for content in nodes.values()
+    ):
+        raise ValueError(
+            f"config: expected nodes with ros__parameters in {path}, as in "
+            f"{share('config', 'monocular.yaml')}"
+        )
 
 
 def _check_name(argument: str, name: str, check: Callable[[str], object]) -> None:
     try:
         check(name)
-    except (NameValidationException, ValueError) as error:  # rcl points below the name, or at its own source
+    except (
+        NameValidationException,
+        ValueError,
+    ) as error:  # rcl points below the name, or at its own source
         why = str(error).splitlines()[0].rstrip(":").split(", at ")[0]
         raise ValueError(f"{argument}: got '{name}'; {why}") from None

@@ -1,4 +1,6 @@
-"""The video node: a camera, or a rig of them, for everything that is not one (topics and parameters in the README)."""
+"""The video node: a camera, or a rig of them, for everything that is not one (topics and
+parameters in the README).
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,26 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.multiview.rig_file import read_rig, topic_of
-from pose3d_ros.nodes import images
-from pose3d_ros.nodes.managed import ManagedNode, in_one_line, run
+from pose3d_ros.io.image_sources import Frame, SourceError, frames
+from pose3d_ros.io.rig_file import read_rig, topic_of
+from pose3d_ros.nodes import image_messages
+from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line, run
 from pose3d_ros.nodes.messages import camera_info, time_of
-from pose3d_ros.nodes.plan import beside, is_device
-from pose3d_ros.nodes.sources import Frame, SourceError, frames
+from pose3d_ros.nodes.rig_launch import beside, is_device
 from pose3d_ros.settings import VideoNodeSettings
 
 JOINTS_TIMEOUT_S = 5.0
 DELIVERY_TIMEOUT_S = 1.0
-SAME_TIME_S = 1e-3  # frames of several videos that are due this close to each other are of one moment
+SAME_TIME_S = (
+    1e-3  # frames of several videos that are due this close to each other are of one moment
+)
 
 
 @dataclass
 class Channel:
-    """What is played on one camera's topics, and their publishers. ``camera``: its calibration, or None."""
+    """What is played on one camera's topics, and their publishers. ``camera``: its calibration, or
+    None.
+    """
 
     source: str
     camera: Camera | None
@@ -49,16 +55,26 @@ class Channel:
         height, width = frame.image_bgr.shape[:2]
         if self.camera is not None:
             return self.camera.at_resolution(width, height)
-        return Camera.from_fov(width, height, np.radians(assumed_fov_deg)) if assumed_fov_deg else None
+        return (
+            Camera.from_fov(width, height, np.radians(assumed_fov_deg))
+            if assumed_fov_deg
+            else None
+        )
 
     @property
     def publishers(self) -> list[Any]:
         """Those that there are."""
-        return [publisher for publisher in (self.image, self.info, self.compressed) if publisher is not None]
+        return [
+            publisher
+            for publisher in (self.image, self.info, self.compressed)
+            if publisher is not None
+        ]
 
 
 def in_step(streams: Sequence[Iterator[Frame]]) -> Iterator[list[tuple[int, Frame]]]:
-    """Frames with the index of their stream, in the order in which they are due; those of one moment together."""
+    """Frames with the index of their stream, in the order in which they are due; those of one
+    moment together.
+    """
     if len(streams) == 1:  # it may be live: nothing may wait for the frame after
         yield from ([(0, frame)] for frame in streams[0])
         return
@@ -68,7 +84,9 @@ def in_step(streams: Sequence[Iterator[Frame]]) -> Iterator[list[tuple[int, Fram
 
     moment: list[tuple[int, Frame]] = []
     began_s = 0.0
-    for due_s, index, frame in heapq.merge(*map(timed, range(len(streams)), streams), key=lambda entry: entry[:2]):
+    for due_s, index, frame in heapq.merge(
+        *map(timed, range(len(streams)), streams), key=lambda entry: entry[:2]
+    ):
         if moment and due_s - began_s > SAME_TIME_S:
             yield moment
             moment = []
@@ -79,10 +97,12 @@ def in_step(streams: Sequence[Iterator[Frame]]) -> Iterator[list[tuple[int, Fram
 
 
 class VideoNode(ManagedNode[VideoNodeSettings]):
-    """Publishes ``image``, ``image/compressed`` and ``camera_info``; every image is stamped when it is sent.
+    """Publishes ``image``, ``image/compressed`` and ``camera_info``; every image is stamped when
+    it is sent.
 
-    At the pace of the joints it is stamped when it is due: motion shall not look slower where computers are. With a rig
-    file the node plays for each camera, images of one moment with one stamp.
+    At the pace of the joints it is stamped when it is due: motion shall not look slower where
+    computers are. With a rig file the node plays for each camera, images of one moment with one
+    stamp.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -97,33 +117,61 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
     def configure(self) -> None:
         """Open the sources, read the calibration, announce the topics."""
         settings = self.settings
-        self._channels = self._rig_channels() if settings.rig else [Channel(
-            settings.source, Camera.from_yaml(settings.calibration) if settings.calibration else None,
-            settings.frame_id)]
+        self._channels = (
+            self._rig_channels()
+            if settings.rig
+            else [
+                Channel(
+                    settings.source,
+                    Camera.from_yaml(settings.calibration) if settings.calibration else None,
+                    settings.frame_id,
+                )
+            ]
+        )
         qos = QoSProfile(depth=1)  # reliable: whoever listens, nothing is lost on the way
         for channel in self._channels:
             opened = self._frames(channel)
             head = next(opened)
-            channel.opened = chain([head], opened)  # a camera device takes its time to open: once is enough
+            channel.opened = chain(
+                [head], opened
+            )  # a camera device takes its time to open: once is enough
             channel.camera_of(head, settings.assumed_fov_deg)
             channel.image = self.create_lifecycle_publisher(Image, channel.image_topic, qos)
-            channel.info = self.create_lifecycle_publisher(CameraInfo, channel.info_topic, QoSProfile(depth=5))
+            channel.info = self.create_lifecycle_publisher(
+                CameraInfo, channel.info_topic, QoSProfile(depth=5)
+            )
             if settings.compressed:
                 channel.compressed = self.create_lifecycle_publisher(
-                    CompressedImage, self.resolve_topic_name(channel.image_topic) + "/compressed", qos)
-        self._joints = (self.create_subscription(PointCloud2, "joints", self._hear_joints, QoSProfile(depth=5))
-                        if settings.pace == "joints" else None)
+                    CompressedImage,
+                    self.resolve_topic_name(channel.image_topic) + "/compressed",
+                    qos,
+                )
+        self._joints = (
+            self.create_subscription(PointCloud2, "joints", self._hear_joints, QoSProfile(depth=5))
+            if settings.pace == "joints"
+            else None
+        )
 
     def _rig_channels(self) -> list[Channel]:
         """The cameras of the rig file that have a video which is no live camera."""
         path = self.settings.rig
         rig = read_rig(path)
         channels = [
-            Channel(beside(path, sources["video"]), rig.cameras[name], rig.cameras[name].frame_id,
-                    topic_of("image", name, sources), topic_of("camera_info", name, sources))
-            for name, sources in rig.sources.items() if sources.get("video") and not is_device(sources["video"])]
+            Channel(
+                beside(path, sources["video"]),
+                rig.cameras[name],
+                rig.cameras[name].frame_id,
+                topic_of("image", name, sources),
+                topic_of("camera_info", name, sources),
+            )
+            for name, sources in rig.sources.items()
+            if sources.get("video") and not is_device(sources["video"])
+        ]
         if not channels:
-            raise SourceError(f"rig: expected the file of a video in at least one camera's entry of {path}, got none")
+            raise SourceError(
+                f"rig: expected the file of a video in at least one camera's entry of {path}, got "
+                f"none"
+            )
         return channels
 
     def _frames(self, channel: Channel) -> Iterator[Frame]:
@@ -157,9 +205,13 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         expected = max(settings.wait_for_subscribers, int(settings.pace == "joints"))
 
         def heard(channel: Channel) -> bool:
-            ears = sum(p.get_subscription_count() for p in channel.publishers if p is not channel.info)
+            ears = sum(
+                p.get_subscription_count() for p in channel.publishers if p is not channel.info
+            )
             calibrated = bool(settings.calibration or settings.assumed_fov_deg)
-            return ears >= expected and (not calibrated or channel.info.get_subscription_count() > 0)
+            return ears >= expected and (
+                not calibrated or channel.info.get_subscription_count() > 0
+            )
 
         return not expected or all(heard(channel) for channel in self._channels)
 
@@ -175,7 +227,9 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
     def _play(self) -> None:
         settings, sent, channels = self.settings, 0, self._channels
         if not self._expected_subscribers_are_there():
-            topics = ", ".join(self.resolve_topic_name(channel.image_topic) for channel in channels)
+            topics = ", ".join(
+                self.resolve_topic_name(channel.image_topic) for channel in channels
+            )
             self.get_logger().info(f"waiting for subscribers of {topics}")
         while not self._expected_subscribers_are_there():
             if self._stop_asked.wait(0.05):
@@ -192,8 +246,12 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
                 if self._stop_asked.is_set():
                     return
                 due = settings.pace == "joints" and due_s is not None
-                self._publish(moment, started_ns + round((due_s or 0) * 1e9) if due else
-                              self.get_clock().now().nanoseconds)
+                self._publish(
+                    moment,
+                    started_ns + round((due_s or 0) * 1e9)
+                    if due
+                    else self.get_clock().now().nanoseconds,
+                )
                 sent += len(moment)
                 if settings.pace == "joints":
                     self._wait_for_joints()
@@ -201,7 +259,9 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
                 break
         for channel in channels:
             channel.image.wait_for_all_acked(Duration(seconds=DELIVERY_TIMEOUT_S))
-        self.get_logger().info(f"end of {', '.join(channel.source for channel in channels)}: {sent} images sent")
+        self.get_logger().info(
+            f"end of {', '.join(channel.source for channel in channels)}: {sent} images sent"
+        )
 
     def _publish(self, moment: list[tuple[int, Frame]], stamp_ns: int) -> None:
         stamp = time_of(stamp_ns)
@@ -213,9 +273,11 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
             if (camera := channel.camera_of(frame, self.settings.assumed_fov_deg)) is not None:
                 channel.info.publish(camera_info(camera, header))
             if channel.compressed is not None and channel.compressed.get_subscription_count():
-                channel.compressed.publish(images.to_compressed_message(frame.image_bgr, header))
+                channel.compressed.publish(
+                    image_messages.to_compressed_message(frame.image_bgr, header)
+                )
             if channel.image.get_subscription_count():
-                channel.image.publish(images.to_message(frame.image_bgr, header))
+                channel.image.publish(image_messages.to_message(frame.image_bgr, header))
 
     def _hear_joints(self, cloud: PointCloud2) -> None:
         if self._sent is not None and cloud.header.stamp == self._sent.stamp:
@@ -225,8 +287,11 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         if self._taken.wait(JOINTS_TIMEOUT_S):
             self.solved("joints")
         else:
-            self.problem("joints", f"no {self.resolve_topic_name('joints')} for an image within {JOINTS_TIMEOUT_S:g} "
-                                   f"s: see whether the pose node runs and what it says, or set pace to realtime")
+            self.problem(
+                "joints",
+                f"no {self.resolve_topic_name('joints')} for an image within {JOINTS_TIMEOUT_S:g} "
+                f"s: see whether the pose node runs and what it says, or set pace to realtime",
+            )
 
 
 def main() -> int:

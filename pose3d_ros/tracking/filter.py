@@ -1,4 +1,6 @@
-"""Causal smoothing and prediction of tracked 3D poses: constant-velocity Kalman filters of root and limbs."""
+"""Causal smoothing and prediction of tracked 3D poses: constant-velocity Kalman filters of root
+and limbs.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +12,22 @@ from pose3d_ros.arrays import Rows
 from pose3d_ros.people import TrackState
 from pose3d_ros.skeleton import H36M17
 
-# White acceleration noise in m^2/s^3, and the part of the measurements' error that is new in each frame: the rest is
-# bias, which no filter can remove and sigma keeps.
+# White acceleration noise in m^2/s^3, and the part of the measurements' error that is new in each
+# frame: the rest is bias, which no filter can remove and sigma keeps.
 ROOT_ACCELERATION = 1.0
 LIMB_ACCELERATION = 3.0
 FRESH_SHARE = 0.3
-DEPTH_JITTER = 0.02     # of the distance: lifted poses shrink and grow a little
-OUTLIER_SQUARED = 9.0   # innovations beyond three sigma count less,
-MOST_DOUBT = 25.0       # but never so little that the filter loses a person who really jumped
-COAST_S = 0.4           # an unseen person's velocity fades with this time constant
+DEPTH_JITTER = 0.02  # of the distance: lifted poses shrink and grow a little
+OUTLIER_SQUARED = 9.0  # innovations beyond three sigma count less,
+MOST_DOUBT = 25.0  # but never so little that the filter loses a person who really jumped
+COAST_S = 0.4  # an unseen person's velocity fades with this time constant
 JOINTS = len(H36M17)
 
 
 def _covariance(elapsed: float, acceleration: float) -> np.ndarray:
-    """(2, 2) process noise of position and velocity after ``elapsed`` seconds of white acceleration noise."""
+    """(2, 2) process noise of position and velocity after ``elapsed`` seconds of white
+    acceleration noise.
+    """
     return acceleration * np.array([[elapsed**3 / 3, elapsed**2 / 2], [elapsed**2 / 2, elapsed]])
 
 
@@ -36,9 +40,9 @@ def _mean_variance(covariance: np.ndarray) -> np.ndarray:
 class Measurements(Rows):
     """P people's poses in one frame.
 
-    ``root_m`` (P, 3) with its covariance (P, 3, 3), without (``root_covariance``) and with (``total_covariance``) what
-    the unknown stature adds; ``joints_m`` (P, 17, 3) relative to the root with ``sigma_m`` (P, 17); ``confidence``
-    (P, 17); ``states`` (P,).
+    ``root_m`` (P, 3) with its covariance (P, 3, 3), without (``root_covariance``) and with
+    (``total_covariance``) what the unknown stature adds; ``joints_m`` (P, 17, 3) relative to the
+    root with ``sigma_m`` (P, 17); ``confidence`` (P, 17); ``states`` (P,).
     """
 
     ids: np.ndarray
@@ -54,24 +58,33 @@ class Measurements(Rows):
 @dataclass
 class _People(Rows):
     ids: np.ndarray
-    root: np.ndarray                # (P, 2, 3) position and velocity
-    root_covariance: np.ndarray     # (P, 6, 6), positions first
-    limbs: np.ndarray               # (P, 2, 17, 3) relative to the root
-    limb_covariance: np.ndarray     # (P, 17, 2, 2), the same for the three axes
-    bias_sigma_m: np.ndarray        # (P, 17)
-    confidence: np.ndarray          # (P, 17)
+    root: np.ndarray  # (P, 2, 3) position and velocity
+    root_covariance: np.ndarray  # (P, 6, 6), positions first
+    limbs: np.ndarray  # (P, 2, 17, 3) relative to the root
+    limb_covariance: np.ndarray  # (P, 17, 2, 2), the same for the three axes
+    bias_sigma_m: np.ndarray  # (P, 17)
+    confidence: np.ndarray  # (P, 17)
     states: np.ndarray
     seen_ns: np.ndarray
 
 
 class PoseFilter:
-    """Filters of all people by id. Call ``predict`` to a stamp, then ``update`` with those who were measured."""
+    """Filters of all people by id. Call ``predict`` to a stamp, then ``update`` with those who
+    were measured.
+    """
 
     def __init__(self) -> None:
         self._people = _People(
-            np.zeros(0, np.int32), np.zeros((0, 2, 3)), np.zeros((0, 6, 6)), np.zeros((0, 2, JOINTS, 3)),
-            np.zeros((0, JOINTS, 2, 2)), np.zeros((0, JOINTS)), np.zeros((0, JOINTS)), np.zeros(0, np.int8),
-            np.zeros(0, int))
+            np.zeros(0, np.int32),
+            np.zeros((0, 2, 3)),
+            np.zeros((0, 6, 6)),
+            np.zeros((0, 2, JOINTS, 3)),
+            np.zeros((0, JOINTS, 2, 2)),
+            np.zeros((0, JOINTS)),
+            np.zeros((0, JOINTS)),
+            np.zeros(0, np.int8),
+            np.zeros(0, int),
+        )
         self._stamp_ns: int | None = None
 
     @property
@@ -96,21 +109,27 @@ class PoseFilter:
         wide = np.einsum("pab,ij->paibj", move, np.eye(3)).reshape(-1, 6, 6)
         turned = move.swapaxes(1, 2)
         self._people = replace(
-            people, root=move @ people.root,
-            root_covariance=wide @ people.root_covariance @ wide.swapaxes(1, 2) + np.kron(
-                _covariance(elapsed, ROOT_ACCELERATION), np.eye(3)),
+            people,
+            root=move @ people.root,
+            root_covariance=wide @ people.root_covariance @ wide.swapaxes(1, 2)
+            + np.kron(_covariance(elapsed, ROOT_ACCELERATION), np.eye(3)),
             limbs=np.einsum("pab,pbjk->pajk", move, people.limbs),
-            limb_covariance=move[:, None] @ people.limb_covariance @ turned[:, None] + _covariance(
-                elapsed, LIMB_ACCELERATION),
-            states=np.full(len(people), TrackState.OCCLUDED, np.int8))
+            limb_covariance=move[:, None] @ people.limb_covariance @ turned[:, None]
+            + _covariance(elapsed, LIMB_ACCELERATION),
+            states=np.full(len(people), TrackState.OCCLUDED, np.int8),
+        )
 
     def update(self, measured: Measurements, smoothing: float) -> None:
-        """Correct people, and meet new ones; ``smoothing`` scales the standard deviation of the measurements."""
+        """Correct people, and meet new ones; ``smoothing`` scales the standard deviation of the
+        measurements.
+        """
         rows = {person: row for row, person in enumerate(self._people.ids.tolist())}
         row = np.array([rows.get(person, -1) for person in measured.ids.tolist()], int)
         known = row >= 0
         if known.any():
-            self._people[row[known]] = self._corrected(self._people[row[known]], measured[known], smoothing)
+            self._people[row[known]] = self._corrected(
+                self._people[row[known]], measured[known], smoothing
+            )
         if not known.all():
             self._people = self._people.joined(self._met(measured[~known], smoothing))
 
@@ -122,9 +141,16 @@ class PoseFilter:
         limb_covariance = np.zeros((count, JOINTS, 2, 2))
         limb_covariance[..., 0, 0], limb_covariance[..., 1, 1] = limb_noise, 1.0
         return _People(
-            measured.ids, np.stack([measured.root_m, np.zeros((count, 3))], 1), covariance,
-            np.stack([measured.joints_m, np.zeros((count, JOINTS, 3))], 1), limb_covariance, bias,
-            measured.confidence, measured.states, np.full(count, self._stamp_ns))
+            measured.ids,
+            np.stack([measured.root_m, np.zeros((count, 3))], 1),
+            covariance,
+            np.stack([measured.joints_m, np.zeros((count, JOINTS, 3))], 1),
+            limb_covariance,
+            bias,
+            measured.confidence,
+            measured.states,
+            np.full(count, self._stamp_ns),
+        )
 
     def _corrected(self, people: _People, measured: Measurements, smoothing: float) -> _People:
         noise, limb_noise, bias = _noise(measured, smoothing)
@@ -137,44 +163,62 @@ class PoseFilter:
         limb_innovation = measured.joints_m - people.limbs[:, 0]
         limb_spread = people.limb_covariance[..., 0, 0] + limb_noise
         distances = (limb_innovation**2).sum(-1) / limb_spread
-        limb_spread = limb_spread + limb_noise * (np.clip(distances / OUTLIER_SQUARED, 1, MOST_DOUBT) - 1)
+        limb_spread = limb_spread + limb_noise * (
+            np.clip(distances / OUTLIER_SQUARED, 1, MOST_DOUBT) - 1
+        )
         limb_gain = people.limb_covariance[..., 0] / limb_spread[..., None]  # (P, 17, 2)
         # The state takes over the new measurement's certainty as far as it takes over its place.
         share = _mean_variance(gain[:, :3])[:, None]
         return _People(
-            people.ids, people.root + (gain @ innovation).reshape(-1, 2, 3),
+            people.ids,
+            people.root + (gain @ innovation).reshape(-1, 2, 3),
             people.root_covariance - gain @ people.root_covariance[:, :3],
             people.limbs + limb_gain.swapaxes(1, 2)[..., None] * limb_innovation[:, None],
             people.limb_covariance - limb_gain[..., None] * people.limb_covariance[..., :1, :],
-            np.sqrt((1 - share) * people.bias_sigma_m**2 + share * bias**2), measured.confidence, measured.states,
-            np.full(len(people), self._stamp_ns))
+            np.sqrt((1 - share) * people.bias_sigma_m**2 + share * bias**2),
+            measured.confidence,
+            measured.states,
+            np.full(len(people), self._stamp_ns),
+        )
 
     def forget(self, known_ids: np.ndarray, max_occlusion_s: float) -> None:
         """Drop who is not among ``known_ids`` or was not seen for ``max_occlusion_s``."""
         assert self._stamp_ns is not None
         oldest = self._stamp_ns - max_occlusion_s * 1e9
-        self._people = self._people[np.isin(self.ids, known_ids) & (self._people.seen_ns >= oldest)]
+        self._people = self._people[
+            np.isin(self.ids, known_ids) & (self._people.seen_ns >= oldest)
+        ]
 
     def drop(self, ids: np.ndarray | list[int]) -> None:
         """Forget these people; who of them is measured again is met anew."""
         self._people = self._people[~np.isin(self.ids, ids)]
 
     def joints(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Joints (P, 17, 3), velocities (P, 17, 3), sigma (P, 17) and confidence (P, 17), in the order of ``ids``.
+        """Joints (P, 17, 3), velocities (P, 17, 3), sigma (P, 17) and confidence (P, 17), in the
+        order of ``ids``.
 
         Sigma is per axis and grows while a person is not seen; confidence fades.
         """
         people = self._people
         positions, velocities = (people.root[:, :, None] + people.limbs).swapaxes(0, 1)
-        sigma = np.sqrt(people.bias_sigma_m**2 + _mean_variance(people.root_covariance[:, :3, :3])[:, None]
-                        + people.limb_covariance[..., 0, 0])
+        sigma = np.sqrt(
+            people.bias_sigma_m**2
+            + _mean_variance(people.root_covariance[:, :3, :3])[:, None]
+            + people.limb_covariance[..., 0, 0]
+        )
         unseen = ((self._stamp_ns or 0) - people.seen_ns) * 1e-9
         return positions, velocities, sigma, people.confidence * np.exp(-unseen / COAST_S)[:, None]
 
 
 def _noise(measured: Measurements, smoothing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """New in each frame: covariance (P, 3, 3) of the root, variance (P, 17) of limbs; and the lasting sigma (P, 17)."""
+    """New in each frame: covariance (P, 3, 3) of the root, variance (P, 17) of limbs; and the
+    lasting sigma (P, 17).
+    """
     jitter = DEPTH_JITTER**2 * np.einsum("pa,pb->pab", measured.root_m, measured.root_m)
     root = (FRESH_SHARE * smoothing) ** 2 * (measured.root_covariance + jitter) + 1e-8 * np.eye(3)
     limbs = (FRESH_SHARE * smoothing * measured.sigma_m) ** 2 + 1e-8
-    return root, limbs, np.sqrt(measured.sigma_m**2 + _mean_variance(measured.total_covariance)[:, None])
+    return (
+        root,
+        limbs,
+        np.sqrt(measured.sigma_m**2 + _mean_variance(measured.total_covariance)[:, None]),
+    )

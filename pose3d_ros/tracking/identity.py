@@ -11,15 +11,15 @@ from scipy.optimize import linear_sum_assignment
 from pose3d_ros.arrays import Rows, median
 from pose3d_ros.people import People2D, TrackState
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.tracking.sides import Past, continued
+from pose3d_ros.tracking.left_right import Past, continued
 
-MEMORY_S = 2.0            # an id is kept this long for somebody who may come back
-CONFIRM_FRAMES = 3        # frames in which a newcomer is seen before being believed
-GATE_SIZES = 1.0          # a match lies within this many body sizes of the prediction ...
-GATE_GROWTH = 1.5         # ... and as many more for each second unseen
+MEMORY_S = 2.0  # an id is kept this long for somebody who may come back
+CONFIRM_FRAMES = 3  # frames in which a newcomer is seen before being believed
+GATE_SIZES = 1.0  # a match lies within this many body sizes of the prediction ...
+GATE_GROWTH = 1.5  # ... and as many more for each second unseen
 VELOCITY_MEMORY_S = 0.15
-FADING_S = 0.5            # of the velocity of somebody who is not seen
-NOBODY = 1e3              # cost of who is not the same
+FADING_S = 0.5  # of the velocity of somebody who is not seen
+NOBODY = 1e3  # cost of who is not the same
 _IDS = count()
 
 
@@ -36,22 +36,34 @@ class _Tracks(Rows):
     past: Past
 
     @classmethod
-    def begun(cls, keypoints_px: np.ndarray, confidence: np.ndarray, size_px: np.ndarray, stamp_ns: int) -> _Tracks:
+    def begun(
+        cls, keypoints_px: np.ndarray, confidence: np.ndarray, size_px: np.ndarray, stamp_ns: int
+    ) -> _Tracks:
         """Of newcomers, who get ids."""
         people = len(keypoints_px)
-        return cls(np.array([next(_IDS) for _ in range(people)], np.int32), keypoints_px, size_px,
-                   np.zeros((people, 2)), np.full(people, stamp_ns), np.zeros(people, int),
-                   Past.begun(keypoints_px, confidence, stamp_ns))
+        return cls(
+            np.array([next(_IDS) for _ in range(people)], np.int32),
+            keypoints_px,
+            size_px,
+            np.zeros((people, 2)),
+            np.full(people, stamp_ns),
+            np.zeros(people, int),
+            Past.begun(keypoints_px, confidence, stamp_ns),
+        )
 
     def predicted(self, stamp_ns: int) -> np.ndarray:
-        """Where keypoints (P, J, 2) should be: moved with the body's velocity, which fades while unseen."""
+        """Where keypoints (P, J, 2) should be: moved with the body's velocity, which fades while
+        unseen.
+        """
         elapsed = (stamp_ns - self.seen_ns) * 1e-9
         moved = self.velocity_px_s * (FADING_S * (1 - np.exp(-elapsed / FADING_S)))[:, None]
         return np.asarray(self.keypoints_px + moved[:, None])
 
 
 def _body_sizes(keypoints_px: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Root mean square distance (P,) in pixels of the known keypoints from their mean; at least one pixel."""
+    """Root mean square distance (P,) in pixels of the known keypoints from their mean; at least
+    one pixel.
+    """
     number = known.sum(1)
     points = np.where(known[..., None], keypoints_px, 0).astype(float)
     middle = points.sum(1) / np.maximum(number, 1)[:, None]
@@ -68,7 +80,9 @@ class IdentityTracker:
     def reset(self) -> None:
         """Forget everybody; ids go on counting."""
         joints = len(H36M17)
-        self._tracks = _Tracks.begun(np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0), 0)
+        self._tracks = _Tracks.begun(
+            np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0), 0
+        )
 
     @property
     def known_ids(self) -> np.ndarray:
@@ -78,43 +92,69 @@ class IdentityTracker:
     def states(self, ids: np.ndarray) -> np.ndarray:
         """``TrackState`` (P,) of those with these ids (P,), who were in the last update."""
         frames = dict(zip(self._tracks.ids.tolist(), self._tracks.frames.tolist(), strict=True))
-        return np.array([TrackState.CONFIRMED if frames[person] >= CONFIRM_FRAMES else TrackState.TENTATIVE
-                         for person in ids.tolist()], np.int8)
+        return np.array(
+            [
+                TrackState.CONFIRMED if frames[person] >= CONFIRM_FRAMES else TrackState.TENTATIVE
+                for person in ids.tolist()
+            ],
+            np.int8,
+        )
 
     def __call__(self, people: People2D) -> People2D:
-        """The same people with ids, with left and right as they were before and confidence lowered at leaps."""
+        """The same people with ids, with left and right as they were before and confidence lowered
+        at leaps.
+        """
         stamp_ns = people.stamp_ns
         known = (people.confidence > 0) & np.isfinite(people.keypoints_px).all(-1)
         enough = known.sum(1) >= 3
-        if not enough.all():  # with feature maps a person is a megabyte: nothing is copied without need
+        if (
+            not enough.all()
+        ):  # with feature maps a person is a megabyte: nothing is copied without need
             people, known = people[enough], known[enough]
         keypoints, confidence = people.keypoints_px, people.confidence
         sizes = _body_sizes(keypoints, known)
         rows = self._match(keypoints, confidence, known, sizes, stamp_ns)
         new = rows < 0
         rows[new] = len(self._tracks) + np.arange(new.sum())
-        self._tracks = self._tracks.joined(_Tracks.begun(keypoints[new], confidence[new], sizes[new], stamp_ns))
+        self._tracks = self._tracks.joined(
+            _Tracks.begun(keypoints[new], confidence[new], sizes[new], stamp_ns)
+        )
         if len(people):
             now = self._tracks[rows]
-            past, keypoints, confidence = continued(now.past, keypoints, confidence, now.size_px, stamp_ns)
+            past, keypoints, confidence = continued(
+                now.past, keypoints, confidence, now.size_px, stamp_ns
+            )
             self._tracks[rows] = _updated(now, past, keypoints, confidence, stamp_ns)
         ids = self._tracks.ids[rows]
         self._drop(stamp_ns, people.image_size)
         return replace(people, keypoints_px=keypoints, confidence=confidence, ids=ids)
 
     def _match(
-        self, keypoints: np.ndarray, confidence: np.ndarray, known: np.ndarray, sizes: np.ndarray, stamp_ns: int
+        self,
+        keypoints: np.ndarray,
+        confidence: np.ndarray,
+        known: np.ndarray,
+        sizes: np.ndarray,
+        stamp_ns: int,
     ) -> np.ndarray:
-        """Each person's row (P,) among the tracks, of least total distance (Hungarian method); -1 for newcomers."""
+        """Each person's row (P,) among the tracks, of least total distance (Hungarian method); -1
+        for newcomers.
+        """
         tracks, rows = self._tracks, np.full(len(keypoints), -1)
         if not len(tracks) or not len(keypoints):
             return rows
         predicted = tracks.predicted(stamp_ns)
-        weight = np.where(known[:, None] & np.isfinite(predicted).all(-1), confidence[:, None], 0)  # (P, T, J)
+        weight = np.where(
+            known[:, None] & np.isfinite(predicted).all(-1), confidence[:, None], 0
+        )  # (P, T, J)
         # Somebody who crouched or tumbled is larger when they stand again: the larger size counts.
         unit = np.maximum(sizes[:, None], tracks.size_px)
-        distance = np.nan_to_num(np.linalg.norm(keypoints[:, None] - predicted, axis=-1)) / unit[..., None]
-        # A capped distance compares the pose: a leg that is elsewhere does not make another person.
+        distance = (
+            np.nan_to_num(np.linalg.norm(keypoints[:, None] - predicted, axis=-1))
+            / unit[..., None]
+        )
+        # A capped distance compares the pose: a leg that is elsewhere does not make another
+        # person.
         total = weight.sum(-1)
         mean = (weight * np.minimum(distance, 3)).sum(-1) / np.maximum(total, 1e-6)
         unlike = np.abs(np.log(sizes[:, None] / tracks.size_px))
@@ -128,26 +168,40 @@ class IdentityTracker:
         return rows
 
     def _drop(self, stamp_ns: int, image_size: tuple[int, int]) -> None:
-        """Forget who is gone: unseen for too long, never confirmed, or walked out of the picture."""
+        """Forget who is gone: unseen for too long, never confirmed, or walked out of the
+        picture.
+        """
         tracks = self._tracks
         unseen = (stamp_ns - tracks.seen_ns) * 1e-9
         predicted = tracks.predicted(stamp_ns)
         known = np.isfinite(predicted).all(-1)
-        centre = np.where(known[..., None], predicted, 0).sum(1) / np.maximum(known.sum(1), 1)[:, None]
+        centre = (
+            np.where(known[..., None], predicted, 0).sum(1) / np.maximum(known.sum(1), 1)[:, None]
+        )
         inside = ((centre >= 0) & (centre <= image_size)).all(1)
-        self._tracks = tracks[(unseen == 0) | (unseen <= MEMORY_S) & (tracks.frames >= CONFIRM_FRAMES) & inside]
+        self._tracks = tracks[
+            (unseen == 0) | (unseen <= MEMORY_S) & (tracks.frames >= CONFIRM_FRAMES) & inside
+        ]
 
 
-def _updated(tracks: _Tracks, past: Past, keypoints: np.ndarray, confidence: np.ndarray, stamp_ns: int) -> _Tracks:
+def _updated(
+    tracks: _Tracks, past: Past, keypoints: np.ndarray, confidence: np.ndarray, stamp_ns: int
+) -> _Tracks:
     """The tracks of P people, who were seen with keypoints (P, J, 2) and confidence (P, J)."""
     known = (confidence > 0) & np.isfinite(keypoints).all(-1)
     elapsed = (stamp_ns - tracks.seen_ns) * 1e-9
-    moved = median(keypoints - tracks.keypoints_px, known & np.isfinite(tracks.keypoints_px).all(-1))
+    moved = median(
+        keypoints - tracks.keypoints_px, known & np.isfinite(tracks.keypoints_px).all(-1)
+    )
     told = (elapsed > 0)[:, None] & np.isfinite(moved)
     step = np.where(told, moved, 0) / np.maximum(elapsed, 1e-9)[:, None] - tracks.velocity_px_s
     share = (1 - np.exp(-elapsed / VELOCITY_MEMORY_S))[:, None]
     return replace(
-        tracks, keypoints_px=np.where(known[..., None], keypoints, tracks.keypoints_px),
+        tracks,
+        keypoints_px=np.where(known[..., None], keypoints, tracks.keypoints_px),
         size_px=0.8 * tracks.size_px + 0.2 * _body_sizes(keypoints, known),
         velocity_px_s=tracks.velocity_px_s + np.where(told, share * step, 0),
-        seen_ns=np.full(len(tracks), stamp_ns), frames=tracks.frames + 1, past=past)
+        seen_ns=np.full(len(tracks), stamp_ns),
+        frames=tracks.frames + 1,
+        past=past,
+    )

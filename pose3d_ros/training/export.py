@@ -1,20 +1,22 @@
-"""Trained lifters as ONNX files, as the node runs them: newest frame, last stage, with or without flip test."""
+"""Trained lifters as ONNX files, as the node runs them: newest frame, last stage, with or without
+flip test.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from pose3d_ros.networks import export as onnx_file
+from pose3d_ros.networks import onnx_export
+from pose3d_ros.networks.feature_lifters import ContextLifter, NewestFrame, RPSMContext
 from pose3d_ros.networks.rpsm import Machine
-from pose3d_ros.networks.sight import ContextLifter, NewestFrame, RPSMContext
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.lifter import kept, load
+from pose3d_ros.training.build import kept, load
 
 
 class _Flip(nn.Module):
@@ -44,7 +46,9 @@ class _Flip(nn.Module):
 
 
 class Window(nn.Module):
-    """Keypoints [B x T x 18 x 3] -> joints [B x 17 x 4] of the last frame; with ``flip``, the mean over both sides."""
+    """Keypoints [B x T x 18 x 3] -> joints [B x 17 x 4] of the last frame; with ``flip``, the mean
+    over both sides.
+    """
 
     def __init__(self, network: nn.Module, flip: bool) -> None:
         super().__init__()
@@ -60,7 +64,8 @@ class Window(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """Keypoints or pictures, and state -> joints [B x 17 x 4] of the last frame, state [B x K x 2 x U].
+    """Keypoints or pictures, and state -> joints [B x 17 x 4] of the last frame, state [B x K x 2
+    x U].
 
     With ``flip`` the state is [B x 2K x 2 x U]: the mirrored person has one as well.
     """
@@ -80,15 +85,17 @@ class Recurrent(nn.Module):
             joints, after = self.machine(inputs, state)
             return joints[:, -1, -1], after
         people = inputs.shape[0]
-        both, after = self.machine(torch.cat([inputs, self.flip.inputs(inputs)]),
-                                   torch.cat(state.chunk(2, 1)))
+        both, after = self.machine(
+            torch.cat([inputs, self.flip.inputs(inputs)]), torch.cat(state.chunk(2, 1))
+        )
         joints = both[:, -1, -1]
         joints = (joints[:people] + self.flip.joints(joints[people:])) / 2
         return joints, torch.cat([after[:people], after[people:]], 1)
 
 
 class BothSides(nn.Module):
-    """A recurrent lifter of keypoints and guesses of depth, averaged with the mirrored person, who has a state as well.
+    """A recurrent lifter of keypoints and guesses of depth, averaged with the mirrored person, who
+    has a state as well.
 
     Not one that looks at feature maps: those of a mirrored picture are not the mirrored maps.
     """
@@ -97,20 +104,31 @@ class BothSides(nn.Module):
         super().__init__()
         self.newest, self.mirror = newest, _Flip()
 
-    def forward(self, keypoints: Tensor, relief: Tensor | None = None, crop_keypoints: None = None,
-                features: None = None, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        keypoints: Tensor,
+        relief: Tensor | None = None,
+        crop_keypoints: None = None,
+        features: None = None,
+        state: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Run the network on both sides at once."""
         assert state is not None
         people = keypoints.shape[0]
         sides = None if relief is None else torch.cat([relief, relief[:, self.mirror.order_out]])
-        both, after = self.newest(torch.cat([keypoints, self.mirror.inputs(keypoints)]), sides,
-                                  state=torch.cat(state.chunk(2, 1)))
+        both, after = self.newest(
+            torch.cat([keypoints, self.mirror.inputs(keypoints)]),
+            sides,
+            state=torch.cat(state.chunk(2, 1)),
+        )
         joints = (both[:people] + self.mirror.joints(both[people:])) / 2
         return joints, torch.cat([after[:people], after[people:]], 1)
 
 
 class FromTheFirstFrame(nn.Module):
-    """A lifter that looks at more than keypoints, over whole clips -> joints [B x 17 x 4] of the newest frame."""
+    """A lifter that looks at more than keypoints, over whole clips -> joints [B x 17 x 4] of the
+    newest frame.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -122,10 +140,11 @@ class FromTheFirstFrame(nn.Module):
 
 
 def flip_test(network: nn.Module) -> nn.Module:
-    """Features [B x T x 18 x 3] or pictures [B x T x 3 x S x S] -> joints [B x 17 x 4] of the newest frame, averaged
-    over both sides.
+    """Features [B x T x 18 x 3] or pictures [B x T x 3 x S x S] -> joints [B x 17 x 4] of the
+    newest frame, averaged over both sides.
 
-    Not so with feature maps: those of the mirrored picture would have to be computed, at twice the detector's price.
+    Not so with feature maps: those of the mirrored picture would have to be computed, at twice the
+    detector's price.
     """
     if isinstance(network, (ContextLifter, RPSMContext)):
         return FromTheFirstFrame(network)
@@ -141,43 +160,62 @@ def flip_test(network: nn.Module) -> nn.Module:
 
 
 def export(network: nn.Module, path: Path, flip: bool = True, people: int | None = None) -> Path:
-    """Write a lifter as ONNX: ``keypoints`` (people, T, 18, 3), or ``images`` (people, 1, 3, S, S) of numbers as
-    ``networks.rpsm.RPSM`` has them -> ``joints`` (people, 17, 4).
+    """Write a lifter as ONNX: ``keypoints`` (people, T, 18, 3), or ``images`` (people, 1, 3, S, S)
+    of numbers as ``networks.rpsm.RPSM`` has them -> ``joints`` (people, 17, 4).
 
-    A recurrent one takes one frame at a time and has ``state`` and ``next_state`` as well; zeros are the first state.
-    One that looks at the detector's guess of depth has ``relief``; one that looks at feature maps has
-    ``crop_keypoints`` and ``features0`` and on, and no flip test.
+    A recurrent one takes one frame at a time and has ``state`` and ``next_state`` as well; zeros
+    are the first state. One that looks at the detector's guess of depth has ``relief``; one that
+    looks at feature maps has ``crop_keypoints`` and ``features0`` and on, and no flip test.
     ``people`` fixes how many there are; by default any number.
     """
     module, inputs, outputs = exported(network, flip, 2 if people is None else people)
-    return onnx_file.export(module, path, inputs, outputs, people is None)
+    return onnx_export.export(module, path, inputs, outputs, people is None)
 
 
-def exported(network: nn.Module, flip: bool, count: int
-             ) -> tuple[nn.Module, dict[str, Tensor | dict[str, Tensor] | None], list[str]]:
-    """What ``export`` writes: the module, inputs of ``count`` people as its arguments are, and the outputs' names."""
+def exported(
+    network: nn.Module, flip: bool, count: int
+) -> tuple[nn.Module, dict[str, Tensor | dict[str, Tensor] | None], list[str]]:
+    """What ``export`` writes: the module, inputs of ``count`` people as its arguments are, and the
+    outputs' names.
+    """
     if isinstance(network, (ContextLifter, RPSMContext)):
         newest = NewestFrame(network)
         outputs = ["joints", "next_state"] if newest.stateful else ["joints"]
         seen = newest.example(count)
         if flip and seen["features"] is None and newest.stateful:
-            return BothSides(newest), {**seen, "state": torch.cat([cast(Tensor, seen["state"])] * 2, 1)}, outputs
+            return (
+                BothSides(newest),
+                {**seen, "state": torch.cat([cast(Tensor, seen["state"])] * 2, 1)},
+                outputs,
+            )
         return newest, seen, outputs
     if not isinstance(network, Machine):
-        example = cast(Tensor, network.example(count)["keypoints"])  # type: ignore[operator]
-        return Window(network, flip), {"keypoints": example}, ["joints"]
+        keypoints = cast(Tensor, network.example(count)["keypoints"])  # type: ignore[operator]
+        return Window(network, flip), {"keypoints": keypoints}, ["joints"]
     recurrent = Recurrent(network, flip)
-    inputs = {**network.example(count), "state": recurrent.first_state(count)}  # type: ignore[operator]
+    example: dict[str, Any] = network.example(count)  # type: ignore[operator,assignment]
+    inputs = {**example, "state": recurrent.first_state(count)}
     return recurrent, inputs, ["joints", "next_state"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pose3d export``."""
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="output folder of 'pose3d train'")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="output folder of 'pose3d train'"
+    )
     parser.add_argument("output", type=Path, metavar="FILE", help="ONNX file to write")
-    parser.add_argument("--people", type=int, metavar="N", help="fix how many people there are; any number by default")
-    parser.add_argument("--flip-test", action=argparse.BooleanOptionalAction, default=True,
-                        help="average with the mirrored person: better, at twice the operations")
+    parser.add_argument(
+        "--people",
+        type=int,
+        metavar="N",
+        help="fix how many people there are; any number by default",
+    )
+    parser.add_argument(
+        "--flip-test",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average with the mirrored person: better, at twice the operations",
+    )
 
 
 def command(options: argparse.Namespace) -> int:

@@ -21,21 +21,23 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from pose3d_ros.arguments import add_options, from_options
+from pose3d_ros.metrics import mpjpe, pa_mpjpe
 from pose3d_ros.networks.rpsm import RPSM, PoseModule
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training import losses
-from pose3d_ros.training.clips import Inputs, View
+from pose3d_ros.training.build import CHECKPOINT, TrainSettings, build, fresh, kept, sources, view
+from pose3d_ros.training.data.image_clips import PictureView
+from pose3d_ros.training.data.windows import Inputs, View
 from pose3d_ros.training.export import export, flip_test
-from pose3d_ros.training.images import PictureView
-from pose3d_ros.training.lifter import CHECKPOINT, TrainSettings, build, fresh, kept, sources, view
-from pose3d_ros.training.metrics import mpjpe, pa_mpjpe
-from pose3d_ros.training.start import go_on, note
+from pose3d_ros.training.onnx_weights import go_on, note
 
 PREFETCH = 4  # parts that each process makes ahead
 
 
 def parameters(network: nn.Module, rate: float) -> list[dict[str, Any]]:
-    """Groups for the optimiser: where to sample is learnt at a tenth of the rate (Context-Aware PoseFormer)."""
+    """Groups for the optimiser: where to sample is learnt at a tenth of the rate (Context-Aware
+    PoseFormer).
+    """
     learnt = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
     slow = [value for name, value in learnt if "sampling_offsets" in name]
     others = [value for name, value in learnt if "sampling_offsets" not in name]
@@ -49,7 +51,9 @@ def on(device: torch.device, inputs: Inputs | Tensor | Sequence[Tensor]) -> list
 
 
 def answer(network: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
-    """Joints [B x T x K x J x 4] of every answered frame and stage from keypoints [B x T x 18 x 3] and what else."""
+    """Joints [B x T x K x J x 4] of every answered frame and stage from keypoints [B x T x 18 x 3]
+    and what else.
+    """
     output = network(*inputs)
     if isinstance(output, tuple):  # joints and state
         return cast(Tensor, output[0])
@@ -57,15 +61,20 @@ def answer(network: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
 
 
 def known_objective(output: Tensor, target_m: Tensor, known: Tensor) -> Tensor:
-    """Mean distance and likelihood of the ``known`` [B x T x J] joints alone, as if there were no others."""
+    """Mean distance and likelihood of the ``known`` [B x T x J] joints alone, as if there were no
+    others.
+    """
     stages = output.transpose(2, 3)[known][None, None].transpose(2, 3)  # [1 x 1 x K x N x 4]
     truth = target_m[known][None, None]
-    return (losses.mean_distance(stages[..., :3], truth)
-            + 0.01 * losses.sigma_likelihood(stages[..., 3], stages[..., :3], truth))
+    return losses.mean_distance(stages[..., :3], truth) + 0.01 * losses.sigma_likelihood(
+        stages[..., 3], stages[..., :3], truth
+    )
 
 
 def objective(output: Tensor, target_m: Tensor, settings: TrainSettings) -> Tensor:
-    """What is minimised, for output [B x T x K x J x 4] and target [B x T x J x 3], of whose joints some may be NaN."""
+    """What is minimised, for output [B x T x K x J x 4] and target [B x T x J x 3], of whose
+    joints some may be NaN.
+    """
     if not (known := target_m.isfinite().all(-1)).all():
         return known_objective(output, target_m, known)
     poses = output[..., :3]
@@ -81,7 +90,8 @@ def objective(output: Tensor, target_m: Tensor, settings: TrainSettings) -> Tens
 
 
 class _Samples(Dataset[tuple[Inputs, np.ndarray]]):
-    """Part i is made from the seed, i and the process alone, so that a resumed run sees what an unbroken one would.
+    """Part i is made from the seed, i and the process alone, so that a resumed run sees what an
+    unbroken one would.
 
     The parts of a step come from one source after the other, the last of which may be ``fresh``.
     """
@@ -100,15 +110,24 @@ class _Samples(Dataset[tuple[Inputs, np.ndarray]]):
         index += self.first * self.parts
         rng = np.random.default_rng([self.settings.seed, self.rank, index])
         kind = index % self.kinds
-        source = self.fresh.at(index // self.parts) if self.fresh and kind == len(self.sources) else self.sources[kind]
+        source = (
+            self.fresh.at(index // self.parts)
+            if self.fresh and kind == len(self.sources)
+            else self.sources[kind]
+        )
         clips = source.sample(rng, max(self.settings.batch // self.settings.accumulate, 2))
         return self.looks(self.looks.varied(rng, clips))
 
     def order(self) -> Iterator[int]:
-        """What to make next, once everything for it is there: asked for by the process that trains."""
+        """What to make next, once everything for it is there: asked for by the process that
+        trains.
+        """
         for index in range(len(self)):
             if self.fresh:
-                ends = max(index - PREFETCH * self.settings.workers, 0), index  # others may still be making the first
+                ends = (
+                    max(index - PREFETCH * self.settings.workers, 0),
+                    index,
+                )  # others may still be making the first
                 oldest, step = (self.first + end // self.parts for end in ends)
                 self.fresh.prepare(step, oldest)
             yield index
@@ -119,14 +138,18 @@ class _Samples(Dataset[tuple[Inputs, np.ndarray]]):
 
 
 def _keep_statistics(network: nn.Module) -> None:
-    """A short training goes on with the statistics that the network has: a few people's are not those of all."""
+    """A short training goes on with the statistics that the network has: a few people's are not
+    those of all.
+    """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d):
             module.eval()
 
 
 def evaluate(network: nn.Module, batches: list[tuple[list[Tensor], Tensor]]) -> dict[str, float]:
-    """Errors in millimetres of the last stage at the newest frame, with flip test, and how well sigma tells them."""
+    """Errors in millimetres of the last stage at the newest frame, with flip test, and how well
+    sigma tells them.
+    """
     network.eval()
     with torch.no_grad():
         tested = flip_test(network)
@@ -135,30 +158,46 @@ def evaluate(network: nn.Module, batches: list[tuple[list[Tensor], Tensor]]) -> 
     predicted = output[..., :3] - output[:, :1, :3]
     square = ((predicted - truth) ** 2).mean(-1)[:, 1:]
     known = np.isfinite(truth).all(-1)
-    pairs = [(predicted, truth)] if known.all() else [
-        (p[k], t[k]) for p, t, k in zip(predicted, truth, known, strict=True) if k.any()]
-    return {"mpjpe_mm": float(np.mean([mpjpe(p, t).mean() for p, t in pairs]) * 1e3),
-            "pa_mpjpe_mm": float(np.mean([pa_mpjpe(p, t).mean() for p, t in pairs]) * 1e3),
-            "normalised_squared_error": float(np.nanmean(square / np.exp(2 * output[:, 1:, 3])))}
+    pairs = (
+        [(predicted, truth)]
+        if known.all()
+        else [(p[k], t[k]) for p, t, k in zip(predicted, truth, known, strict=True) if k.any()]
+    )
+    return {
+        "mpjpe_mm": float(np.mean([mpjpe(p, t).mean() for p, t in pairs]) * 1e3),
+        "pa_mpjpe_mm": float(np.mean([pa_mpjpe(p, t).mean() for p, t in pairs]) * 1e3),
+        "normalised_squared_error": float(np.nanmean(square / np.exp(2 * output[:, 1:, 3]))),
+    }
 
 
 def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
-    """Run or resume a training, at most to step ``stop_after``; returns the ONNX file, or the checkpoint before it.
+    """Run or resume a training, at most to step ``stop_after``; returns the ONNX file, or the
+    checkpoint before it.
 
     Steps of the pre-training count as well.
     """
     if settings.pretrain_steps and settings.lifter != "rpsm-images":
-        raise ValueError(f"pretrain_steps: expected 0 for {settings.lifter}, which sees no pictures")
+        raise ValueError(
+            f"pretrain_steps: expected 0 for {settings.lifter}, which sees no pictures"
+        )
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    device = torch.device(settings.device if settings.device != "auto" else
-                          "cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(
+        settings.device
+        if settings.device != "auto"
+        else "cuda"
+        if torch.cuda.is_available()
+        else "cpu"
+    )
     if processes > 1:
         if device.type == "cuda":
             device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        before, last = settings.pretrain_steps, stop_after or settings.pretrain_steps + settings.steps
+        before, last = (
+            settings.pretrain_steps,
+            stop_after or settings.pretrain_steps + settings.steps,
+        )
         network: nn.Module | None = None
         if before and not (settings.resume and (Path(settings.output) / CHECKPOINT).exists()):
             pretraining = _Pretraining(settings, device, rank, processes)
@@ -178,20 +217,32 @@ def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
 class _Run:
     """One training; with several processes, this one's part of it. The first writes."""
 
-    def __init__(self, settings: TrainSettings, device: torch.device, rank: int, processes: int,
-                 network: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        settings: TrainSettings,
+        device: torch.device,
+        rank: int,
+        processes: int,
+        network: nn.Module | None = None,
+    ) -> None:
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         self.settings, self.device, self.rank = settings, device, rank
         self.looks = view(settings)
         self.folder = Path(settings.output)
         self.network = (network or build(settings)).to(device)
-        self.optimiser = torch.optim.AdamW(parameters(self.network, settings.learning_rate), weight_decay=0.01)
+        self.optimiser = torch.optim.AdamW(
+            parameters(self.network, settings.learning_rate), weight_decay=0.01
+        )
         self.schedule: torch.optim.lr_scheduler.LRScheduler
         if settings.schedule == "cosine":
-            self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, settings.steps)
+            self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+                self.optimiser, settings.steps
+            )
         else:
-            self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimiser, 0.99 ** (50 / settings.steps))
+            self.schedule = torch.optim.lr_scheduler.ExponentialLR(
+                self.optimiser, 0.99 ** (50 / settings.steps)
+            )
         self.step = 0
         self.checkpoint = self.folder / CHECKPOINT
         if settings.resume:
@@ -200,7 +251,9 @@ class _Run:
             self.optimiser.load_state_dict(saved["optimiser"])
             self.schedule.load_state_dict(saved["schedule"])
             self.step = saved["step"]
-        self.trained: nn.Module = DistributedDataParallel(self.network) if processes > 1 else self.network
+        self.trained: nn.Module = (
+            DistributedDataParallel(self.network) if processes > 1 else self.network
+        )
 
     def to(self, last: int) -> Path:
         """Train to step ``last``."""
@@ -210,8 +263,16 @@ class _Run:
     def _train(self, samples: _Samples, last: int) -> Path:
         settings = self.settings
         self.parts = samples.parts
-        loader = iter(DataLoader(samples, batch_size=None, sampler=samples.order(), num_workers=settings.workers,
-                                 prefetch_factor=PREFETCH, generator=torch.Generator()))
+        loader = iter(
+            DataLoader(
+                samples,
+                batch_size=None,
+                sampler=samples.order(),
+                num_workers=settings.workers,
+                prefetch_factor=PREFETCH,
+                generator=torch.Generator(),
+            )
+        )
         if self.rank:
             for _ in range(self.step, last):
                 self._advance(loader)
@@ -221,8 +282,12 @@ class _Run:
         validation = self._validation()
         every = max(settings.steps // 40, 1)
         running, first = 0.0, self.step
-        with SummaryWriter(str(self.folder)) as board, tqdm(
-                initial=first, total=settings.steps, desc=settings.lifter, mininterval=5) as progress:
+        with (
+            SummaryWriter(str(self.folder)) as board,
+            tqdm(
+                initial=first, total=settings.steps, desc=settings.lifter, mininterval=5
+            ) as progress,
+        ):
             while self.step < last:
                 running += (self._advance(loader) - running) / min(self.step - first, 100)
                 progress.update()
@@ -235,7 +300,9 @@ class _Run:
         return self._export() if last == settings.steps else self.checkpoint
 
     def _advance(self, loader: Any) -> float:
-        """One step of the optimiser; the loss before it. Randomness depends on the step alone, so that it resumes."""
+        """One step of the optimiser; the loss before it. Randomness depends on the step alone, so
+        that it resumes.
+        """
         torch.manual_seed(hash((self.settings.seed, self.rank, self.step)) % 2**63)
         self.network.train()
         if self.settings.start:
@@ -260,7 +327,9 @@ class _Run:
     def _validation(self) -> list[tuple[list[Tensor], Tensor]]:
         looks, samples = self.looks, sources(self.settings, "val")[-1]
         rng = np.random.default_rng([self.settings.seed, 2**32])
-        inputs, target_m = looks(looks.varied(rng, samples.sample(rng, self.settings.validation, varied=False)))
+        inputs, target_m = looks(
+            looks.varied(rng, samples.sample(rng, self.settings.validation, varied=False))
+        )
         values = (*on(self.device, inputs), *on(self.device, target_m))
         parts = [value.split(min(self.settings.batch, 256)) for value in values]
         return [(list(part[:-1]), part[-1]) for part in zip(*parts, strict=True)]
@@ -282,20 +351,41 @@ class _Run:
         with (self.folder / "curve.jsonl").open("a") as curve:
             curve.write(json.dumps({"step": self.step, **scores}) + "\n")
         partial = self.checkpoint.with_suffix(".partial")
-        torch.save({"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "step": self.step,
-                    "schedule": self.schedule.state_dict()}, partial)
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "step": self.step,
+                "schedule": self.schedule.state_dict(),
+            },
+            partial,
+        )
         partial.replace(self.checkpoint)
 
 
 class _Pretraining(_Run):
-    """RPSM's 2D pose module learns to find joints in single pictures, before the training in 3D."""
+    """RPSM's 2D pose module learns to find joints in single pictures, before the training in
+    3D.
+    """
 
-    def __init__(self, settings: TrainSettings, device: torch.device, rank: int, processes: int) -> None:
+    def __init__(
+        self, settings: TrainSettings, device: torch.device, rank: int, processes: int
+    ) -> None:
         torch.manual_seed(settings.seed)
         self.pose_module = PoseModule(cast(RPSM, build(settings, heatmaps=len(H36M17))))
-        super().__init__(replace(settings, output=str(Path(settings.output) / "pretraining"), clip=1,
-                                 steps=settings.pretrain_steps, batch=settings.batch * settings.clip),
-                         device, rank, processes, self.pose_module)
+        super().__init__(
+            replace(
+                settings,
+                output=str(Path(settings.output) / "pretraining"),
+                clip=1,
+                steps=settings.pretrain_steps,
+                batch=settings.batch * settings.clip,
+            ),
+            device,
+            rank,
+            processes,
+            self.pose_module,
+        )
         self.looks = PictureView(1, points=True)
 
     def _answer(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -306,7 +396,9 @@ class _Pretraining(_Run):
         return loss(output, target.flatten(0, 1))
 
     def _evaluate(self, validation: list[tuple[list[Tensor], Tensor]]) -> dict[str, float]:
-        """Mean distance of joints in the picture from the last stage's, in parts of a hundred of its side."""
+        """Mean distance of joints in the picture from the last stage's, in parts of a hundred of
+        its side.
+        """
         points = losses.soft_argmax if self.settings.pretraining == "integral" else losses.peaks
         self.network.eval()
         with torch.no_grad():
@@ -321,10 +413,17 @@ class _Pretraining(_Run):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pose3d train``."""
-    parser.add_argument("--from-rig", type=Path, metavar="RECORDING", help="rig file whose cameras have videos, or a "
-                        "rosbag2 with their pictures or keypoints (and --rig): the people in it, labelled by the "
-                        "cameras together, teach the shipped lifter or the one of --start, beside --data")
-    parser.add_argument("--rig", type=Path, metavar="FILE", help="rig file of the cameras in the rosbag2")
+    parser.add_argument(
+        "--from-rig",
+        type=Path,
+        metavar="RECORDING",
+        help="rig file whose cameras have videos, or a "
+        "rosbag2 with their pictures or keypoints (and --rig): the people in it, labelled by the "
+        "cameras together, teach the shipped lifter or the one of --start, beside --data",
+    )
+    parser.add_argument(
+        "--rig", type=Path, metavar="FILE", help="rig file of the cameras in the rosbag2"
+    )
     add_options(parser, TrainSettings)
 
 
@@ -336,7 +435,9 @@ def command(options: argparse.Namespace) -> int:
     if options.from_rig is None:
         sys.stdout.write(f"{train(settings)}\n")
         return 0
-    from pose3d_ros.training.from_rig import teach  # runs the detector, which no other training needs
+    from pose3d_ros.training.rig.finetune import (
+        teach,
+    )  # runs the detector, which no other training needs
 
     sys.stdout.write(f"{teach(settings, options.from_rig, options.rig)}\n")
     return 0

@@ -1,6 +1,8 @@
-"""What training minimises. Poses are [B x T x K x J x 3] of K stages and targets [B x T x J x 3], in metres.
+"""What training minimises. Poses are [B x T x K x J x 3] of K stages and targets [B x T x J x 3],
+in metres.
 
-Maps are [N x K x J x H x W] and what they tell, points [N x J x 2]: x and y, -1 and 1 at the picture's borders.
+Maps are [N x K x J x H x W] and what they tell, points [N x J x 2]: x and y, -1 and 1 at the
+picture's borders.
 """
 
 from __future__ import annotations
@@ -13,39 +15,63 @@ from pose3d_ros.skeleton import H36M17
 _LIMBS = H36M17.limb_indices
 _PARENTS, _CHILDREN = torch.from_numpy(_LIMBS[:, 0]), torch.from_numpy(_LIMBS[:, 1])
 _MIRRORED = [_LIMBS.tolist().index([H36M17.flip[a], H36M17.flip[b]]) for a, b in _LIMBS.tolist()]
-# Bones whose lengths have a nearly fixed ratio in all people (Zhou et al., 2017): arms, legs, shoulders, hips.
-_GROUPS = [[i for i, (_, child) in enumerate(H36M17.limbs) if child[2:] in names]
-           for names in (("elbow", "wrist"), ("knee", "ankle"), ("shoulder",), ("hip",))]
+# Bones whose lengths have a nearly fixed ratio in all people (Zhou et al., 2017): arms, legs,
+# shoulders, hips.
+_GROUPS = [
+    [i for i, (_, child) in enumerate(H36M17.limbs) if child[2:] in names]
+    for names in (("elbow", "wrist"), ("knee", "ankle"), ("shoulder",), ("hip",))
+]
 # Their lengths as parts of the stature (de Leva, 1996). Within a group only the ratios matter.
-_USUAL = {"hip": 0.1, "knee": 0.235, "ankle": 0.249, "shoulder": 0.1, "elbow": 0.160, "wrist": 0.153}
+_USUAL = {
+    "hip": 0.1,
+    "knee": 0.235,
+    "ankle": 0.249,
+    "shoulder": 0.1,
+    "elbow": 0.160,
+    "wrist": 0.153,
+}
 _SPAN = torch.tensor([_USUAL.get(child[2:], 1.0) for _, child in H36M17.limbs])
 _SIGMA = 2 * 21 / 368  # of heat maps' Gaussians: 21 px in a picture of 368
 
 
 def mean_distance(poses: Tensor, target: Tensor) -> Tensor:
-    """Mean distance of joints, summed over stages: the loss of Martinez' successors and of Context-Aware PoseFormer."""
+    """Mean distance of joints, summed over stages: the loss of Martinez' successors and of
+    Context-Aware PoseFormer.
+    """
     return (poses - target[:, :, None]).norm(dim=-1).mean((0, 1, 3)).sum()
 
 
 def squared_error(poses: Tensor, target: Tensor) -> Tensor:
-    """Squared distance, of every frame and every stage with weights 1: RPSM's (Lin et al., 2017, equation 6)."""
+    """Squared distance, of every frame and every stage with weights 1: RPSM's (Lin et al., 2017,
+    equation 6).
+    """
     return (poses - target[:, :, None]).square().sum(-1).mean((0, 1, 3)).sum()
 
 
 def velocity(poses: Tensor, target: Tensor) -> Tensor:
-    """Mean error of the joints' change from frame to frame, summed over stages (Hossain and Little, ECCV 2018)."""
+    """Mean error of the joints' change from frame to frame, summed over stages (Hossain and
+    Little, ECCV 2018).
+    """
     if target.shape[1] < 2:
-        raise ValueError("velocity loss: expected clips of 2 frames or more; this lifter answers single frames")
+        raise ValueError(
+            "velocity loss: expected clips of 2 frames or more; this lifter answers single frames"
+        )
     return mean_distance(poses.diff(dim=1), target.diff(dim=1))
 
 
 def bone_ratio(poses: Tensor) -> Tensor:
-    """Variance of the bones' lengths over their usual ones, within arms, legs, shoulders and hips; summed over stages.
+    """Variance of the bones' lengths over their usual ones, within arms, legs, shoulders and hips;
+    summed over stages.
 
     The geometric loss of Zhou et al. (ICCV 2017, equation 5), which needs no truth.
     """
     ratio = _lengths(poses) / _SPAN.to(poses.device)
-    return torch.stack([ratio[..., group].var(-1, unbiased=False) for group in _GROUPS]).sum(0).mean((0, 1)).sum()
+    return (
+        torch.stack([ratio[..., group].var(-1, unbiased=False) for group in _GROUPS])
+        .sum(0)
+        .mean((0, 1))
+        .sum()
+    )
 
 
 def symmetry(poses: Tensor) -> Tensor:
@@ -65,11 +91,12 @@ def sigma_likelihood(log_sigma: Tensor, poses: Tensor, target: Tensor) -> Tensor
 
 
 def heat_maps(maps: Tensor, points: Tensor) -> Tensor:
-    """Squared error of maps to a Gaussian of height 1 about each joint, summed over cells and stages.
+    """Squared error of maps to a Gaussian of height 1 about each joint, summed over cells and
+    stages.
 
-    The intermediate supervision of convolutional pose machines (Wei et al., CVPR 2016), by which RPSM's 2D
-    pose module is trained first. A joint beyond the border has what of its Gaussian lies within. On coarse maps the
-    Gaussian is at least a cell wide.
+    The intermediate supervision of convolutional pose machines (Wei et al., CVPR 2016), by which
+    RPSM's 2D pose module is trained first. A joint beyond the border has what of its Gaussian lies
+    within. On coarse maps the Gaussian is at least a cell wide.
     """
     height, width = maps.shape[-2:]
     x, y = _centres(width, maps), _centres(height, maps)
@@ -81,14 +108,20 @@ def heat_maps(maps: Tensor, points: Tensor) -> Tensor:
 
 
 def soft_argmax(maps: Tensor) -> Tensor:
-    """Points [... x 2] that maps [... x H x W] mean: the expected cell under their softmax (Sun et al., ECCV 2018)."""
+    """Points [... x 2] that maps [... x H x W] mean: the expected cell under their softmax (Sun et
+    al., ECCV 2018).
+    """
     height, width = maps.shape[-2:]
     shares = maps.flatten(-2).softmax(-1).unflatten(-1, (height, width))
-    return torch.stack([shares.sum(-2) @ _centres(width, maps), shares.sum(-1) @ _centres(height, maps)], -1)
+    return torch.stack(
+        [shares.sum(-2) @ _centres(width, maps), shares.sum(-1) @ _centres(height, maps)], -1
+    )
 
 
 def peaks(maps: Tensor) -> Tensor:
-    """Points [... x 2] of the largest cells of maps [... x H x W], between cells by the parabola through three."""
+    """Points [... x 2] of the largest cells of maps [... x H x W], between cells by the parabola
+    through three.
+    """
     height, width = maps.shape[-2:]
     values = maps.flatten(-2)
     best = values.argmax(-1)
@@ -101,12 +134,18 @@ def peaks(maps: Tensor) -> Tensor:
     def shift(before: Tensor, after: Tensor) -> Tensor:
         return (after - before) / (2 * (2 * value(0, 0) - before - after)).clamp(min=1e-9)
 
-    return torch.stack([_centres(width, maps)[x] + shift(value(-1, 0), value(1, 0)) * (2 / width),
-                        _centres(height, maps)[y] + shift(value(0, -1), value(0, 1)) * (2 / height)], -1)
+    return torch.stack(
+        [
+            _centres(width, maps)[x] + shift(value(-1, 0), value(1, 0)) * (2 / width),
+            _centres(height, maps)[y] + shift(value(0, -1), value(0, 1)) * (2 / height),
+        ],
+        -1,
+    )
 
 
 def integral(maps: Tensor, points: Tensor) -> Tensor:
-    """Absolute error of the soft-argmax, summed over x, y and stages: integral regression (Sun et al.).
+    """Absolute error of the soft-argmax, summed over x, y and stages: integral regression (Sun et
+    al.).
 
     Joints beyond the border, which no map can tell, do not count.
     """

@@ -1,0 +1,196 @@
+"""Pictures of a board: videos, folders and single images, and the corners that are found in
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pose3d_ros.calibration.boards import Board, Corners, Finder
+
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+MOST_FRAMES = 200  # looked at in a video, evenly spread
+TRIED = 5  # pictures in which other boards are looked for when the given one is in none
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What one camera took: ``files`` in order, or one ``video``; ``rate_hz`` is 1 for images,
+    whose time is their place in the order.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    video: bool
+    count: int
+    rate_hz: float
+
+    @classmethod
+    def of(cls, text: str) -> Pictures:
+        """From NAME=PATH or PATH, a video, an image, a folder of images, or a pattern like
+        'photos/cam0_*.jpg'.
+        """
+        name, equals, place = text.rpartition("=")
+        path = Path(place)
+        if path.is_dir() or has_magic(place):
+            files = tuple(
+                f
+                for f in sorted(path.iterdir() if path.is_dir() else map(Path, glob(place)))
+                if f.suffix.lower() in IMAGES
+            )
+            if not files:
+                raise ValueError(f"{place}: expected images ({', '.join(IMAGES)}), found none")
+            return cls(name or path.name, files, False, len(files), 1.0)
+        if not path.exists():
+            raise ValueError(f"{place}: no such file or folder")
+        if path.suffix.lower() in IMAGES:
+            return cls(name or path.stem, (path,), False, 1, 1.0)
+        capture = cv2.VideoCapture(str(path))
+        count, rate = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
+        capture.release()
+        if count < 1 or not rate > 0:
+            raise ValueError(f"{place}: expected a video or an image that OpenCV reads")
+        return cls(name or path.stem, (path,), True, count, rate)
+
+    def read(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Index and picture (H, W, 3) of some of them, ascending."""
+        if not self.video:
+            for i in indices:
+                image = cv2.imread(str(self.files[i]))
+                if image is None:
+                    raise ValueError(f"{self.files[i]}: expected an image that OpenCV reads")
+                yield i, image
+            return
+        capture, wanted = cv2.VideoCapture(str(self.files[0])), set(indices)
+        for i in range(max(wanted) + 1):
+            if not capture.grab():
+                break
+            if i in wanted:
+                good, image = capture.retrieve()
+                if good:
+                    yield i, image
+        capture.release()
+
+    def describe(self, i: int) -> str:
+        """The picture's name, for messages."""
+        return (
+            f"{self.files[0].name} at {i / self.rate_hz:.1f} s"
+            if self.video
+            else self.files[i].name
+        )
+
+
+@dataclass(frozen=True)
+class Views:
+    """The pictures (by index) of one camera that show the board, and their common ``size`` (width,
+    height).
+
+    ``sharpness``: variance of the Laplacian within the board, relative to the board's contrast.
+    """
+
+    pictures: Pictures
+    size: tuple[int, int]
+    looked: int
+    indices: tuple[int, ...]
+    corners: tuple[Corners, ...]
+    sharpness: np.ndarray
+
+
+def find_boards(pictures: Pictures, board: Board, indices: Sequence[int] | None = None) -> Views:
+    """Look for the board in ``indices``, or in up to ``MOST_FRAMES``; raises ``ValueError`` when
+    sizes differ or no picture shows it, then with what other board there is.
+    """
+    if indices is None:
+        indices = np.unique(
+            np.linspace(0, pictures.count - 1, min(pictures.count, MOST_FRAMES)).astype(int)
+        ).tolist()
+    finder, size = Finder(board), None
+    found: list[tuple[int, Corners, float]] = []
+    for i, image in pictures.read(indices):
+        if size not in (None, image.shape[1::-1]):
+            raise ValueError(
+                f"camera {pictures.name}: {pictures.describe(i)} is "
+                f"{image.shape[1]}x{image.shape[0]}, "
+                f"the pictures before {size[0]}x{size[1]}: expected one size; are they of one "
+                f"camera?"
+            )
+        size = image.shape[1::-1]
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        corners = finder.find(grey)
+        if corners is not None:
+            found.append((i, corners, _sharpness(grey, corners)))
+    if size is None:
+        raise ValueError(
+            f"camera {pictures.name}: {pictures.files[0]} has no picture that can be read"
+        )
+    if not found:
+        raise ValueError(
+            f"camera {pictures.name}: no {board} in {len(indices)} pictures"
+            f"{_other_board(pictures, board)}"
+        )
+    numbers, corners_, sharpness = zip(*found, strict=True)
+    return Views(pictures, size, len(indices), numbers, corners_, np.array(sharpness))
+
+
+def _sharpness(grey: np.ndarray, corners: Corners) -> float:
+    low, high = (
+        np.maximum(corners.pixels.min(0), 0).astype(int),
+        corners.pixels.max(0).astype(int) + 1,
+    )
+    part = grey[low[1] : high[1], low[0] : high[0]].astype(np.float32)
+    return float(cv2.Laplacian(part, cv2.CV_32F).var() / max(part.var(), 1.0))
+
+
+def _other_board(pictures: Pictures, board: Board) -> str:
+    """What the pictures show instead: another size, another dictionary, or nothing."""
+    indices = np.unique(np.linspace(0, pictures.count - 1, TRIED).astype(int)).tolist()
+    greys = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for _, image in pictures.read(indices)]
+    if board.charuco:
+        names = [
+            name for name in dir(cv2.aruco) if name.startswith("DICT_") and "ARUCO_" not in name
+        ]
+        seen = {}
+        for name in names:
+            detector = cv2.aruco.ArucoDetector(
+                cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name))
+            )
+            seen[name] = sum(
+                len(detector.detectMarkers(g)[0]) for grey in greys for g in (grey, 255 - grey)
+            )
+        best = max(seen, key=lambda name: (seen[name], -len(name)))
+        if seen[board.dictionary] >= 0.9 * seen[best] > 0:
+            return (
+                f", though {seen[best]} markers of {board.dictionary} in {len(greys)} of them: "
+                f"check columns x "
+                f"rows (squares) and the marker's size against the square's"
+            )
+        return (
+            f"; but {seen[best]} markers of {best} in {len(greys)} of them: is that the "
+            f"dictionary?"
+            if seen[best]
+            else ": is it in view, sharp, lit without glare, with a light border?"
+        )
+    sizes = {(board.columns + a, board.rows + b) for a, b in product((-1, 0, 1), repeat=2)}
+    for size in sorted(
+        sizes - {(board.columns, board.rows)}, key=lambda size: (-size[0] * size[1], size)
+    ):
+        count = sum(
+            cv2.findChessboardCornersSB(grey, size, flags=cv2.CALIB_CB_NORMALIZE_IMAGE)[0]
+            for grey in greys
+        )
+        if count > len(greys) / 4:
+            return (
+                f"; but one of {size[0]}x{size[1]} in {count} of {len(greys)}: inner corners "
+                f"count, not squares"
+            )
+    return (
+        ": is it in view, sharp, lit without glare, with a light border? Inner corners count, "
+        "not squares"
+    )

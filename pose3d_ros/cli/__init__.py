@@ -1,0 +1,1 @@
+"""The ``pose3d`` command: one module for each subcommand."""

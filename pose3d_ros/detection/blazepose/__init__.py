@@ -1,0 +1,1 @@
+"""BlazePose, the embedded detector."""

@@ -1,0 +1,120 @@
+"""BlazePose's landmark network: 33 keypoints and two auxiliary points of each person's crop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pose3d_ros.detection import regions
+from pose3d_ros.detection.decoding import sigmoid
+from pose3d_ros.inference import Engine
+
+SIDE = 256
+LANDMARKS = 33
+REFINE_WINDOW = 7
+MIN_HEAT = 0.5
+LEVELS = ("features0", "features1", "features2", "features3")
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """What the network says about P crops.
+
+    ``keypoints_px`` (P, 33, 2); ``confidence`` (P, 33); ``auxiliary_px`` (P, 2, 2) mid-hip and the
+    top of the circle around the body; ``presence`` (P,) probability that the crop shows a person;
+    ``heat`` (P,) how sharply it sees the keypoints that it calls visible, 0 to 1; ``relief_px``
+    (P, 33) as in ``People2D``; ``features`` (P, C, H, W) per level, as asked for.
+    """
+
+    keypoints_px: np.ndarray
+    confidence: np.ndarray
+    auxiliary_px: np.ndarray
+    presence: np.ndarray
+    heat: np.ndarray
+    relief_px: np.ndarray
+    features: tuple[np.ndarray, ...]
+
+    def __getitem__(self, rows: np.ndarray) -> Landmarks:
+        """The crops chosen by indices or a mask."""
+        return Landmarks(
+            self.keypoints_px[rows],
+            self.confidence[rows],
+            self.auxiliary_px[rows],
+            self.presence[rows],
+            self.heat[rows],
+            self.relief_px[rows],
+            tuple(level[rows] for level in self.features),
+        )
+
+
+# Logistic regression of "right" (within a fifth of the body's root mean square size, about 9 cm)
+# on 10,044 joints of 837 rendered frames, a quarter of them hidden: expected calibration error
+# 0.014 there, and 0.02 on 4,685 joints of real video against OpenPose that it was not fitted to.
+# MediaPipe's visibility taken as this probability errs by 0.11.
+BIAS, VISIBILITY_WEIGHT, HEAT_WEIGHT = 0.514, 0.110, 1.977
+
+
+def confidence_from_logits(visibility: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Probability that a keypoint is right, from the logits that it is visible and of the highest
+    heat in its map.
+    """
+    return sigmoid(
+        BIAS + VISIBILITY_WEIGHT * np.clip(visibility, -8, 8) + HEAT_WEIGHT * np.clip(heat, -8, 8)
+    )
+
+
+def read(engine: Engine, image_bgr: np.ndarray, where: np.ndarray) -> Landmarks:
+    """Landmarks in the regions ``where`` (P, 4) of an image (H, W, 3) uint8."""
+    return decode(engine({"image": regions.crop(image_bgr, where, SIDE)}), where)
+
+
+def decode(raw: Mapping[str, np.ndarray], where: np.ndarray) -> Landmarks:
+    """Landmarks from the network's outputs for crops of the regions ``where`` (P, 4)."""
+    values = raw["landmarks"].reshape(len(where), -1, 5)  # 39 x (x, y, z, visibility, presence)
+    points = refine(values[..., :2] / SIDE, raw["heatmap"])
+    points_px = regions.transform(regions.image_from_region(where), points)
+    visibility, presence = values[:, :LANDMARKS, 3], values[:, :LANDMARKS, 4]
+    peak = raw["heatmap"][:, :LANDMARKS].max((2, 3))
+    visible = sigmoid(visibility) * sigmoid(presence)
+    heat = (visible * sigmoid(peak)).sum(1) / np.maximum(visible.sum(1), 1e-6)
+    return Landmarks(
+        points_px[:, :LANDMARKS],
+        confidence_from_logits(visibility, peak),
+        points_px[:, LANDMARKS : LANDMARKS + 2],
+        raw["presence"][:, 0],
+        heat,
+        values[:, :LANDMARKS, 2] * (where[:, 2:3] / SIDE),
+        tuple(raw[level] for level in LEVELS if level in raw),
+    )
+
+
+def refine(points: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    """Points (P, J, 2) in the unit square, moved to the centre of heat around them.
+
+    ``heatmap`` (P, J, H, W) holds logits. A point without heat of ``MIN_HEAT`` near it stays, as
+    one outside does. After MediaPipe's RefineLandmarksFromHeatmapCalculator, but with the window
+    around the nearest cell instead of the one to the top left, which draws points there.
+    """
+    people, joints, height, width = heatmap.shape
+    size = np.array([width, height])
+    centre = np.rint(points * size).astype(int)
+    inside = ((centre >= 0) & (centre < size)).all(-1)
+    reach = np.arange(REFINE_WINDOW) - REFINE_WINDOW // 2
+    column, row = centre[..., None, 0] + reach, centre[..., None, 1] + reach  # (P, J, 7)
+    valid = ((row >= 0) & (row < height))[..., :, None] & ((column >= 0) & (column < width))[
+        ..., None, :
+    ]
+    window = heatmap[
+        np.arange(people)[:, None, None, None],
+        np.arange(joints)[:, None, None],
+        np.clip(row, 0, height - 1)[..., :, None],
+        np.clip(column, 0, width - 1)[..., None, :],
+    ]
+    heat = np.where(valid, sigmoid(window), 0)
+    total = heat.sum((-2, -1))
+    moment = np.stack([(heat.sum(-2) * column).sum(-1), (heat.sum(-1) * row).sum(-1)], -1)
+    mean = moment / np.maximum(total, 1e-9)[..., None]
+    hot = inside & (heat.max((-2, -1)) >= MIN_HEAT)
+    return np.where(hot[..., None], mean / size, points)

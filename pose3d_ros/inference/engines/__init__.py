@@ -1,0 +1,1 @@
+"""Engines: one module or folder for each library that runs networks."""

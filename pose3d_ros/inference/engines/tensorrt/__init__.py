@@ -1,0 +1,1 @@
+"""TensorRT: building, running and memory."""

@@ -1,0 +1,64 @@
+"""ONNX models whose tensors have the types that an engine shall compute in.
+
+TensorRT 11 takes the precision from the model alone, and TensorRT 10 does so when asked (strongly
+typed networks): one way for both, and what is computed in which type can be looked at, and run on
+any CPU.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pose3d_ros.errors import EngineError, quoted
+
+
+def typed(path: Path, precision: str) -> bytes:
+    """The model with its constants folded, in ``fp32``, or in ``fp16`` with inputs and outputs as
+    they were.
+
+    Folding makes constants of what exporters compute from constants, such as the order of an
+    LSTM's gates, which parsers expect to find as weights. Raises ``EngineError``.
+    """
+    try:
+        import onnx
+        import onnxruntime
+        from onnxruntime.transformers import float16
+        from onnxruntime.transformers.onnx_model import OnnxModel
+    except ImportError as error:
+        raise EngineError(
+            f"preparing a model for this engine needs the packages onnx and onnxruntime "
+            f"({error}); pip "
+            f"install onnx onnxruntime"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = (
+        onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    )  # standard operators only
+    options.log_severity_level = 3
+    with tempfile.TemporaryDirectory() as folder:
+        options.optimized_model_filepath = f"{folder}/folded.onnx"
+        try:
+            onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors have no common class
+            raise EngineError(
+                f"{path}: ONNX Runtime cannot load this model ({quoted(error)}); replace the file "
+                f"by a "
+                f"valid ONNX export"
+            ) from None
+        model: Any = onnx.load(options.optimized_model_filepath)
+    used = {node.domain for node in model.graph.node}
+    kept = [domain for domain in model.opset_import if domain.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    if precision == "fp16":
+        model = float16.convert_float_to_float16(model, keep_io_types=True)
+        nodes = {
+            tuple(node.output): node for node in model.graph.node
+        }  # it casts twice what a node takes twice
+        del model.graph.node[:]
+        model.graph.node.extend(nodes.values())
+        OnnxModel.graph_topological_sort(model.graph)  # the converter puts its casts at the end
+        del model.graph.value_info[:]  # and leaves types of before
+    return bytes(model.SerializeToString())

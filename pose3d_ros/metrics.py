@@ -1,0 +1,115 @@
+"""Errors of 3D poses, as the field reports them. Poses are (..., J, 3) in metres; results keep the
+leading axes.
+
+Protocols take poses relative to the root (Human3.6M's pelvis), which counts as a joint: its error
+is zero.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pose3d_ros.skeleton import H36M17
+
+PCK_THRESHOLD_M = 0.150
+AUC_THRESHOLDS_M = (
+    np.arange(0, 151, 5) / 1000
+)  # of mpii_compute_3d_pck.m, the test script of MPI-INF-3DHP
+PCK_JOINTS = H36M17.indices(
+    "head",
+    "thorax",
+    "l_shoulder",
+    "r_shoulder",
+    "l_elbow",
+    "r_elbow",
+    "l_wrist",
+    "r_wrist",
+    "l_hip",
+    "r_hip",
+    "l_knee",
+    "r_knee",
+    "l_ankle",
+    "r_ankle",
+)
+"""The 14 joints that MPI-INF-3DHP's test script counts; its neck is our thorax."""
+
+
+def mpjpe(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Mean per-joint position error in metres: protocol 1 of Human3.6M (Ionescu et al., PAMI
+    2014).
+    """
+    return np.linalg.norm(predicted - truth, axis=-1).mean(-1)
+
+
+def align(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """``predicted`` moved, turned and scaled to fit ``truth`` best in the least squares sense
+    (Umeyama, 1991).
+    """
+    mean_p, mean_t = predicted.mean(-2, keepdims=True), truth.mean(-2, keepdims=True)
+    p, t = predicted - mean_p, truth - mean_t
+    u, s, vt = np.linalg.svd(np.swapaxes(p, -1, -2) @ t)
+    sign = np.ones_like(s)
+    sign[..., -1] = np.sign(np.linalg.det(u @ vt))
+    rotation = (u * sign[..., None, :]) @ vt
+    scale = (s * sign).sum(-1) / np.maximum((p**2).sum((-1, -2)), 1e-12)
+    return scale[..., None, None] * (p @ rotation) + mean_t
+
+
+def pa_mpjpe(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """MPJPE after ``align``: protocol 2, as Martinez et al. (ICCV 2017) define it."""
+    return mpjpe(align(predicted, truth), truth)
+
+
+def n_mpjpe(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """MPJPE after scaling about the root alone: protocol 3 (Rhodin et al., CVPR 2018)."""
+    scale = (predicted * truth).sum((-1, -2)) / np.maximum((predicted**2).sum((-1, -2)), 1e-12)
+    return mpjpe(scale[..., None, None] * predicted, truth)
+
+
+def mpjve(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Mean per-joint velocity error (T - 1,) of sequences (T, J, 3) in metres per frame: MPJPE of
+    the differences from frame to frame (Pavllo et al., CVPR 2019). It depends on the frame rate.
+    """
+    return mpjpe(np.diff(predicted, axis=0), np.diff(truth, axis=0))
+
+
+def pck(
+    predicted: np.ndarray, truth: np.ndarray, threshold_m: float = PCK_THRESHOLD_M
+) -> np.ndarray:
+    """Share of joints with an error below 150 mm (3DPCK, Mehta et al., 3DV 2017); pass
+    ``PCK_JOINTS`` only.
+    """
+    return (np.linalg.norm(predicted - truth, axis=-1) < threshold_m).mean(-1)
+
+
+def auc(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Area under the curve of ``pck``: its mean over thresholds of 0, 5, ... 150 mm (Mehta et al.,
+    3DV 2017).
+    """
+    errors = np.linalg.norm(predicted - truth, axis=-1)
+    return (errors[..., None] < AUC_THRESHOLDS_M).mean((-1, -2))
+
+
+def protocols(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """Every protocol for T poses (T, 17, 3) of H36M17: name -> values (T,), and (T - 1,) of the
+    velocity error.
+
+    Millimetres and percent. Both are taken relative to the pelvis. A frame whose prediction has a
+    NaN has NaN; joints that the truth lacks in any other frame do not count.
+    """
+    predicted, truth = predicted - predicted[:, :1], truth - truth[:, :1]
+    seen = np.isfinite(predicted).all((1, 2))
+    known = np.isfinite(truth[seen]).all((0, 2))
+    p, t = predicted[seen][:, known], truth[seen][:, known]
+    counted = [int(known[:joint].sum()) for joint in PCK_JOINTS if known[joint]]
+    scores = {
+        "mpjpe_mm": mpjpe(p, t) * 1e3,
+        "pa_mpjpe_mm": pa_mpjpe(p, t) * 1e3,
+        "n_mpjpe_mm": n_mpjpe(p, t) * 1e3,
+        "pck_percent": pck(p[:, counted], t[:, counted]) * 100,
+        "auc_percent": auc(p[:, counted], t[:, counted]) * 100,
+    }
+    result = {name: np.full(len(truth), np.nan) for name in scores}
+    for name, values in scores.items():
+        result[name][seen] = values
+    return {**result, "mpjve_mm": mpjve(predicted[:, known], truth[:, known]) * 1e3}

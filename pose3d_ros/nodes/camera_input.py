@@ -1,0 +1,233 @@
+"""One camera of the multi-view node: what is heard of it, where it stands, and what it is
+worth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo, PointCloud2
+
+from pose3d_ros.camera import Camera, CameraError
+from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
+from pose3d_ros.multiview.calibration_monitor import Residual
+from pose3d_ros.nodes.inputs import SILENCE_S, Input
+from pose3d_ros.nodes.managed_node import ManagedNode
+from pose3d_ros.nodes.messages import camera_from_info
+from pose3d_ros.people import People2D
+from pose3d_ros.skeleton import H36M17
+
+FOCAL_TOLERANCE = 0.05  # two calibrations of one lens differ by less
+LEAST_MOMENTS, MOMENTS = 10, 30  # that lag and residual are taken over
+
+
+class View:
+    """Hears a camera's ``keypoints`` and ``camera_info``, and hands on each message's people to
+    ``deliver``.
+
+    ``calibrated``: the camera of the rig file, or None: intrinsics come from camera_info then.
+    ``pose``: gives ``camera_from_world`` of a frame, or raises ``ValueError``; None when
+    ``calibrated`` has it.
+    """
+
+    def __init__(
+        self,
+        node: ManagedNode[Any],
+        name: str,
+        namespace: str,
+        info_topic: str,
+        calibrated: Camera | None,
+        pose: Callable[[str], np.ndarray] | None,
+        deliver: Callable[[People2D], object],
+    ) -> None:
+        self.node, self.name, self.calibrated = node, name, calibrated
+        self._pose, self._deliver = pose, deliver
+        self._info: CameraInfo | None = None
+        self._frame_id = ""
+        self._size = (0, 0)
+        self._resolved: tuple[object, Camera | None] = (None, None)
+        self._began = self.in_time_at = time.monotonic()
+        self._lags_ns: deque[int] = deque(maxlen=MOMENTS)
+        self._residuals: deque[Residual] = deque(maxlen=MOMENTS)
+        self.newest_ns: int | None = None
+        self.tells_depth = False
+        self._heard = self._moments = self._contributed = 0
+        self._keypoints = Input(
+            node,
+            f"{namespace}/keypoints",
+            PointCloud2,
+            self._hear,
+            f"start the camera's node: pose3d up monocular lift:=false namespace:=..., so that it "
+            f"publishes the 2D poses of camera {name} here",
+        )
+        topic = info_topic if info_topic.startswith("/") else f"{namespace}/{info_topic}"
+        self._infos = Input(
+            node,
+            topic,
+            CameraInfo,
+            self._hear_info,
+            "start the camera, or set rig to a file with its intrinsics",
+            optional=calibrated is not None,
+            constant=True,
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the camera's poses are being heard."""
+        return self._keypoints.alive
+
+    @property
+    def lag_s(self) -> float | None:
+        """Stamps minus a steady clock at their arrival: differences between cameras are those of
+        their clocks.
+        """
+        return (
+            float(np.median(self._lags_ns)) * 1e-9 if len(self._lags_ns) >= LEAST_MOMENTS else None
+        )
+
+    def problem(self, key: str, text: str, patience_s: float = 0.0) -> None:
+        """Say what is wrong with this camera, unless it has begun only just now."""
+        if time.monotonic() - self._began >= patience_s:
+            self.node.problem(f"{self.name} {key}", f"camera {self.name}: {text}")
+
+    def solved(self, *keys: str) -> None:
+        """It is no more."""
+        self.node.solved(*(f"{self.name} {key}" for key in keys))
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong with this camera."""
+        topics = (self._keypoints.topic, self._infos.topic)
+        return [
+            text
+            for key, text in self.node.problems.items()
+            if key.startswith(f"{self.name} ") or key in topics
+        ]
+
+    def _hear(self, cloud: PointCloud2) -> None:
+        self._heard += 1
+        try:
+            people = people_2d(cloud, H36M17)
+        except CloudError as error:
+            self.problem("keypoints", f"keypoints not used: {error}")
+            return
+        self.solved("keypoints")
+        if people.stamp_ns == self.newest_ns:
+            self.problem(
+                "stamp",
+                f"not used: expected 2D poses with their own time, got stamp "
+                f"{people.stamp_ns * 1e-9:.3f} s again; the camera driver must stamp its images, "
+                f"and "
+                f"only one node may publish its keypoints",
+            )
+            return
+        self.solved("stamp")
+        self.newest_ns = people.stamp_ns
+        self._lags_ns.append(people.stamp_ns - time.monotonic_ns())
+        self._frame_id = cloud.header.frame_id
+        self._size = people.image_size if len(people) and people.image_size[0] else self._size
+        self.tells_depth |= people.depth_m is not None
+        self._deliver(people)
+
+    def _hear_info(self, info: CameraInfo) -> None:
+        self._info = info
+
+    def camera(self) -> Camera | None:
+        """The camera at the size of its images and where it stands; None, said in a line, where
+        that is not known.
+        """
+        if self.newest_ns is None:
+            return None
+        transform = None
+        if self._pose is not None:
+            try:
+                transform = self._pose(
+                    self._frame_id or (self.calibrated.frame_id if self.calibrated else "")
+                )
+                self.solved("pose")
+            except ValueError as error:
+                self.problem("pose", f"left out: {error}", SILENCE_S)
+                return None
+        given = (self._size, self._info, None if transform is None else transform.tobytes())
+        if given != self._resolved[0] or self._resolved[1] is None:
+            camera = self._intrinsics()
+            if camera is not None and transform is not None:
+                camera = replace(camera, camera_from_world=transform)
+            self._resolved = given, camera
+        return self._resolved[1]
+
+    def _intrinsics(self) -> Camera | None:
+        """From the rig file or camera_info, at the size of the images, which the keypoints
+        tell.
+        """
+        told, trouble = None, f"no camera_info on {self._infos.topic}"
+        try:
+            told = None if self._info is None else camera_from_info(self._info)
+        except CameraError as error:
+            trouble = f"camera_info on {self._infos.topic}: {error}"
+        camera = self.calibrated or told
+        if camera is None:
+            self.problem(
+                "intrinsics",
+                f"left out: {trouble}; calibrate it, or set rig to a file with its intrinsics",
+                0.0 if self._info else SILENCE_S,
+            )
+            return None
+        try:
+            camera = camera.at_resolution(
+                *(self._size if self._size[0] else told.size if told else camera.size)
+            )
+            self.solved("intrinsics")
+        except CameraError as error:
+            self.problem("intrinsics", f"left out: {error}")
+            return None
+        ratio = (
+            camera.matrix[0, 0] / camera.size[0] * told.size[0] / told.matrix[0, 0]
+            if told
+            else 1.0
+        )
+        if abs(ratio - 1) > FOCAL_TOLERANCE:
+            assert told is not None
+            self.problem(
+                "focal",
+                f"camera_info has a focal length of {told.matrix[0, 0]:.4g} px at {told.size[0]} "
+                f"px "
+                f"width, the rig file's would be {told.matrix[0, 0] * ratio:.4g}: the file's is "
+                f"used; if the lens has zoomed or the cameras are exchanged, calibrate again",
+            )
+        else:
+            self.solved("focal")
+        return camera
+
+    def judged(self, took_part: bool, contributed: bool, residual: Residual | None) -> None:
+        """What came of the camera's poses in one moment, if it had any."""
+        self._moments += took_part
+        self._contributed += contributed
+        if residual is not None:
+            self._residuals.append(residual)
+
+    def report(self, period_s: float, offset_s: float | None) -> dict[str, object]:
+        """Values for diagnostics since the last report; ``offset_s`` of its clock from the
+        others'.
+        """
+        values: dict[str, object] = {"rate_hz": self._heard / period_s}
+        if self.newest_ns is not None:
+            values["age_ms"] = (self.node.get_clock().now().nanoseconds - self.newest_ns) * 1e-6
+        if self._residuals:
+            values["residual_px"] = float(np.median([residual.px for residual in self._residuals]))
+        if self._moments:
+            values["contribution"] = self._contributed / self._moments
+        if offset_s is not None:
+            values["clock_offset_ms"] = 1e3 * offset_s
+        self._heard = self._moments = self._contributed = 0
+        return values
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._keypoints.close()
+        self._infos.close()

@@ -1,0 +1,55 @@
+"""Rate, latency and time per stage over the period between two diagnostics messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import NamedTuple
+
+from pose3d_ros.stopwatch import Stopwatch, Summary, summaries, summary
+
+
+class Frame(NamedTuple):
+    """Time from acquisition to publication, None where unknown, and what it went into."""
+
+    latency_s: float | None
+    watch: Stopwatch
+
+
+class Statistics:
+    """Filled by the thread that works, read by the one that reports."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._frames: list[Frame] = []
+
+    def add(self, latency_s: float | None, watch: Stopwatch) -> None:
+        """A frame that was published."""
+        with self._lock:
+            self._frames.append(Frame(latency_s, watch))
+
+    def take(self) -> list[Frame]:
+        """The frames since the last call."""
+        with self._lock:
+            frames, self._frames = self._frames, []
+        return frames
+
+
+def report(frames: Sequence[Frame], period_s: float) -> dict[str, float]:
+    """Values for diagnostics of the frames of a period: Hz, then ms of the latency and of each
+    stage.
+    """
+    values = {"rate_hz": len(frames) / period_s}
+    if latencies := [frame.latency_s for frame in frames if frame.latency_s is not None]:
+        values |= _values("latency", summary(latencies, len(frames)))
+    for stage, taken in summaries([frame.watch for frame in frames]).items():
+        values |= _values(stage, taken)
+    return values
+
+
+def _values(what: str, taken: Summary) -> dict[str, float]:
+    return {
+        f"{what}_p50_ms": taken.p50_ms,
+        f"{what}_p95_ms": taken.p95_ms,
+        f"{what}_max_ms": taken.max_ms,
+    }

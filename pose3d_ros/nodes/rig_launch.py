@@ -1,0 +1,86 @@
+"""Which nodes a rig of cameras needs: the same in one process (``pose3d up``) and in many (the
+launch file).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pose3d_ros.arguments import parameters
+from pose3d_ros.io.rig_file import namespace_of, read_rig
+
+TOPICS = ("image", "camera_info")
+
+
+class Planned(NamedTuple):
+    """A node to start: its key in ``arguments.NODES``, where, and what it is told."""
+
+    node: str
+    namespace: str
+    parameters: dict[str, Any]
+    remappings: dict[str, str]
+
+
+def is_device(source: str) -> bool:
+    """Whether a source of pictures is a camera, by its number or path."""
+    return source.isdecimal() or source.startswith("/dev/video")
+
+
+def beside(rig: str | Path, source: str) -> str:
+    """The source as a path; a relative one counts from the rig file's folder."""
+    return (
+        source
+        if is_device(source)
+        else str(Path(rig).expanduser().parent / Path(source).expanduser())
+    )
+
+
+def plan_rig(given: Mapping[str, str]) -> list[Planned]:
+    """Fusion, a 2D node for each camera, and what plays the cameras' videos, from ``name:=value``
+    arguments.
+
+    Raises ``ValueError`` in one line.
+    """
+    if not given.get("rig"):
+        raise ValueError(
+            "rig: expected a rig file, which 'pose3d calibrate extrinsics' writes; got none"
+        )
+    rig, base = read_rig(given["rig"]), given["namespace"].strip("/")
+
+    def below(namespace: str) -> str:
+        return (
+            namespace.strip("/")
+            if namespace.startswith("/") or not base
+            else f"{base}/{namespace}"
+        )
+
+    planned = [Planned("multiview", base, parameters("multiview", given), {})]
+    video = {
+        "wait_for_subscribers": 1,
+        **parameters("video", given),
+    }  # a short video would be over too early
+    files = False
+    for name in rig.cameras:
+        sources = rig.sources.get(name, {})
+        namespace = below(namespace_of(name, sources))
+        renamed = {topic: sources[topic] for topic in TOPICS if topic in sources}
+        planned.append(
+            Planned(
+                "monocular", namespace, {**parameters("monocular", given), "lift": False}, renamed
+            )
+        )
+        played = sources.get("video", "")
+        if is_device(played):
+            device = {key: value for key, value in video.items() if key != "rig"}
+            planned.append(
+                Planned(
+                    "video",
+                    namespace,
+                    {**device, "source": played, "frame_id": rig.cameras[name].frame_id},
+                    renamed,
+                )
+            )
+        files |= bool(played) and not is_device(played)
+    return [*planned, Planned("video", base, video, {})] if files else planned

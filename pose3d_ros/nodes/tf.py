@@ -1,0 +1,64 @@
+"""Where cameras stand, as TF tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pose3d_ros.errors import one_line
+from pose3d_ros.io.rig_file import rotation_of
+
+
+class TransformError(ValueError):
+    """TF does not tell."""
+
+
+def matrix_of(transform: Any) -> np.ndarray:
+    """(4, 4) of a geometry_msgs/Transform."""
+    t, q = transform.translation, transform.rotation
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation_of(np.array([q.x, q.y, q.z, q.w])), (t.x, t.y, t.z)
+    return matrix
+
+
+class Transforms:
+    """Listens to /tf and /tf_static for a node. Raises ``TransformError`` where tf2_ros is not
+    installed.
+    """
+
+    def __init__(self, node: Any) -> None:
+        try:
+            from tf2_ros import Buffer, TransformListener
+        except ImportError:
+            raise TransformError(
+                "the rig file says nothing of where the cameras stand, and asking TF needs "
+                "tf2_ros, "
+                "which comes with a ROS distribution: set rig to a file with position_m and "
+                "orientation_xyzw of each camera ('pose3d calibrate extrinsics' writes one)"
+            ) from None
+        self._buffer = Buffer()
+        self._listener = TransformListener(self._buffer, node)
+
+    def camera_from(self, fixed_frame: str, camera_frame: str) -> np.ndarray:
+        """(4, 4) newest transform of points of the fixed frame into the camera's. Raises
+        ``TransformError``.
+        """
+        from rclpy.time import Time
+        from tf2_ros import TransformException
+
+        try:
+            return matrix_of(
+                self._buffer.lookup_transform(camera_frame, fixed_frame, Time()).transform
+            )
+        except TransformException as error:
+            raise TransformError(
+                f"expected a transform from '{fixed_frame}' to '{camera_frame}' on /tf or "
+                f"/tf_static "
+                f"({one_line(error)}); publish it, for instance with tf2_ros' "
+                f"static_transform_publisher"
+            ) from None
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.unregister()

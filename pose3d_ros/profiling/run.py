@@ -1,0 +1,99 @@
+"""Measuring the pipeline on scenes, in rounds that take turns, so that what else the machine does
+hits all alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pose3d_ros import lifting
+from pose3d_ros.detection.blazepose import detector
+from pose3d_ros.inference import autotune
+from pose3d_ros.inference.options import Options
+from pose3d_ros.model_store.store import locate
+from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.profiling.report import Measured
+from pose3d_ros.profiling.scenes import Scene
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.stopwatch import Stopwatch
+
+ROUNDS, FRAMES = 6, 60
+WARM_UP, MOST_WARM_UPS = 40, 6
+"""Frames before the first round, as many times until everybody is found: in a crowd that takes a
+few looks.
+"""
+INTERVAL_NS = 33_333_333
+
+
+class Runner:
+    """A pipeline that watches one scene."""
+
+    def __init__(self, scene: Scene, settings: PipelineSettings) -> None:
+        self.scene = scene
+        self.pipeline = MonocularPipeline(
+            settings.changed(max_people=scene.people or settings.max_people)
+        )
+        self._images = scene.endless()
+        self._stamp_ns = 0
+        self.found: list[int] = []
+
+    def warm_up(self) -> None:
+        """Run until everybody is found, but not for ever."""
+        for _ in range(MOST_WARM_UPS):
+            self.round(WARM_UP)
+            if self.found[-1] >= self.scene.people:
+                break
+        self.found.clear()
+
+    def round(self, frames: int) -> list[Stopwatch]:
+        """What the time of the next frames goes into."""
+        watches = [Stopwatch() for _ in range(frames)]
+        for watch, image in zip(watches, self._images, strict=False):
+            self._stamp_ns += INTERVAL_NS
+            people = self.pipeline(image, self.scene.camera, self._stamp_ns, watch=watch)
+            self.found.append(len(people.people_2d or ()))
+        return watches
+
+
+def choose(settings: PipelineSettings) -> dict[str, autotune.Choice]:
+    """Name of each of the pipeline's networks -> what runs it fastest on this CPU, measured and
+    remembered anew.
+
+    With ``engine: auto`` it is what every pipeline on this machine takes from now on, unless there
+    is a GPU.
+    """
+    models = [settings.person_model, settings.detector_model]
+    if settings.detector == "blazepose":
+        models = list(detector.MODELS)
+    if settings.lift:
+        models.append(settings.lifter_model or f"lifter-{lifting.chosen(settings)}")
+    paths = [locate(model) for model in models if model]
+    return {
+        path.stem: autotune.measure(path, Options(settings.threads, settings.precision))
+        for path in paths
+    }
+
+
+def measure(scenes: Sequence[Scene], settings: PipelineSettings) -> list[Measured]:
+    """Each scene's frames. Raises ``ModelError``, ``EngineError`` or ``SettingsError``."""
+    runners: list[Runner] = []
+    try:
+        for scene in scenes:
+            runners.append(Runner(scene, settings))
+            runners[-1].warm_up()
+        rounds = [[runner.round(FRAMES) for runner in runners] for _ in range(ROUNDS)]
+        return [
+            Measured(
+                runner.scene.name,
+                own,
+                float(np.mean(runner.found)),
+                runner.scene.camera.size,
+                runner.pipeline.engine_name,
+            )
+            for runner, own in zip(runners, zip(*rounds, strict=True), strict=True)
+        ]
+    finally:
+        for runner in runners:
+            runner.pipeline.close()

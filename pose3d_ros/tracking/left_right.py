@@ -1,0 +1,140 @@
+"""Left stays left: cures a detector's sudden exchange of sides, and doubts keypoints that leap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pose3d_ros.arrays import Rows
+from pose3d_ros.skeleton import H36M17
+
+# Which joints may have been exchanged: the whole body, the legs, the arms.
+_LEG = ("hip", "knee", "ankle")
+_ARM = ("shoulder", "elbow", "wrist")
+
+
+def _permutation(names: tuple[str, ...]) -> np.ndarray:
+    order = np.arange(len(H36M17))
+    for name in names:
+        left, right = H36M17.indices(f"l_{name}", f"r_{name}")
+        order[left], order[right] = right, left
+    return order
+
+
+_ORDERS = np.stack(
+    [_permutation(names) for names in ((), _LEG + _ARM, _LEG, _ARM)]
+)  # the first changes nothing
+_EXCHANGED = np.arange(len(H36M17)) != _ORDERS
+
+BODY_SIZE_M = 0.46  # root mean square size of a person, to speak of metres in the picture
+GAIN_M = (
+    0.12  # an exchange must bring the moved joints closer to where they were by this on average
+)
+HOLD_S = 1.0  # a detector that insists for so long is right
+LEAP_M, LEAP_M_S = (
+    0.15,
+    5.0,
+)  # a keypoint further than this from where it was, plus this speed, has leapt
+DOUBT_S = 0.2  # a leap that lasts is believed
+SMOOTH_S = 0.1
+FARTHEST_M = 0.6
+
+
+@dataclass
+class Past(Rows):
+    """What is remembered of P people's keypoints.
+
+    ``keypoints_px`` (P, 17, 2), last believed, NaN where unknown, and ``velocity_px_s``;
+    ``doubt_s`` (P, 17) since they leapt; ``exchanged_s`` (P,) since sides are exchanged;
+    ``stamp_ns`` (P,).
+    """
+
+    keypoints_px: np.ndarray
+    velocity_px_s: np.ndarray
+    doubt_s: np.ndarray
+    exchanged_s: np.ndarray
+    stamp_ns: np.ndarray
+
+    @classmethod
+    def begun(cls, keypoints_px: np.ndarray, confidence: np.ndarray, stamp_ns: int) -> Past:
+        """With keypoints (P, 17, 2) that are believed where ``confidence`` (P, 17) is not 0."""
+        people = len(keypoints_px)
+        return cls(
+            np.where(confidence[..., None] > 0, keypoints_px, np.nan),
+            np.zeros(keypoints_px.shape),
+            np.zeros(confidence.shape),
+            np.zeros(people),
+            np.full(people, stamp_ns),
+        )
+
+
+def continued(
+    past: Past,
+    keypoints_px: np.ndarray,
+    confidence: np.ndarray,
+    size_px: np.ndarray,
+    stamp_ns: int,
+) -> tuple[Past, np.ndarray, np.ndarray]:
+    """Keypoints (P, 17, 2) with sides as in the ``past``, and confidence (P, 17), 0 where a
+    keypoint has just leapt.
+
+    ``size_px`` (P,) is people's root mean square size. Turning round moves left and right through
+    each other smoothly and passes; what is cured is the exchange between two frames. The first
+    value is the past of the next frame.
+    """
+    elapsed = (stamp_ns - past.stamp_ns) * 1e-9
+    again = (elapsed <= 0) | (elapsed > HOLD_S)
+    elapsed = np.where(again, 1.0, elapsed)
+    metre_px = (size_px / BODY_SIZE_M)[:, None]
+    predicted = (
+        past.keypoints_px + past.velocity_px_s * np.minimum(elapsed, SMOOTH_S)[:, None, None]
+    )
+
+    order = _sides(keypoints_px, confidence, predicted, metre_px)
+    exchanged_s = np.where(order > 0, past.exchanged_s + elapsed, 0.0)
+    again |= exchanged_s > HOLD_S
+    order = np.where(again, 0, order)
+    people = np.arange(len(order))[:, None]
+    keypoints_px, confidence = (
+        keypoints_px[people, _ORDERS[order]],
+        confidence[people, _ORDERS[order]],
+    )
+
+    leap = (
+        np.linalg.norm(keypoints_px - predicted, axis=-1)
+        > (LEAP_M + LEAP_M_S * elapsed[:, None]) * metre_px
+    )
+    doubt_s = np.where(leap, past.doubt_s + elapsed[:, None], 0)
+    doubted = leap & (doubt_s <= DOUBT_S) & ~again[:, None]
+    believed = ~doubted & (confidence > 0) & np.isfinite(keypoints_px).all(-1)
+    step = (keypoints_px - past.keypoints_px) / elapsed[:, None, None]
+    step = np.where((believed & ~leap)[..., None] & np.isfinite(step), step, 0)
+    share = (1 - np.exp(-elapsed / SMOOTH_S))[:, None, None]
+    now = Past(
+        np.where(believed[..., None], keypoints_px, past.keypoints_px),
+        past.velocity_px_s + share * (step - past.velocity_px_s),
+        doubt_s,
+        exchanged_s,
+        np.full(len(order), stamp_ns),
+    )
+    if again.any():
+        now[again] = Past.begun(keypoints_px[again], confidence[again], stamp_ns)
+    return now, keypoints_px, np.where(doubted, 0, confidence).astype(np.float32)
+
+
+def _sides(
+    keypoints_px: np.ndarray, confidence: np.ndarray, predicted: np.ndarray, metre_px: np.ndarray
+) -> np.ndarray:
+    """Which of ``_ORDERS`` (P,) explains the keypoints: an exchange if much better than none, 0
+    otherwise.
+    """
+    known = (confidence > 0) & np.isfinite(keypoints_px).all(-1) & np.isfinite(predicted).all(-1)
+    exchanged = np.nan_to_num(keypoints_px[:, _ORDERS] - predicted[:, None])  # (P, orders, 17, 2)
+    metres = np.minimum(np.linalg.norm(exchanged, axis=-1) / metre_px[:, None], FARTHEST_M)
+    joints = _EXCHANGED & known[:, None] & known[:, _ORDERS]
+    count = joints.sum(-1)
+    # The gain of the whole body is spread over more joints: sums are compared.
+    total = ((metres[:, :1] - metres) * joints).sum(-1)
+    worth = np.where((count >= 4) & (total > GAIN_M * count) & (total > GAIN_M), total, 0)
+    return np.asarray(worth.argmax(1))  # the first order is worth nothing

@@ -1,0 +1,1 @@
+"""Training data: recordings, motion capture, images, augmentation and detector noise."""

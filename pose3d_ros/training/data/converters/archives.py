@@ -1,0 +1,186 @@
+"""The files of other projects: npz with pickled dictionaries read without executing them,
+MATLAB's, and CDF.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+
+class _Dtype:
+    """Stands for ``numpy.dtype`` while a file is read: numbers, text, or objects, and nothing
+    structured.
+
+    numpy's own would believe a file that calls an array of objects plain bytes, which are then
+    pointers.
+    """
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not re.fullmatch(r"[biufcSUO?][0-9]*", code):
+            raise pickle.UnpicklingError(f"it has an array of type {code!r}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """Stands for an array while a file is read: numpy makes an empty one and fills it
+    afterwards.
+    """
+
+    def __init__(self, *_: Any) -> None:
+        self.array = np.zeros(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, fortran, data = state
+        if kind.dtype.hasobject:
+            flat = np.empty(len(data), object)
+            for row, value in enumerate(data):
+                flat[row] = _plain(value)
+        else:
+            flat = np.frombuffer(
+                data.encode("latin1") if isinstance(data, str) else data, kind.dtype
+            ).copy()
+        self.array = flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _plain(value: Any) -> Any:
+    """What was read, with arrays in place of what stood for them."""
+    if isinstance(value, _Array):
+        return value.array
+    if isinstance(value, dict):
+        return {_plain(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(entry) for entry in value)
+    return value
+
+
+def _scalar(kind: _Dtype, data: bytes) -> Any:
+    return np.frombuffer(data, kind.dtype)[0]
+
+
+def _encode(text: str, _: str) -> bytes:
+    """How protocols before 3 hold bytes."""
+    return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    """How protocols before 3 hold the bytes of an empty array."""
+    return b""
+
+
+# All that pickles of arrays and of dictionaries with arrays name; the modules' names changed in
+# numpy 2.
+_ALLOWED: dict[tuple[str, str], Any] = {
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): None,
+    ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes arrays, dictionaries, lists, tuples, strings and numbers, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
+        return _ALLOWED[module, name]
+
+
+def load_npz(path: Path) -> dict[str, Any]:
+    """The entries of an npz, objects among them, in which nothing is executed.
+
+    ``numpy.load(allow_pickle=True)`` runs whatever a file asks for. Raises ``ValueError`` for a
+    file that asks for anything but arrays and plain containers, or is no npz.
+    """
+    entries = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                with archive.open(member) as file:
+                    read_header = {
+                        (1, 0): npy.read_array_header_1_0,
+                        (2, 0): npy.read_array_header_2_0,
+                    }
+                    shape, _, dtype = read_header[npy.read_magic(file)](file)
+                    # Files that Python 2 has written hold their arrays' bytes as latin1 text.
+                    value = (
+                        _plain(_Unpickler(file, encoding="latin1").load())
+                        if dtype.hasobject
+                        else None
+                    )
+                if not dtype.hasobject:
+                    with archive.open(member) as file:
+                        value = npy.read_array(file, allow_pickle=False)
+                if not isinstance(value, np.ndarray) or value.shape != shape:
+                    raise ValueError(
+                        f"{member} holds {type(value).__name__}, not an array of shape {shape}"
+                    )
+                entries[member.removesuffix(".npy")] = (
+                    value.item() if dtype.hasobject and not shape else value
+                )
+    except (
+        OSError,
+        ValueError,
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        KeyError,
+        IndexError,
+    ) as error:
+        raise ValueError(
+            f"{path}: expected an npz of arrays and dictionaries of them; {error}"
+        ) from None
+    return entries
+
+
+def load_mat(path: Path) -> dict[str, Any]:
+    """Variables of a MATLAB file up to version 7.2; a cell array is an object array. Raises
+    ``ValueError``.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        variables: dict[str, Any] = loadmat(str(path))
+    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
+        raise ValueError(f"{path}: expected a MATLAB file up to version 7.2; {error}") from None
+    return variables
+
+
+def load_hdf5(path: Path, *names: str) -> list[np.ndarray]:
+    """Arrays of a MATLAB file of version 7.3, which is HDF5: axes are in the reverse order. Raises
+    ``ValueError``.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return [np.asarray(file[name]) for name in names]
+    except (OSError, KeyError) as error:
+        raise ValueError(
+            f"{path}: expected a MATLAB 7.3 file with {', '.join(names)}; {error}"
+        ) from None
+
+
+def load_cdf(path: Path, name: str) -> np.ndarray:
+    """A variable of a NASA CDF file. Raises ``ValueError``."""
+    import cdflib
+
+    try:
+        return np.asarray(cdflib.CDF(path).varget(name))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected a CDF file with {name}; {error}") from None

@@ -1,0 +1,98 @@
+"""Motion capture before simulated cameras, with a detector's recorded noise: a dataset that needs
+no download.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.skeleton import H36M17
+from pose3d_ros.training.data.detector_noise import Detector
+from pose3d_ros.training.data.mocap import Mocap
+from pose3d_ros.training.data.recordings import Recording
+from pose3d_ros.training.data.windows import Clips
+
+RATE_HZ = 30.0
+# of a recording: for longer, somebody who walks does not stay before a camera that does not move
+FRAMES = 90
+CAMERAS = 2  # random ones for each piece of motion
+CAMERA = Camera.from_fov(1280, 720, math.radians(90))
+NEAREST_M = 0.3
+TRIES = 1000
+
+
+def convert(folder: Path, noise: Path | None, seed: int = 0) -> Iterator[tuple[str, Recording]]:
+    """Recordings of the validation split of ``training.mocap.Mocap``'s data, with their split.
+
+    Bodies, cameras and lost joints are those of training samples; ``noise`` is the npz of ``pose3d
+    render noise``, without which keypoints are exact. Reproducible. People have the canonical
+    stature.
+    """
+    split = "val"
+    detector = Detector.load(noise, split) if noise else None
+    mocap = Mocap.load(folder, split, np.arange(1 - FRAMES, 1), detector)
+    with np.load(folder / f"{split}.npz") as data:
+        starts = data["clip_start"]
+    clips = [
+        clip
+        for clip in json.loads((folder / "index.json").read_text())["clips"]
+        if clip["split"] == split
+    ]
+    rng = np.random.default_rng(seed)
+    end = -1
+    for newest in mocap.newest:
+        if newest < end + FRAMES and end >= 0:
+            continue
+        end = int(newest)
+        clip = clips[int(np.searchsorted(starts, end, "right")) - 1]
+        piece = replace(mocap, newest=np.array([end]))
+        for number in range(CAMERAS):
+            seen = _in_view(rng, piece)
+            yield (
+                split,
+                _recording(
+                    seen,
+                    f"{clip['id']}_{end:06d}_{number}",
+                    str(clip["id"]).partition("_")[0],
+                    str(clip.get("action") or "motion"),
+                    noise.stem if noise else "",
+                ),
+            )
+
+
+def _in_view(rng: np.random.Generator, piece: Mocap) -> Clips:
+    """The piece of motion before a camera that has the pelvis in its picture all the time."""
+    for _ in range(TRIES):
+        clips = piece.sample(rng, 1, varied=False)
+        pelvis = CAMERA.project(clips.joints_m[0, :, 0], "camera")
+        inside = (pelvis >= 0).all() and (pelvis < CAMERA.size).all()
+        if inside and clips.joints_m[..., 2].min() > NEAREST_M:
+            return clips
+    raise ValueError(
+        f"expected motion that stays before a camera for {FRAMES / RATE_HZ:g} s, got one at frame "
+        f"{piece.newest[0]} that did not in {TRIES} tries"
+    )
+
+
+def _recording(clips: Clips, name: str, subject: str, action: str, detector: str) -> Recording:
+    rays = np.concatenate([clips.rays[0], np.ones((FRAMES, len(H36M17), 1))], -1)
+    pixels = (rays @ CAMERA.matrix.T)[..., :2]
+    found = (clips.confidence[0] > 0) & ((pixels >= 0) & (pixels < CAMERA.size)).all(-1)
+    return Recording(
+        name,
+        clips.joints_m[0],
+        np.where(found[..., None], pixels, np.nan),
+        np.where(found, clips.confidence[0], 0),
+        CAMERA,
+        RATE_HZ,
+        subject,
+        action,
+        detector,
+    )

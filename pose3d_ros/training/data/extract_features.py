@@ -1,0 +1,136 @@
+"""What a detector sees in the pictures of recordings, to train lifters that look at more than
+keypoints.
+
+The detector runs as in the node, over one picture after the other; whom it finds is matched to the
+recordings' truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.detection import Detector, create
+from pose3d_ros.people import People2D
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.training.data.image_clips import picture_path, read_picture
+from pose3d_ros.training.data.recordings import SPLITS, Recording, completed, enough, read
+from pose3d_ros.training.data.shards import Look, write
+from pose3d_ros.training.rendering.measure_noise import own_detections
+from pose3d_ros.training.rig.labels import Label
+from pose3d_ros.training.rig.observations import look
+from pose3d_ros.training.rig.samples import Maps, seen_people
+
+SHARD = 256  # people: a hundred megabytes of HRNet's maps
+
+
+def collect(folder: Path, out: Path, settings: PipelineSettings) -> Iterator[str]:
+    """Look at the recordings (``training.dataset``) of ``folder``; writes ``out``/train and
+    ``out``/val (``shards``).
+
+    Of each clip, that is all recordings of the same pictures, a picture each tenth of a second is
+    kept. Yields a line for each split. Raises ``ValueError``, ``ModelError``, ``EngineError`` or
+    ``SettingsError``.
+    """
+    splits = [split for split in SPLITS if any((folder / split).glob("*.npz"))] or SPLITS[:1]
+    for split in splits:
+        if any((out / split).glob("*.np[yz]")):
+            raise ValueError(
+                f"{out / split}: expected an empty folder to write to, got one with files"
+            )
+    detector = create(settings, features=True)
+    try:
+        for split in splits:
+            clips: dict[str, list[Recording]] = {}
+            for recording in read(folder, split):
+                clips.setdefault(recording.images, []).append(recording)
+            written, clip, seen = 0, 0, list[Look]()
+            for number, recordings in enumerate(
+                tqdm(clips.values(), desc=split, unit=" clips", disable=None), 1
+            ):
+                labels, maps = _watch(
+                    detector, folder, recordings, out / split, settings.detector, clip
+                )
+                if labels:
+                    seen.append((labels, maps))
+                    clip = int(labels["clip"].max()) + 1
+                people = sum(len(maps) for _, maps in seen)
+                if people >= SHARD or people and number == len(clips):
+                    write(out / split / f"{number:06d}.npz", seen)
+                    written, seen = written + people, []
+            if not written:
+                raise ValueError(
+                    f"{folder / split}: expected people whom the detector finds where their "
+                    f"recordings "
+                    f"say, got none in the pictures of {len(clips)} clips"
+                )
+            yield f"{out / split}: {len(clips)} clips, feature maps of {written} people"
+    finally:
+        detector.close()
+
+
+def _watch(
+    detector: Detector,
+    folder: Path,
+    recordings: Sequence[Recording],
+    out: Path,
+    name: str,
+    clip: int,
+) -> Look:
+    """What is seen of a clip's people, who are numbered from ``clip`` on."""
+    frames = np.unique(np.concatenate([recording.frame for recording in recordings]))
+    first = recordings[0]
+    period_s = 1 / (first.rate_hz * (np.median(np.diff(first.frame)) if len(first) > 1 else 1))
+    out.mkdir(parents=True, exist_ok=True)
+    maps = Maps(out, name)
+    try:
+        pictures = (
+            (
+                read_picture(picture_path(folder, first, frame), first.camera.size),
+                round((frame - frames[0]) * period_s * 1e9),
+            )
+            for frame in frames.tolist()
+        )
+        watched = look(detector, first.name, first.camera, pictures, maps)
+        return seen_people(
+            first.camera,
+            watched.pictures,
+            labels_of(recordings, first.camera, frames, watched.pictures),
+            maps,
+            clip,
+        )
+    finally:
+        maps.close()
+
+
+def labels_of(
+    recordings: Sequence[Recording],
+    camera: Camera,
+    frames: np.ndarray,
+    pictures: Sequence[People2D],
+) -> list[Label]:
+    """Which of the people in the pictures of ``frames`` (T,) are whose recordings, and where they
+    are.
+    """
+    truth_m = [completed(recording.joints_camera_m) for recording in recordings]
+    rows = [
+        {
+            int(recording.frame[row]): row
+            for row in np.flatnonzero(recording.valid & enough(joints_m))
+        }
+        for recording, joints_m in zip(recordings, truth_m, strict=True)
+    ]
+    labels = []
+    for number, (frame, people) in enumerate(zip(frames.tolist(), pictures, strict=True)):
+        there = [person for person, of in enumerate(rows) if frame in of]
+        if not there:
+            continue
+        joints_m = np.stack([truth_m[person][rows[person][frame]] for person in there])
+        own = own_detections(people, camera.project(joints_m, "camera"))
+        found = own >= 0
+        labels.append(Label(0, number, own[found], np.array(there)[found], joints_m[found]))
+    return labels

@@ -1,0 +1,160 @@
+"""Lifter training samples from motion capture: random bodies before random cameras, seen by a
+noisy detector.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pose3d_ros.skeleton import CMU22, H36M17, convert
+from pose3d_ros.training.data.augmentation import (
+    KINDS_OF_BONE,
+    change_body,
+    lean,
+    mirror,
+    move_limbs,
+    recombine,
+)
+from pose3d_ros.training.data.detector_noise import Detector, facing_angle, rms_size, true_relief
+from pose3d_ros.training.data.windows import FRAME_S, Clips, hide
+
+_LARGEST_STEP_M = 0.5  # in 1/30 s: 15 m/s
+_THORAX, _NECK, _HEAD = H36M17.indices("thorax", "neck", "head")
+# A detector's pelvis, thorax and spine are the middles of the joints that it finds.
+_MIDDLES = {
+    "pelvis": H36M17.indices("l_hip", "r_hip"),
+    "thorax": H36M17.indices("l_shoulder", "r_shoulder"),
+    "spine": H36M17.indices("l_hip", "r_hip", "l_shoulder", "r_shoulder"),
+}
+
+
+@dataclass(frozen=True)
+class Mocap:
+    """Motion at 30 Hz: ``joints_m`` (N, 17, 3) with z up, and the newest frames of all clips at
+    ``offsets`` (T,).
+    """
+
+    joints_m: np.ndarray
+    newest: np.ndarray
+    offsets: np.ndarray
+    detector: Detector | None = None
+
+    @classmethod
+    def load(
+        cls, folder: Path, split: str, offsets: np.ndarray, detector: Detector | None = None
+    ) -> Mocap:
+        """From the CMU data's ``train.npz``/``val.npz`` and ``index.json``; clips with glitches
+        are left out.
+        """
+        with np.load(folder / f"{split}.npz") as data:
+            positions, starts, lengths = data["positions"], data["clip_start"], data["clip_len"]
+        index = [
+            clip
+            for clip in json.loads((folder / "index.json").read_text())["clips"]
+            if clip["split"] == split
+        ]
+        joints_m, _ = convert(
+            positions, np.isfinite(positions).all(-1).astype(np.float32), CMU22, H36M17
+        )
+        joints_m[:, _HEAD] = np.where(
+            np.isfinite(joints_m[:, _HEAD]),
+            joints_m[:, _HEAD],
+            joints_m[:, _THORAX] + 1.7 * (joints_m[:, _NECK] - joints_m[:, _THORAX]),
+        )
+        usable = np.isfinite(joints_m).all((1, 2))
+        for clip, start in zip(index, starts, strict=True):
+            for frame in clip.get("glitch_frames", ()):
+                usable[max(start, start + frame - 1) : start + frame + 2] = False
+        # Jumps that nobody listed, some of over a metre in one frame.
+        usable[1:] &= np.linalg.norm(np.diff(joints_m, axis=0), axis=-1).max(-1) < _LARGEST_STEP_M
+        newest = []
+        past = -int(offsets.min())
+        for start, length in zip(starts, lengths, strict=True):
+            candidates = np.arange(start + past, start + length)
+            bad = np.concatenate([[0], np.cumsum(~usable[start : start + length])])
+            newest.append(candidates[bad[past + 1 :] == bad[: len(candidates)]])
+        return cls(joints_m, np.concatenate(newest), offsets, detector)
+
+    def sample(self, rng: np.random.Generator, size: int, varied: bool = True) -> Clips:
+        """Random bodies before random cameras, seen by the noisy detector, or exactly where there
+        is none.
+
+        ``varied`` also makes new motions of the captured ones, which are few: legs and trunks of
+        different people, limbs moved, bodies leaning; and frames that are more than one apart get
+        uneven.
+        """
+        offsets = np.broadcast_to(self.offsets, (size, len(self.offsets)))
+        if varied and len(self.offsets) > 1 and self.offsets[-2] < -1:
+            offsets = offsets + rng.integers(-1, 2, offsets.shape)
+            offsets = np.clip(offsets, self.offsets[0], 0)
+            offsets[:, -1] = 0
+        poses = self.joints_m[rng.choice(self.newest, size)[:, None] + offsets].astype(np.float32)
+        if varied:
+            mixed = np.flatnonzero(rng.random(size) < 0.5)
+            others = self.joints_m[rng.choice(self.newest, len(mixed))[:, None] + offsets[mixed]]
+            poses[mixed] = recombine(poses[mixed], others)
+            poses = lean(rng, move_limbs(rng, poses, offsets * FRAME_S, 0.25, 0.15), 0.15, 0.05)
+        flip = rng.random(size) < 0.5
+        poses[flip] = mirror(poses[flip])
+        poses = change_body(poses, rng.normal(1, 0.06, (size, KINDS_OF_BONE)).astype(np.float32))
+        camera = look(rng, poses).astype(np.float32)
+        rays = camera[..., :2] / np.maximum(camera[..., 2:], 0.2)
+        confidence = np.ones(rays.shape[:-1], np.float32)
+        relief = None
+        if self.detector is not None:
+            residual, confidence, deep = self.detector(rng, facing_angle(camera[:, -1]), offsets)
+            if deep is not None and self.detector.depth is not None:
+                relief = self.detector.depth(true_relief(camera), deep)
+            residual = residual * rng.uniform(0.2, 1.0, (size, 1, 1, 1)).astype(np.float32)
+            # Other detectors and other people: each places a joint a little elsewhere, always the
+            # same way.
+            residual += rng.normal(0, 0.03, (size, 1, 17, 2)).astype(np.float32)
+            rays = rays + residual * rms_size(rays).mean(1)[:, None, None, None]
+        for joint, joints in _MIDDLES.items():
+            rays[..., H36M17.index(joint), :] = rays[..., joints, :].mean(-2)
+        return hide(rng, Clips(rays, confidence, camera, relief=relief))
+
+
+def look(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:
+    """Poses (B, T, 17, 3) with z up in the frame of a random camera each (z forward), as a robot
+    would carry it.
+    """
+    count = len(poses)
+    distance = np.exp(rng.uniform(np.log(1.3), np.log(8.0), count))
+    height = rng.uniform(0.3, 2.5, count)
+    azimuth = rng.uniform(0, 2 * np.pi, count)
+    root = poses[:, -1, 0]
+    floor = np.nanmin(poses[:, :, :, 2].reshape(count, -1), 1)
+    position = np.stack(
+        [
+            root[:, 0] + distance * np.cos(azimuth),
+            root[:, 1] + distance * np.sin(azimuth),
+            floor + height,
+        ],
+        1,
+    )
+    forward = root - position
+    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+    yaw, pitch, roll = (
+        rng.uniform(-0.5, 0.5, count),
+        rng.normal(0, 0.2, count),
+        rng.normal(0, 0.07, count),
+    )
+    cos, sin = np.cos(yaw), np.sin(yaw)
+    elevation = np.clip(np.arcsin(forward[:, 2]) + pitch, -1.2, 1.2)
+    heading = np.stack(
+        [cos * forward[:, 0] - sin * forward[:, 1], sin * forward[:, 0] + cos * forward[:, 1]], 1
+    )
+    heading /= np.linalg.norm(heading, axis=1, keepdims=True)
+    z = np.concatenate([heading * np.cos(elevation)[:, None], np.sin(elevation)[:, None]], 1)
+    right = np.stack([heading[:, 1], -heading[:, 0], np.zeros(count)], 1)
+    down = np.cross(z, right)
+    c, s = np.cos(roll)[:, None], np.sin(roll)[:, None]
+    rotation = np.stack([c * right + s * down, c * down - s * right, z], 1)
+    return (poses - position[:, None, None]).astype(np.float32) @ np.swapaxes(rotation, 1, 2)[
+        :, None
+    ].astype(np.float32)

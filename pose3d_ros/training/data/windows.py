@@ -1,0 +1,118 @@
+"""Training samples of any source, and what each kind of lifter is shown of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from pose3d_ros.lifting.normalise import normalise
+from pose3d_ros.skeleton import H36M17
+
+FRAME_S = 1 / 30
+Inputs = np.ndarray | tuple[np.ndarray, ...]
+"""What a network is given: keypoints, and with some more than that."""
+_LEGS = H36M17.indices("r_knee", "r_ankle", "l_knee", "l_ankle")
+_FEET = H36M17.indices("r_ankle", "l_ankle")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """B people over T frames, newest last: viewing ``rays`` (B, T, 17, 2) float32 (x/z, y/z,
+    undistorted) with ``confidence`` (B, T, 17), 0 for unseen, and the true ``joints_m`` (B, T, 17,
+    3) in the camera's frame, at the canonical stature. ``relief`` (B, T, 17), if known: the
+    detector's guess of depth, as in ``lifting.context``.
+    """
+
+    rays: np.ndarray
+    confidence: np.ndarray
+    joints_m: np.ndarray
+    relief: np.ndarray | None = field(default=None, kw_only=True)
+
+    def last(self, offsets: np.ndarray) -> Clips:
+        """The frames at ``offsets`` (T',) to the newest, for clips of consecutive frames."""
+        chosen = offsets - 1
+        return Clips(self.rays[:, chosen], self.confidence[:, chosen], self.joints_m[:, chosen])
+
+
+@dataclass(frozen=True)
+class View:
+    """How a lifter sees the past: ``frames``, ``step`` thirtieths of a second apart.
+
+    A window is normalised as a whole and answered at its newest frame; ``recurrent``, each frame
+    is by itself, and so is its answer.
+    """
+
+    frames: int
+    step: int = 1
+    recurrent: bool = False
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(T,) thirtieths of a second from the newest frame."""
+        return np.arange(-self.step * (self.frames - 1), 1, self.step)
+
+    def __call__(self, clips: Clips) -> tuple[Inputs, np.ndarray]:
+        """Features (B, T, 18, 3) of ``lifting.normalise`` and the targets (B, T or 1, 17, 3) in
+        metres, relative to the pelvis, in the axes of each answered frame's virtual camera.
+        """
+        if not self.recurrent:
+            features, rotation = normalise(clips.rays, clips.confidence)
+            rotation, joints_m = rotation[:, None], clips.joints_m[:, -1:]
+        else:
+            features, rotation = normalise(clips.rays[:, :, None], clips.confidence[:, :, None])
+            features, joints_m = features[:, :, 0], clips.joints_m
+        target_m = (joints_m - joints_m[..., :1, :]) @ np.swapaxes(rotation, -1, -2)
+        return features, target_m.astype(np.float32)
+
+    def varied(self, rng: np.random.Generator, clips: Clips) -> Clips:
+        """Windows as they often are: of a slower camera, or of somebody just met. Recurrent
+        lifters start anew in every clip, and their clips come with uneven steps.
+        """
+        return clips if self.recurrent or self.frames == 1 else _young(rng, _slow(rng, clips))
+
+
+def hide(rng: np.random.Generator, clips: Clips) -> Clips:
+    """Joints lost: below a threshold of confidence, beyond the picture's border, or behind
+    something for a time.
+    """
+    confidence = clips.confidence.copy()
+    count, frames = confidence.shape[:2]
+    confidence[confidence < rng.uniform(0, 0.4, (count, 1, 1))] = 0
+    for joints, share in ((_LEGS, 0.06), (_FEET, 0.06)):
+        rows = np.flatnonzero(rng.random(count) < share)
+        confidence[rows[:, None], :, joints] = 0
+    hidden = rng.random((count, 17)) < 0.02
+    begin, end = np.sort(rng.integers(0, frames + 1, (2, count, 17)), axis=0)
+    time = np.arange(frames)[:, None]
+    gone = (
+        hidden[:, None]
+        & (time >= begin[:, None])
+        & ((time < end[:, None]) | (end[:, None] > 0.8 * frames))
+    )
+    confidence[gone] = 0
+    return replace(clips, confidence=confidence)
+
+
+def _slow(rng: np.random.Generator, clips: Clips) -> Clips:
+    """A slower camera: every 2nd or 3rd frame is seen, the rest is interpolated."""
+    rays, confidence = clips.rays.copy(), clips.confidence.copy()
+    count, frames = confidence.shape[:2]
+    for step, share in ((2, 0.2), (3, 0.2)):
+        slow = np.flatnonzero(rng.random(count) < share)
+        phase = (frames - 1 - np.arange(frames)) % step / step
+        later = np.minimum(np.arange(frames) + (phase * step).astype(int), frames - 1)
+        earlier = np.maximum(later - step, 0)
+        weight = phase[:, None, None].astype(np.float32)
+        rays[slow] = rays[slow][:, later] * (1 - weight) + rays[slow][:, earlier] * weight
+        confidence[slow] = np.minimum(confidence[slow][:, later], confidence[slow][:, earlier])
+    return Clips(rays, confidence, clips.joints_m)
+
+
+def _young(rng: np.random.Generator, clips: Clips) -> Clips:
+    """Just met: before the first sight there is only its copy."""
+    count, frames = clips.confidence.shape[:2]
+    first = np.where(rng.random(count) < 0.15, rng.integers(0, frames, count), 0)
+    index = np.maximum(np.arange(frames), first[:, None])
+    rows = np.arange(count)[:, None]
+    return Clips(clips.rays[rows, index], clips.confidence[rows, index], clips.joints_m)

@@ -1,0 +1,3 @@
+"""Labelled renders of CC0 bodies in captured motions, for training and for the demo clip. Needs
+``moderngl``.
+"""

@@ -1,0 +1,208 @@
+"""What the cameras of a rig saw of people whom they label for each other, as training samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+
+from pose3d_ros.arrays import as_float32
+from pose3d_ros.camera import Camera
+from pose3d_ros.lifting.feature_maps import crop_keypoints, crop_rays
+from pose3d_ros.people import People2D
+from pose3d_ros.training.data.augmentation import scale_of_person
+from pose3d_ros.training.data.recordings import Recording, enough
+from pose3d_ros.training.data.shards import NOT_STORED
+from pose3d_ros.training.rig.labels import SURE, Label
+
+STEP_S = 0.1  # between the pictures whose feature maps are kept
+LONGEST_STEP = 1.5  # from picture to picture of one recording, in usual steps
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One person in T pictures of one camera, as they are labelled: ``joints_m`` (T, 17, 3) in the
+    camera's frame, some NaN; number (T,) of each picture, and row (T,) in it.
+    """
+
+    person: int
+    joints_m: np.ndarray
+    picture: np.ndarray
+    row: np.ndarray
+
+    def __getitem__(self, chosen: np.ndarray) -> Sighting:
+        return Sighting(self.person, self.joints_m[chosen], self.picture[chosen], self.row[chosen])
+
+
+def sightings(labels: Sequence[Label]) -> list[Sighting]:
+    """Everybody in the labels of one camera, by person, in the pictures in which enough of them is
+    labelled.
+    """
+    found = []
+    for person in sorted({int(person) for label in labels for person in label.person}):
+        own = [
+            (label, int(np.flatnonzero(label.person == person)[0]))
+            for label in labels
+            if person in label.person
+        ]
+        own = [(label, i) for label, i in own if enough(label.joints_m[i])]
+        if own:
+            found.append(
+                Sighting(
+                    person,
+                    np.stack([label.joints_m[i] for label, i in own]),
+                    np.array([label.picture for label, _ in own]),
+                    np.array([label.rows[i] for label, i in own]),
+                )
+            )
+    return found
+
+
+def unbroken(sighting: Sighting, times_s: np.ndarray, step_s: float) -> list[Sighting]:
+    """The stretches whose pictures, taken at ``times_s`` (T,), are no further apart than usual
+    steps are.
+    """
+    ends = np.flatnonzero(np.diff(times_s) > LONGEST_STEP * step_s) + 1
+    return [sighting[rows] for rows in np.split(np.arange(len(times_s)), ends)]
+
+
+def recordings(
+    name: str, camera: Camera, pictures: Sequence[People2D], labels: Sequence[Label]
+) -> list[Recording]:
+    """One for each stretch of one camera's pictures in which a person is labelled in every one.
+
+    Truth is in the camera's frame.
+    """
+    times_s = np.array([people.stamp_ns for people in pictures]) * 1e-9
+    step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else STEP_S
+    found = []
+    for whole in sightings(labels):
+        for part in unbroken(whole, times_s[whole.picture], step_s):
+            seen = [
+                pictures[picture][[row]]
+                for picture, row in zip(part.picture, part.row, strict=True)
+            ]
+            keypoints = np.concatenate([people.keypoints_px for people in seen])
+            confidence = np.concatenate([people.confidence for people in seen])
+            found.append(
+                Recording(
+                    f"{name}-{part.person}-{part.picture[0]}",
+                    part.joints_m,
+                    keypoints,
+                    np.where(np.isfinite(keypoints).all(-1), confidence, 0),
+                    replace(camera, camera_from_world=np.eye(4)),
+                    1 / step_s,
+                    f"person{part.person}",
+                    "rig",
+                    "this",
+                    frame=part.picture,
+                )
+            )
+    return found
+
+
+class Maps:
+    """Feature maps of people, in a nameless file in a folder until it is known whom of them the
+    cameras label.
+    """
+
+    def __init__(self, folder: Path, detector: str) -> None:
+        self._finer = NOT_STORED.get(detector, 0)
+        self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - until close
+        self._at: dict[int, int] = {}
+        self._people, self._values = 0, 0
+        self._due_ns: float | None = None
+
+    def add(self, picture: int, people: People2D) -> None:
+        """Keep the maps of a picture's people, if it is due: one comes every ``STEP_S``."""
+        if (
+            not len(people)
+            or self._due_ns is not None
+            and people.stamp_ns < self._due_ns - 0.25e9 * STEP_S
+        ):
+            return
+        late = self._due_ns is None or people.stamp_ns > self._due_ns + 1e9 * STEP_S
+        self._due_ns = (
+            people.stamp_ns if late or self._due_ns is None else self._due_ns
+        ) + 1e9 * STEP_S
+        maps = np.concatenate(
+            [level.reshape(len(people), -1) for level in people.features[self._finer :]], 1
+        )
+        self._at[picture], self._values = self._people, maps.shape[1]
+        self._people += len(people)
+        self._file.write(maps.astype(np.float16).tobytes())
+
+    def __contains__(self, picture: int) -> bool:
+        return picture in self._at
+
+    def of(self, pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """(N, V) float16, the levels' maps one after the other."""
+        self._file.flush()
+        every = np.memmap(self._file, np.float16, "r", shape=(self._people, self._values))
+        return every[
+            [
+                self._at[int(picture)] + int(row)
+                for picture, row in zip(pictures, rows, strict=True)
+            ]
+        ]
+
+    def close(self) -> None:
+        """Give the file up."""
+        self._file.close()
+
+
+def seen_people(
+    camera: Camera,
+    pictures: Sequence[People2D],
+    labels: Sequence[Label],
+    maps: Maps,
+    first_clip: int = 0,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What ``training.synthetic.features`` writes of rendered people: labels of N people and their
+    maps (N, V).
+
+    A clip is an unbroken stretch of one person; clips are numbered from ``first_clip`` on.
+    """
+    rows: list[dict[str, np.ndarray]] = []
+    found = []
+    clip = first_clip
+    for whole in sightings(labels):
+        scale = scale_of_person(whole.joints_m)
+        whole = whole[np.array([picture in maps for picture in whole.picture.tolist()], bool)]
+        if not len(whole.picture) or not np.isfinite(scale):
+            continue
+        times_s = np.array([pictures[picture].stamp_ns for picture in whole.picture]) * 1e-9
+        step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else STEP_S
+        for part in unbroken(whole, times_s, step_s):
+            for joints_m, picture, row in zip(part.joints_m, part.picture, part.row, strict=True):
+                person = pictures[picture][[row]]
+                assert person.crop_from_image is not None
+                depth = np.zeros(17)  # where the detector does not guess it
+                if person.relief_px is not None:
+                    depth = person.relief_px[0] * np.sqrt(
+                        np.linalg.det(person.crop_from_image[0, :, :2])
+                    )
+                rows.append(
+                    {
+                        "rays": camera.rays(person.keypoints_px)[0],
+                        "confidence": person.confidence[0],
+                        "crop_keypoints": crop_keypoints(person)[0],
+                        "crop_rays": crop_rays(camera, person)[0],
+                        "landmark_z": depth,
+                        "joints_m": scale * joints_m,
+                        "visible": np.isfinite(joints_m).all(-1) & (person.confidence[0] >= SURE),
+                        "frame": np.array(
+                            round((person.stamp_ns - pictures[0].stamp_ns) / (1e9 * STEP_S))
+                        ),
+                        "clip": np.array(clip),
+                    }
+                )
+            found.append(maps.of(part.picture, part.row))
+            clip += 1
+    if not rows:
+        return {}, np.zeros((0, 0), np.float16)
+    stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return as_float32(stacked), np.concatenate(found)

@@ -1,1 +1,0 @@
-"""Labelled renders of CC0 bodies in captured motions, for training and for the demo clip. Needs ``moderngl``."""

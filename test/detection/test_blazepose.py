@@ -1,0 +1,260 @@
+"""BlazePose: geometry and decoding on known input, and the detector on the package's own demo
+clip.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from pose3d_ros import detection
+from pose3d_ros.camera import Camera
+from pose3d_ros.detection import regions
+from pose3d_ros.detection.blazepose import landmarks, person_detector
+from pose3d_ros.detection.blazepose.detector import BlazePose, different
+from pose3d_ros.detection.blazepose.landmarks import Landmarks
+from pose3d_ros.model_store.store import ModelError
+from pose3d_ros.resources import share
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import BLAZEPOSE33, H36M17
+
+FRAME_NS = 33_333_333
+
+
+# Regions
+
+
+def test_a_region_stands_as_its_person_does():
+    # Head to the right of the hips: the person lies, turned clockwise by a right angle.
+    region = regions.from_alignment(np.array([[100.0, 50.0]]), np.array([[140.0, 50.0]]), 1.25)
+    np.testing.assert_allclose(region, [[100, 50, 100, np.pi / 2]])
+    corners = regions.transform(
+        regions.image_from_region(region), np.array([[[0.5, 0.5], [0.5, 0.0], [0.0, 0.5]]])
+    )
+    np.testing.assert_allclose(corners, [[[100, 50], [150, 50], [100, 0]]], atol=1e-9)
+
+
+def test_region_from_image_undoes_image_from_region():
+    region = np.array([[30.0, 40.0, 25.0, 0.7], [100.0, -5.0, 300.0, -2.0]])
+    points = np.random.default_rng(0).normal(size=(2, 7, 2))
+    there = regions.transform(regions.image_from_region(region), points)
+    np.testing.assert_allclose(
+        regions.transform(regions.region_from_image(region), there), points, atol=1e-9
+    )
+
+
+@pytest.mark.parametrize("side", [64, 16])  # at one pixel to a pixel, and shrunk by four
+def test_a_crop_keeps_places_to_a_fraction_of_a_pixel(side):
+    y, x = np.mgrid[:120, :160]
+    image = np.exp(-((x - 71.0) ** 2 + (y - 52.0) ** 2) / 50)[..., None].repeat(3, 2) * 255
+    region = np.array([[75.0, 60.0, 64.0, 0.4]])
+    picture = regions.crop(image.astype(np.uint8), region, side)[0, ..., 0].astype(float)
+    rows, columns = np.mgrid[:side, :side] + 0.5
+    centre = np.array([(picture * columns).sum(), (picture * rows).sum()]) / picture.sum() / side
+    found = regions.transform(regions.image_from_region(region), centre[None, None])
+    np.testing.assert_allclose(found, [[[71, 52]]], atol=0.3)
+
+
+def test_outside_of_the_image_is_black():
+    picture = regions.crop(
+        np.full((40, 40, 3), 255, np.uint8), np.array([[0.0, 20.0, 40.0, 0.0]]), 40
+    )[0, ..., 0]
+    assert (picture[:, :19] == 0).all()
+    assert (picture[1:-1, 21:] == 255).all()
+
+
+# Person detector
+
+
+def test_anchors_are_those_of_the_published_graph():
+    anchors = person_detector.anchors()
+    assert anchors.shape == (2254, 2)
+    pixels = [[4, 4], [4, 4], [8, 8], [16, 16], [208, 208]]
+    np.testing.assert_allclose(anchors[[0, 1, 1568, 1960, 2253]], np.array(pixels) / 224)
+
+
+def test_overlapping_detections_become_their_weighted_mean():
+    boxes, scores = np.zeros((2254, 12)), np.full(2254, -10.0)
+    boxes[:, 2:4] = 56.0  # a quarter of the picture wide
+    boxes[0, 4:6], boxes[1, 4:6] = (0, 56), (0, 84)
+    scores[[0, 1, 2253]] = np.log(4), np.log(1.5), np.log(9)  # probabilities 0.8, 0.6, 0.9
+    points, best = person_detector.decode(boxes, scores)
+    np.testing.assert_allclose(best, [0.9, 0.8])
+    np.testing.assert_allclose(points[0, :2], np.array([[180, 180], [236, 236]]) / 224)
+    np.testing.assert_allclose(points[1, 2], [4 / 224, (4 + (0.8 * 56 + 0.6 * 84) / 1.4) / 224])
+
+
+def test_nobody_is_nobody():
+    points, scores = person_detector.decode(np.zeros((2254, 12)), np.full(2254, -1.0))
+    assert (points.shape, scores.shape) == ((0, 6, 2), (0,))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "squares"), [(640, 640, 0), (640, 480, 2), (1280, 720, 3), (720, 1280, 3)]
+)
+def test_views_cover_the_image(width, height, squares):
+    views = person_detector.views(width, height)
+    assert len(views) == 1 + squares
+    seen = np.zeros((height, width), bool)
+    for x, y, side, _ in views[1:] if squares else views:  # the squares alone
+        top, left = round(y - (side - 1) / 2), round(x - (side - 1) / 2)
+        assert top >= 0
+        assert left >= 0
+        seen[top : top + int(side), left : left + int(side)] = True
+    assert seen.all()
+
+
+# Landmarks
+
+
+def test_points_move_to_the_heat_near_them():
+    heat = np.full((1, 3, 64, 64), -20.0)
+    heat[0, 0, 30, 20], heat[0, 0, 30, 21] = 5.0, 5.0
+    heat[0, 1, 5, 5] = 5.0  # out of reach of its point
+    heat[0, 2, 0, 63] = 5.0  # its window leaves the map
+    points = np.array([[[21.4 / 64, 28.6 / 64], [0.5, 0.5], [62.0 / 64, 1.0 / 64]]])
+    expected = np.array([[[20.5 / 64, 30 / 64], [0.5, 0.5], [63 / 64, 0]]])
+    np.testing.assert_allclose(landmarks.refine(points, heat), expected, atol=1e-6)
+
+
+def test_points_outside_of_the_crop_stay():
+    points = np.array([[[-0.2, 0.5], [0.5, 1.7]]])
+    np.testing.assert_array_equal(landmarks.refine(points, np.full((1, 2, 64, 64), 9.0)), points)
+
+
+def test_confidence_rises_with_visibility_and_heat():
+    logits = np.linspace(-100, 100, 41)
+    for values in (
+        landmarks.confidence_from_logits(logits, np.zeros(41)),
+        landmarks.confidence_from_logits(np.zeros(41), logits),
+    ):
+        assert (np.diff(values) >= 0).all()
+        assert 0 < values[0] < 0.5 < values[-1] < 1
+
+
+def test_of_one_pose_seen_twice_the_sharper_stays():
+    pose = np.random.default_rng(0).uniform(0, 200, (33, 2))
+    found = Landmarks(
+        np.stack([pose, pose + 3, pose + 80, pose + 300, pose + 600]),
+        np.ones((5, 33)),
+        np.zeros((5, 2, 2)),
+        presence=np.array([1.0, 1.0, 1.0, 0.2, 1.0]),
+        heat=np.array([0.7, 0.8, 0.8, 0.8, 0.3]),
+        relief_px=np.zeros((5, 33)),
+        features=(),
+    )
+    # 3 does not look like a person, but may be followed; 4 is too vague.
+    assert different(found, np.full(5, 250.0), followed=0).tolist() == [1, 2]
+    assert different(found, np.full(5, 250.0), followed=5).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("heat", "kept"), [(0.6, [0]), (0.8, [0, 1])])
+def test_a_vague_newcomer_beside_a_followed_person_is_a_mixture(heat, kept):
+    pose = np.random.default_rng(0).uniform(0, 200, (33, 2))
+    found = Landmarks(
+        np.stack([pose, pose + [50, 0]]),
+        np.ones((2, 33)),
+        np.zeros((2, 2, 2)),
+        presence=np.ones(2),
+        heat=np.array([0.9, heat]),
+        relief_px=np.zeros((2, 33)),
+        features=(),
+    )
+    assert different(found, np.full(2, 250.0), followed=1).tolist() == kept
+    assert different(found, np.full(2, 250.0), followed=2).tolist() == [0, 1]
+
+
+# The detector
+
+
+@pytest.fixture(scope="module")
+def detector():
+    try:
+        detector = detection.create(PipelineSettings(engine="cpu"))
+    except ModelError as error:
+        pytest.skip(str(error))
+    yield detector
+    detector.close()
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """Frames of camera 0 of the demo clip, and where its two people are in them: (T, 2, 17, 2)."""
+    video = cv2.VideoCapture(str(share("demo", "cam0.mp4")))
+    frames = [video.read()[1] for _ in range(12)]
+    with np.load(share("demo", "truth.npz")) as truth:
+        camera = Camera.from_yaml(share("demo", "cam0.yaml"))
+        world = truth["camera_from_world"][0]
+        camera = Camera(
+            camera.matrix, camera.size, camera.distortion, camera.distortion_model, world
+        )
+        return frames, camera.project(truth["joints_m"][:12])
+
+
+def test_both_people_are_found_and_followed(detector, clip):
+    frames, truth = clip
+    detector.reset()
+    for index, frame in enumerate(frames):
+        people = detector(frame, index * FRAME_NS).to(H36M17)
+        assert len(people) == 2
+        distance = np.linalg.norm(
+            people.keypoints_px[:, None] - truth[index], axis=-1
+        )  # (found, true, joint)
+        height = np.ptp(truth[index][..., 1], axis=-1)
+        error = np.nanmedian(distance, axis=-1) / height
+        assert (error.min(0) < 0.05).all()
+        assert set(error.argmin(0)) == {0, 1}
+    assert people.skeleton is H36M17
+    assert people.image_size == (1280, 720)
+
+
+@pytest.mark.parametrize("kind", ["black", "noise", "floor"])
+def test_no_person_is_invented(detector, clip, kind):
+    image = {
+        "black": np.zeros((480, 640, 3), np.uint8),
+        "noise": np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8),
+        "floor": clip[0][0][560:720, :300],
+    }[kind]
+    detector.reset()
+    people = detector(image, 0)
+    assert len(people) == 0
+    assert people.skeleton is BLAZEPOSE33
+
+
+def test_who_left_is_dropped_and_found_again_elsewhere(detector, clip):
+    frame = clip[0][0]
+    detector.reset()
+    assert len(detector(frame, 0)) == 2
+    assert len(detector(np.zeros_like(frame), FRAME_NS)) == 0
+    counts = [len(detector(frame[:, ::-1].copy(), (2 + k) * FRAME_NS)) for k in range(5)]
+    assert counts[-1] == 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 900, 3), (900, 3, 3)])
+def test_images_of_any_size(detector, shape):
+    detector.reset()
+    assert len(detector(np.full(shape, 128, np.uint8), 0)) == 0
+
+
+def test_at_most_max_people_and_features_of_each(clip):
+    frame = clip[0][0]
+    try:
+        detector = BlazePose(PipelineSettings(engine="cpu", max_people=1), features=True)
+    except ModelError as error:
+        pytest.skip(str(error))
+    people = detector(frame, 0)
+    assert [level.shape[1:] for level in people.features] == [
+        (48, 64, 64),
+        (48, 32, 32),
+        (48, 16, 16),
+        (144, 8, 8),
+    ]
+    assert {len(level) for level in people.features} == {len(people)} == {1}
+    assert people.crop_from_image is not None
+    inside = regions.transform(people.crop_from_image, people.keypoints_px)[0][
+        people.confidence[0] > 0.5
+    ]
+    assert ((inside > 0) & (inside < 1)).all()
+    assert len(detector(frame, FRAME_NS)) == 1
+    detector.close()

@@ -1,0 +1,263 @@
+"""Every encoding gives the picture that was encoded; every malformed image one line that says what
+is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2 messages")
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from pose3d_ros.io.image_encodings import ImageError, compressed_to_bgr, to_depth_m
+from pose3d_ros.nodes import image_messages
+from pose3d_ros.nodes.image_messages import to_bgr, to_compressed_message, to_message
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+GRAY = PICTURE[..., 0]
+BLUE, GREEN, RED = 200, 120, 40
+FLAT = np.full((8, 10, 3), (BLUE, GREEN, RED), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def cv_bridge_not_tried() -> None:
+    image_messages._cv_bridge.cache_clear()
+
+
+def message(
+    pixels: np.ndarray, encoding: str, width: int, height: int, padding: int = 0, big: bool = False
+) -> Image:
+    """Image whose rows are those of ``pixels`` (rows, ...), each followed by ``padding`` bytes of
+    noise.
+    """
+    dtype = pixels.dtype.newbyteorder(">" if big else "<")
+    rows = np.ascontiguousarray(pixels.astype(dtype)).view(np.uint8).reshape(len(pixels), -1)
+    noise = np.random.default_rng(1).integers(0, 256, (len(rows), padding), np.uint8)
+    data = np.hstack([rows, noise])
+    return Image(
+        width=width,
+        height=height,
+        encoding=encoding,
+        step=data.shape[1],
+        is_bigendian=big,
+        data=data.tobytes(),
+    )
+
+
+def mosaic(pattern: str, dtype: type = np.uint8) -> np.ndarray:
+    """Bayer samples of ``FLAT``."""
+    value = {"b": BLUE, "g": GREEN, "r": RED}
+    tile: np.ndarray = np.array(
+        [[value[pattern[0]], value[pattern[1]]], [value[pattern[2]], value[pattern[3]]]], dtype
+    )
+    return np.tile(tile, (FLAT.shape[0] // 2, FLAT.shape[1] // 2))
+
+
+def yuv() -> tuple[int, int, int]:
+    """``FLAT``'s colour in the studio-range BT.601 of ITU-R BT.601, rounded."""
+    r, g, b = RED / 255, GREEN / 255, BLUE / 255
+    y = 16 + 65.481 * r + 128.553 * g + 24.966 * b
+    u = 128 - 37.797 * r - 74.203 * g + 112.0 * b
+    v = 128 + 112.0 * r - 93.786 * g - 18.214 * b
+    return round(y), round(u), round(v)
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "expected"),
+    [
+        ("bgr8", PICTURE, PICTURE),
+        ("8UC3", PICTURE, PICTURE),
+        ("rgb8", PICTURE[..., ::-1], PICTURE),
+        ("bgra8", np.dstack([PICTURE, GRAY]), PICTURE),
+        ("8UC4", np.dstack([PICTURE, GRAY]), PICTURE),
+        ("rgba8", np.dstack([PICTURE[..., ::-1], GRAY]), PICTURE),
+        ("mono8", GRAY, np.dstack([GRAY] * 3)),
+        ("8UC1", GRAY, np.dstack([GRAY] * 3)),
+    ],
+)
+def test_eight_bit_encodings_are_exact(
+    encoding: str, pixels: np.ndarray, expected: np.ndarray, padding: int
+) -> None:
+    assert np.array_equal(to_bgr(message(pixels, encoding, 8, 6, padding)), expected)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize(
+    ("encoding", "pixels", "expected"),
+    [
+        ("mono16", GRAY, np.dstack([GRAY] * 3)),
+        ("16UC1", GRAY, np.dstack([GRAY] * 3)),
+        ("bgr16", PICTURE, PICTURE),
+        ("rgb16", PICTURE[..., ::-1], PICTURE),
+    ],
+)
+def test_sixteen_bit_encodings_keep_the_upper_byte(
+    encoding: str, pixels: np.ndarray, expected: np.ndarray, padding: int, big: bool
+) -> None:
+    samples = pixels.astype(np.uint16) * 256 + 77
+    assert np.array_equal(to_bgr(message(samples, encoding, 8, 6, padding, big)), expected)
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("padding", [0, 6])
+def test_bayer_patterns_of_one_colour_give_that_colour(pattern: str, padding: int) -> None:
+    eight = to_bgr(message(mosaic(pattern), f"bayer_{pattern}8", 10, 8, padding))
+    sixteen = to_bgr(
+        message(mosaic(pattern, np.uint16) * 256, f"bayer_{pattern}16", 10, 8, padding, big=True)
+    )
+    assert np.array_equal(eight, FLAT)
+    assert np.array_equal(sixteen, FLAT)
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize("encoding", ["uyvy", "yuv422", "yuyv", "yuv422_yuy2", "nv12", "nv21"])
+def test_yuv_encodings(encoding: str, padding: int) -> None:
+    y, u, v = yuv()
+    if encoding in ("nv12", "nv21"):
+        chroma = (u, v) if encoding == "nv12" else (v, u)
+        pixels = np.vstack(
+            [np.full((8, 10), y, np.uint8), np.tile(np.array(chroma, np.uint8), (4, 5))]
+        )
+    else:
+        pixels = np.tile(
+            np.array([u, y, v, y] if encoding in ("uyvy", "yuv422") else [y, u, y, v], np.uint8),
+            (8, 5),
+        )
+    image = to_bgr(message(pixels, encoding, 10, 8, padding))
+    assert image.shape == FLAT.shape
+    assert np.abs(image.astype(int) - FLAT).max() <= 2  # Y, U and V were rounded to whole numbers
+
+
+def test_bgr8_is_a_view_of_the_message() -> None:
+    sent = message(PICTURE, "bgr8", 8, 6)
+    image = to_bgr(sent)
+    sent.data[0] = (sent.data[0] + 1) % 256
+    assert image[0, 0, 0] == sent.data[0]
+
+
+def test_a_picture_survives_the_way_there_and_back() -> None:
+    assert np.array_equal(to_bgr(to_message(PICTURE[:, ::-1], Header())), PICTURE[:, ::-1])
+
+
+def test_jpeg_and_png() -> None:
+    smooth = cv2.resize(PICTURE, (64, 48), interpolation=cv2.INTER_CUBIC)
+    jpeg = to_compressed_message(smooth, Header())
+    assert jpeg.format == "bgr8; jpeg compressed bgr8"
+    assert np.abs(compressed_to_bgr(jpeg).astype(int) - smooth).mean() < 4  # JPEG of quality 95
+    png = CompressedImage(format="png", data=cv2.imencode(".png", PICTURE)[1].tobytes())
+    assert np.array_equal(compressed_to_bgr(png), PICTURE)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("padding", [0, 4])
+def test_depth_in_millimetres_and_metres(big: bool, padding: int) -> None:
+    millimetres = np.array([[0, 500], [1250, 65535]], np.uint16)
+    expected = np.array([[np.nan, 0.5], [1.25, 65.535]], np.float32)
+    assert np.allclose(
+        to_depth_m(message(millimetres, "16UC1", 2, 2, padding, big)), expected, equal_nan=True
+    )
+    metres = np.array([[np.nan, 0.5], [np.inf, -1]], np.float32)
+    expected = np.array([[np.nan, 0.5], [np.nan, np.nan]], np.float32)
+    assert np.array_equal(
+        to_depth_m(message(metres, "32FC1", 2, 2, padding, big)), expected, equal_nan=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (
+            Image(width=0, height=6, encoding="bgr8", step=0),
+            ("expected an image with pixels", "0x6"),
+        ),
+        (
+            Image(width=8, height=0, encoding="bgr8", step=24),
+            ("expected an image with pixels", "8x0"),
+        ),
+        (
+            Image(width=8, height=6, encoding="bgr8", step=8, data=bytes(144)),
+            ("at least 24 bytes", "got 8", "step"),
+        ),
+        (
+            Image(width=8, height=6, encoding="bgr8", step=24, data=bytes(143)),
+            ("expected 144 bytes", "got 143"),
+        ),
+        (
+            Image(width=8, height=6, encoding="nv12", step=8, data=bytes(48)),
+            ("expected 72 bytes", "got 48"),
+        ),
+        (
+            Image(width=3, height=3, encoding="uyvy", step=6, data=bytes(18)),
+            ("3x3 uyvy", "publish bgr8"),
+        ),
+    ],
+)
+def test_malformed_images_are_explained(bad: Image, words: tuple[str, ...]) -> None:
+    with pytest.raises(ImageError) as caught:
+        to_bgr(bad)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_encoding_without_cv_bridge_names_the_usual_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "cv_bridge", None)
+    with pytest.raises(ImageError, match=r"bgr8.*'32FC3'.*cv_bridge.*publish bgr8"):
+        to_bgr(Image(width=1, height=1, encoding="32FC3", step=12, data=bytes(12)))
+
+
+def test_a_cv_bridge_that_crashes_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = types.ModuleType("cv_bridge")
+    tries = 0
+
+    class CvBridge:
+        def imgmsg_to_cv2(self, *_: object) -> None:
+            nonlocal tries
+            tries += 1
+            raise AttributeError(
+                "_ARRAY_API not found"
+            )  # what numpy 2 makes of the module compiled for numpy 1
+
+    broken.CvBridge = CvBridge  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cv_bridge", broken)
+    for _ in range(3):
+        with pytest.raises(ImageError, match="_ARRAY_API not found"):
+            to_bgr(Image(width=1, height=1, encoding="32FC3", step=12, data=bytes(12)))
+    assert tries == 1, "each prints a page"
+
+
+def test_an_image_that_cv_bridge_refuses_does_not_end_its_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class CvBridge:
+        def imgmsg_to_cv2(self, sent: Image, encoding: str) -> np.ndarray:
+            return np.frombuffer(sent.data, np.uint8).reshape(sent.height, sent.width, 3)
+
+    monkeypatch.setitem(sys.modules, "cv_bridge", types.SimpleNamespace(CvBridge=CvBridge))
+    with pytest.raises(ImageError, match="cannot reshape"):
+        to_bgr(Image(width=2, height=1, encoding="odd", step=6, data=bytes(5)))
+    assert to_bgr(Image(width=2, height=1, encoding="odd", step=6, data=bytes(6))).shape == (
+        1,
+        2,
+        3,
+    )
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture"])
+def test_compressed_data_that_is_no_picture(data: bytes) -> None:
+    with pytest.raises(ImageError, match="expected a JPEG or PNG, got .* bytes of format 'jpeg'"):
+        compressed_to_bgr(CompressedImage(format="jpeg", data=data))
+
+
+def test_depth_of_another_encoding() -> None:
+    with pytest.raises(ImageError, match="16UC1.*32FC1.*got 'bgr8'"):
+        to_depth_m(message(PICTURE, "bgr8", 8, 6))

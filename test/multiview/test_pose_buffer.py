@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from pose3d_ros.multiview import PoseBuffer
+from pose3d_ros.people import People2D
+from pose3d_ros.skeleton import H36M17
+
+MS = 1_000_000
+
+
+def play(arrivals, cameras=3, max_latency_s=0.1, every_ms=5, until_ms=2000):
+    """(arrival ms, camera, stamp ms) in; (taken at ms, common stamp ms, each camera's stamp ms or
+    None) out.
+    """
+    buffer = PoseBuffer(cameras, max_latency_s)
+    arrivals, taken = sorted(arrivals), []
+    for now in range(0, until_ms, every_ms):
+        while arrivals and arrivals[0][0] <= now:
+            _, camera, stamp = arrivals.pop(0)
+            buffer.add(camera, People2D.empty(H36M17, stamp * MS, (640, 480)), now * MS)
+        while (got := buffer.take(now * MS)) is not None:
+            people, stamp_ns = got
+            taken.append(
+                (now, stamp_ns // MS, [None if p is None else p.stamp_ns // MS for p in people])
+            )
+    return taken
+
+
+def stream(camera, period=40, delay=10, start=0, end=1600, phase=0):
+    return [(s + phase + delay, camera, s + phase) for s in range(start, end, period)]
+
+
+def test_synchronous_cameras_go_together_at_once():
+    taken = play(stream(0) + stream(1) + stream(2))
+    assert [stamps for _, _, stamps in taken] == [[s, s, s] for s in range(0, 1600, 40)]
+    assert all(now == stamp + 10 for now, stamp, _ in taken)
+
+
+def test_out_of_phase_cameras_are_near_each_other():
+    taken = play(stream(0) + stream(1, phase=13) + stream(2, phase=27))
+    assert len(taken) == pytest.approx(40, abs=2)
+    for _, common, stamps in taken[1:-1]:
+        assert None not in stamps and np.abs(np.array(stamps) - common).max() <= 40
+
+
+def test_a_slow_camera_does_not_slow_the_fast_ones():
+    taken = play(stream(0, period=20) + stream(1, period=20) + stream(2, period=300))
+    assert len({stamps[0] for _, _, stamps in taken}) > 40, (
+        "of 80: it is waited for only when it is due"
+    )
+    assert max(now - stamp for now, stamp, _ in taken) <= 130  # max_latency and the transport
+    assert {s[2] for _, _, s in taken} - {None} == set(range(0, 1600, 300))
+
+
+def test_a_late_camera_still_counts():
+    taken = play(stream(0) + stream(1) + stream(2, delay=250))
+    late = [(common, stamps[2]) for _, common, stamps in taken if stamps[2] is not None]
+    assert len(late) > 10
+    assert max(now - stamp for now, stamp, _ in taken) <= 125
+
+
+def test_a_silent_camera_is_waited_for_only_shortly_and_welcome_back():
+    taken = play(stream(0) + stream(1) + stream(2, end=400) + stream(2, start=1200))
+    silent = [now - stamp for now, stamp, stamps in taken if 950 <= stamp < 1200]
+    assert len(silent) == 6 and max(silent) <= 15
+    assert max(now - stamp for now, stamp, _ in taken) <= 115
+    assert [stamps for _, stamp, stamps in taken if stamp >= 1240] == [
+        [s] * 3 for s in range(1240, 1600, 40)
+    ]
+
+
+def test_disorder_and_repetition():
+    arrivals = stream(0) + stream(1)
+    shuffled = [
+        (now + (60 if i % 4 == 0 else 0), c, stamp) for i, (now, c, stamp) in enumerate(arrivals)
+    ]
+    taken = play(shuffled + shuffled, cameras=2)
+    for camera in range(2):
+        stamps = [s[camera] for _, _, s in taken if s[camera] is not None]
+        assert stamps == sorted(set(stamps)) and len(stamps) >= 28
+    commons = [common for _, common, _ in taken]
+    assert commons == sorted(set(commons))
+
+
+def test_a_clock_that_is_seconds_off_is_left_out():
+    off = [(now, 2, stamp + 5000) for now, _, stamp in stream(2)]
+    taken = play(stream(0) + stream(1) + off)
+    assert [stamps for _, _, stamps in taken[1:]] == [[s, s, None] for s in range(40, 1600, 40)]
+    buffer = PoseBuffer(3)
+    for camera, stamp in enumerate((0, 0, 5000)):
+        buffer.add(camera, People2D.empty(H36M17, stamp * MS, (640, 480)), 0)
+    assert buffer.out_of_step(0) == [2]
+    # Of two nobody knows who is right: the earlier, so that it is always the same.
+    two = PoseBuffer(2)
+    for camera, stamp in enumerate((5000, 0)):
+        two.add(camera, People2D.empty(H36M17, stamp * MS, (640, 480)), 0)
+    assert two.out_of_step(0) == [0]
+
+
+def test_a_recording_that_starts_again():
+    once = stream(0, end=4000) + stream(1, end=4000)
+    taken = play(
+        once + [(now + 4000, c, stamp) for now, c, stamp in once], cameras=2, until_ms=8100
+    )
+    assert [stamps for _, _, stamps in taken if None not in stamps] == 2 * [
+        [s, s] for s in range(0, 4000, 40)
+    ]
+
+
+def test_one_camera():
+    assert [stamps for _, _, stamps in play(stream(0), cameras=1)] == [
+        [s] for s in range(0, 1600, 40)
+    ]

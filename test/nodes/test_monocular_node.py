@@ -1,0 +1,819 @@
+"""The monocular node over real DDS: what it hears, refuses, drops and tells.
+
+A stand-in takes the place of the pipeline, which has tests of its own: it finds one person per
+image, at a distance that the image's first pixel tells, and waits or fails when asked to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy")
+from conftest import wait_for
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.nodes import image_messages, inputs, messages, monocular, outputs
+from pose3d_ros.people import People2D, People3D
+from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import H36M17
+from pose3d_ros.stopwatch import Stopwatch
+
+CAMERA = Camera.from_fov(64, 48, 1.0)
+SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class StandIn:
+    """A pipeline that finds one person at ``image[0, 0, 0]`` metres and remembers its calls."""
+
+    engine_name = "cpu"
+
+    def __init__(self, settings: PipelineSettings) -> None:
+        self.settings = settings
+        self.seen: list[int] = []
+        self.cameras: list[Camera | None] = []
+        self.depths: list[np.ndarray | None] = []
+        self.resets = 0
+        self.stamp_ns = -1
+        self.may_go_on = Event()
+        self.may_go_on.set()
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        camera: Camera | None,
+        stamp_ns: int,
+        depth_m: Callable[[], np.ndarray | None],
+        watch: Stopwatch,
+    ) -> People3D:
+        if stamp_ns <= self.stamp_ns:
+            raise ValueError(
+                f"expected a stamp after {self.stamp_ns} ns, got {stamp_ns} ns; call reset() first"
+            )
+        self.stamp_ns = stamp_ns
+        self.seen.append(int(image[0, 0, 0]))
+        self.cameras.append(camera)
+        with watch("pose"):
+            self.may_go_on.wait(10)
+        self.depths.append(depth_m())
+        if image[0, 0, 0] == 255:
+            raise FloatingPointError("a frame\nthat nobody can process")
+        joints = np.full((1, 17, 3), image[0, 0, 0], np.float32)
+        ids = np.array([1])
+        people_2d = People2D(
+            H36M17, np.full((1, 17, 2), 5.0), np.ones((1, 17)), stamp_ns, (64, 48), ids
+        )
+        return People3D(
+            H36M17,
+            joints,
+            joints[..., 0],
+            joints[..., 0],
+            joints,
+            ids,
+            np.ones(1),
+            stamp_ns,
+            camera.frame_id if camera else "",
+            people_2d,
+        )
+
+    def reconfigure(self, settings: PipelineSettings) -> None:
+        self.settings = settings
+
+    def reset(self) -> None:
+        self.resets += 1
+        self.stamp_ns = -1
+
+    def close(self) -> None:
+        pass
+
+
+def header(seconds: int, frame_id: str = "camera") -> Header:
+    made = Header(frame_id=frame_id)
+    made.stamp.sec = seconds
+    return made
+
+
+def picture(value: int, width: int = 64, height: int = 48) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def image(value: int, seconds: int | None = None, **kwargs: Any) -> Image:
+    return image_messages.to_message(
+        picture(value, **kwargs), header(value if seconds is None else seconds)
+    )
+
+
+@pytest.fixture
+def start(ros: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Start a monocular node with the stand-in; parameters as keywords."""
+
+    def make(**parameters: object) -> Any:
+        monkeypatch.setattr(monocular, "MonocularPipeline", StandIn)
+        node = monocular.MonocularNode(
+            parameter_overrides=[
+                Parameter(name, value=value) for name, value in parameters.items()
+            ]
+        )
+        ros.add(node)
+        assert node.start()
+        return node
+
+    return make
+
+
+@pytest.fixture
+def camera_info(ros: Any) -> Any:
+    """The latched calibration of the test camera, published before the node starts."""
+    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    publisher = ros.publisher(CameraInfo, "camera_info", latched, matched=False)
+    publisher.publish(messages.camera_info(CAMERA, header(0)))
+    return publisher
+
+
+def depths(clouds: list[PointCloud2]) -> list[float]:
+    """z of the first joint of the first person of each cloud."""
+    return [np.frombuffer(cloud.data, messages.JOINTS)["z"][0] for cloud in clouds]
+
+
+@pytest.mark.parametrize("qos", [QoSProfile(depth=5), SENSOR], ids=["reliable", "best effort"])
+def test_image_to_joints(ros: Any, start: Any, camera_info: Any, qos: QoSProfile) -> None:
+    start()
+    joints = ros.collect(PointCloud2, "joints")
+    wait_for(lambda: ros.node.count_publishers("joints"), "the joints topic")
+    publisher = ros.publisher(Image, "image", qos)
+    sent = image(3, seconds=100)
+    wait_for(lambda: joints or publisher.publish(sent), "joints")
+    assert joints[0].header == sent.header, "acquisition stamp and optical frame are the image's"
+    assert (joints[0].height, joints[0].width) == (1, 17)
+    assert depths(joints)[0] == 3
+
+
+def test_compressed_images(ros: Any, start: Any, camera_info: Any) -> None:
+    start(transport="compressed")
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(CompressedImage, "image/compressed", SENSOR)
+    wait_for(
+        lambda: (
+            joints
+            or publisher.publish(image_messages.to_compressed_message(picture(7), header(1)))
+        ),
+        "joints",
+    )
+    assert depths(joints)[0] == 7
+
+
+def test_always_the_newest_image(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start(diagnostics_period_s=0.2)
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+
+    def waits(value: int) -> bool:
+        return (
+            node._images._item is not None and node._images._item.message.header.stamp.sec == value
+        )
+
+    wait_for(lambda: joints or publisher.publish(image(1)), "joints")
+    wait_for(lambda: node._images._item is None, "an idle node")
+    pipeline = node._pipeline
+    pipeline.may_go_on.clear()
+    dropped = node._images.dropped
+    publisher.publish(image(10))
+    wait_for(lambda: pipeline.seen[-1] == 10, "the frame that takes long")
+    for value in range(11, 21):
+        publisher.publish(image(value))
+        wait_for(partial(waits, value), "its arrival")
+    assert node._images.dropped == dropped + 9
+    pipeline.may_go_on.set()
+    wait_for(lambda: depths(joints)[-1:] == [20], "the newest frame")
+    assert [value for value in pipeline.seen if value >= 10] == [10, 20]
+
+    def counted() -> bool:
+        values = {
+            pair.key: pair.value
+            for message in diagnostics[-1:]
+            for pair in message.status[0].values
+        }
+        return values.get("dropped") == str(node._images.dropped)
+
+    wait_for(counted, "the count in diagnostics")
+
+
+def just_now(value: int) -> Image:
+    stamp = time.time_ns()
+    made = image(value, seconds=stamp // 10**9)
+    made.header.stamp.nanosec = stamp % 10**9
+    return made
+
+
+def test_diagnostics(ros: Any, start: Any, camera_info: Any) -> None:
+    start(diagnostics_period_s=0.3)
+    received = ros.collect(DiagnosticArray, "/diagnostics")
+    publisher = ros.publisher(Image, "image")
+
+    def with_rate() -> DiagnosticStatus | None:
+        publisher.publish(just_now(2))
+        return next(
+            (
+                message.status[0]
+                for message in received
+                if any(value.key == "latency_p95_ms" for value in message.status[0].values)
+            ),
+            None,
+        )
+
+    status = wait_for(with_rate, "diagnostics with a latency")
+    values = {pair.key: pair.value for pair in status.values}
+    assert status.name == "monocular"
+    assert status.level == DiagnosticStatus.OK and status.message == "OK", status.message
+    assert float(values["rate_hz"]) > 0
+    assert float(values["latency_p50_ms"]) <= float(values["latency_p95_ms"])
+    assert {"dropped", "engine", "detector", "lifter"} <= set(values)
+    for stage in ("latency", "transport", "wait", "decode", "pose", "publish"):
+        p50, p95, most = (float(values[f"{stage}_{what}_ms"]) for what in ("p50", "p95", "max"))
+        assert 0 <= p50 <= p95 <= most, stage
+
+
+def test_stamps_of_another_clock_have_no_latency(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start(diagnostics_period_s=0.2)
+    received = ros.collect(DiagnosticArray, "/diagnostics")
+    publisher = ros.publisher(Image, "image")
+    stamp = iter(range(1, 1_000_000))
+
+    def with_rate() -> dict[str, str] | None:
+        publisher.publish(image(2, seconds=next(stamp)))
+        all_values = [
+            {pair.key: pair.value for pair in message.status[0].values} for message in received
+        ]
+        return next((values for values in all_values if float(values["rate_hz"])), None)
+
+    values = wait_for(with_rate, "a rate")
+    assert "pose_p50_ms" in values and not {"latency_p50_ms", "transport_p50_ms"} & set(values)
+    ros.line("latency unknown", "use_sim_time")
+    wait_for(
+        lambda: "clock" not in node.problems or publisher.publish(just_now(3)),
+        "the end of the problem",
+    )
+
+
+def test_nothing_is_made_for_topics_without_subscribers(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def noting(name: str, make: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*given: Any) -> Any:
+            made.append(name)
+            return make(*given)
+
+        return noted
+
+    for module, name in (
+        (outputs, "draw_people"),
+        (messages, "joints_cloud"),
+        (messages, "keypoints_cloud"),
+        (messages, "markers"),
+    ):
+        monkeypatch.setattr(module, name, noting(name, getattr(module, name)))
+    node = start()
+    publisher = ros.publisher(Image, "image")
+    stamp = iter(range(1, 1_000_000))
+    wait_for(
+        lambda: len(node._pipeline.depths) > 2 or publisher.publish(image(2, seconds=next(stamp))),
+        "frames",
+    )
+    assert not made
+    joints = ros.collect(PointCloud2, "joints")
+    wait_for(lambda: joints or publisher.publish(image(2, seconds=next(stamp))), "joints")
+    assert set(made) == {"joints_cloud"}
+    overlay, markers = ros.collect(Image, "overlay"), ros.collect(MarkerArray, "markers")
+    keypoints = ros.collect(PointCloud2, "keypoints")
+    wait_for(
+        lambda: (
+            overlay and markers and keypoints or publisher.publish(image(2, seconds=next(stamp)))
+        ),
+        "the rest",
+    )
+    assert not np.array_equal(image_messages.to_bgr(overlay[0]), picture(2)), "a skeleton is drawn"
+    assert markers[0].markers[0].header.frame_id == "camera"
+    assert keypoints[0].width == 17
+
+
+def test_the_engine_is_told_as_it_is_now(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start(diagnostics_period_s=0.2)
+    received = ros.collect(DiagnosticArray, "/diagnostics")
+
+    def engines() -> set[str]:
+        return {
+            pair.value
+            for message in received
+            for pair in message.status[0].values
+            if pair.key == "engine"
+        }
+
+    wait_for(lambda: "cpu" in engines(), "the engine")
+    node._pipeline.engine_name = "tensorrt"  # built meanwhile
+    wait_for(lambda: "tensorrt" in engines(), "the other engine")
+
+
+def test_time_that_jumps_back_starts_again(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(1, seconds=1000)), "joints")
+    before = node._pipeline.resets
+    publisher.publish(image(5, seconds=10))
+    wait_for(lambda: 5 in depths(joints), "joints after the jump")
+    assert node._pipeline.resets == before + 1
+    ros.line("jumps back by 990.000 s", "tracking starts again")
+
+
+def test_images_without_stamps(ros: Any, start: Any, camera_info: Any) -> None:
+    start()
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: publisher.publish(image(1, seconds=0)) or "again" in ros.log, "two images")
+    ros.line("every image with its own time", "must stamp")
+
+
+def test_image_that_changes_size(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(1)), "joints")
+    before = node._pipeline.resets
+    publisher.publish(image(2, width=32, height=24))
+    wait_for(lambda: 2 in depths(joints), "joints of the small image")
+    ros.line("camera changed from 64x48", "to 32x24", "tracking starts again")
+    assert node._pipeline.resets == before + 1
+    ros.line("camera_info is of 64x48, the images are 32x24", "publish their CameraInfo")
+    assert node._pipeline.cameras[-1].size == (32, 24)
+    publisher.publish(image(3, width=48, height=48))
+    ros.line("camera_info", "48x48", "64x48", "publish the CameraInfo of this image")
+    wait_for(
+        lambda: 4 in depths(joints) or publisher.publish(image(4, seconds=50)), "life after it"
+    )
+
+
+def test_binning_explains_another_size(ros: Any, start: Any) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    infos, publisher = ros.publisher(CameraInfo, "camera_info"), ros.publisher(Image, "image")
+    info = messages.camera_info(CAMERA, header(0))
+    infos.publish(info)
+    stamp = iter(range(1, 1_000_000))
+
+    def said() -> bool:
+        publisher.publish(image(2, seconds=next(stamp), width=32, height=24))
+        return "camera size" in node.problems
+
+    wait_for(said, "a word about the size")
+    info.binning_x = info.binning_y = 2
+    infos.publish(info)
+    wait_for(lambda: not said(), "the end of the problem")
+    assert joints
+
+
+def test_only_zoom_starts_tracking_again(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    stamp = iter(range(1, 1_000_000))
+    wait_for(lambda: joints or publisher.publish(image(3, seconds=next(stamp))), "joints")
+    pipeline, before = node._pipeline, node._pipeline.resets
+    for zoom, resets in ((1.01, 0), (1.25, 1)):
+        matrix = CAMERA.matrix * [[zoom], [zoom], [1]]
+        camera_info.publish(messages.camera_info(Camera(matrix, CAMERA.size), header(0)))
+
+        def arrived(matrix: np.ndarray = matrix) -> bool:
+            publisher.publish(image(3, seconds=next(stamp)))
+            return bool(np.array_equal(pipeline.cameras[-1].matrix, matrix))
+
+        wait_for(arrived, "the new camera")
+        assert pipeline.resets - before == resets
+    ros.line(
+        "camera changed from 64x48 of focal length 59.16",
+        "to 64x48 of focal length 73.22",
+        "starts again",
+    )
+
+
+def test_time_may_start_anew_after_deactivation(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(1, seconds=1000)), "joints")
+    node.trigger_deactivate()
+    node.trigger_activate()
+    wait_for(
+        lambda: 5 in depths(joints) or publisher.publish(image(5, seconds=10)),
+        "joints of an earlier time",
+    )
+
+
+def as_bayer(good: Image) -> None:
+    good.encoding, good.width, good.height = "bayer_rggb8", 1, 1
+
+
+BAD_IMAGES = {
+    "bayer": (as_bayer, ("1x1 bayer_rggb8", "at least 2x2")),
+    "encoding": (
+        lambda good: setattr(good, "encoding", "rgb9"),
+        ("expected an encoding", "'rgb9'", "publish bgr8"),
+    ),
+    "step": (lambda good: setattr(good, "step", 10), ("step of at least 192", "got 10")),
+    "empty": (lambda good: setattr(good, "height", 0), ("expected an image with pixels", "64x0")),
+    "truncated": (lambda good: setattr(good, "data", good.data[:100]), ("9216 bytes", "got 100")),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_IMAGES)
+def test_bad_images_cost_a_line_not_the_node(
+    ros: Any, start: Any, camera_info: Any, kind: str
+) -> None:
+    spoil, words = BAD_IMAGES[kind]
+    start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    bad = image(9)
+    spoil(bad)
+    for _ in range(5):
+        publisher.publish(bad)
+    line = ros.line("frame skipped", *words)
+    wait_for(lambda: joints or publisher.publish(image(3)), "life after it")
+    assert ros.log.count(line.split("frame skipped")[1]) == 1, "once"
+
+
+def test_a_frame_that_fails_in_the_pipeline(ros: Any, start: Any, camera_info: Any) -> None:
+    start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    publisher.publish(image(255, seconds=1))
+    ros.line(
+        "frame skipped: FloatingPointError: a frame that nobody can process "
+        "(test_monocular_node.py"
+    )
+    wait_for(lambda: joints or publisher.publish(image(3, seconds=2)), "life after it")
+
+
+def test_intrinsics_of_zeros(ros: Any, start: Any) -> None:
+    start()
+    ros.publisher(CameraInfo, "camera_info").publish(CameraInfo(width=64, height=48))
+    publisher = ros.publisher(Image, "image")
+    publisher.publish(image(1))
+    ros.line("camera_info", "fx=0", "not calibrated", "assumed_fov_deg")
+
+
+def test_intrinsics_that_are_not_numbers(ros: Any, start: Any) -> None:
+    start()
+    ros.publisher(CameraInfo, "camera_info").publish(
+        CameraInfo(width=64, height=48, k=[float("nan")] * 9)
+    )
+    ros.publisher(Image, "image").publish(image(1))
+    ros.line("camera_info", "finite", "nan", "assumed_fov_deg")
+
+
+def test_a_field_of_view_is_assumed_only_if_allowed(ros: Any, start: Any) -> None:
+    node = start(assumed_fov_deg=60.0)
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    ros.line("no camera_info on /camera_info", "assuming 60 degrees")
+    # Half the width is seen under half the angle: 32 px / tan(30 degrees).
+    assert node._pipeline.cameras[-1].matrix[0, 0] == pytest.approx(55.4256, abs=1e-3)
+
+
+def test_no_camera_info_is_said(ros: Any, start: Any) -> None:
+    start()
+    ros.publisher(Image, "image").publish(image(1))
+    ros.line("no camera_info on /camera_info", "no 3D", "assumed_fov_deg")
+
+
+def test_keypoints_need_no_camera_info(ros: Any, start: Any) -> None:
+    start(lift=False)
+    keypoints = ros.collect(PointCloud2, "keypoints")
+    publisher = ros.publisher(Image, "image")
+    stamp = iter(range(1, 1_000_000))
+    wait_for(lambda: keypoints or publisher.publish(image(3, seconds=next(stamp))), "keypoints")
+
+
+def test_nobody_publishes(ros: Any, start: Any) -> None:
+    ros.node.create_publisher(Image, "/other/image_raw", 1)
+    start()
+    ros.line(
+        "nobody publishes /image (sensor_msgs/msg/Image)", "remap image:=", "/other/image_raw"
+    )
+    ros.line("nobody publishes /camera_info", "assumed_fov_deg")
+
+
+def test_the_wrong_type_is_published(ros: Any, start: Any) -> None:
+    ros.node.create_publisher(CompressedImage, "image", 1)
+    start()
+    ros.line(
+        "expected sensor_msgs/msg/Image on /image, got sensor_msgs/msg/CompressedImage",
+        "transport:=compressed",
+    )
+
+
+def test_an_image_that_stops(ros: Any, start: Any, camera_info: Any) -> None:
+    start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image", SENSOR)
+    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    ros.line("no message on /image for 2 s", "tester offers it", "best effort, volatile")
+    before = len(joints)
+    wait_for(lambda: len(joints) > before or publisher.publish(image(4)), "joints again")
+
+
+def test_one_latched_camera_info_is_enough(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "SILENCE_S", 0.3)
+    start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    ros.line("no message on /image for 0.3 s")
+    time.sleep(0.5)  # more than between two looks
+    assert "no message on /camera_info" not in ros.log
+
+
+def test_a_publisher_that_comes_back_with_another_qos(
+    ros: Any, start: Any, camera_info: Any
+) -> None:
+    start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image", QoSProfile(depth=5))
+    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    ros.node.destroy_publisher(publisher)
+    wait_for(lambda: not ros.node.count_publishers("image"), "the end of the publisher")
+    before = len(joints)
+    publisher = ros.publisher(Image, "image", SENSOR, matched=False)
+    wait_for(lambda: len(joints) > before or publisher.publish(image(4)), "joints again")
+
+
+def test_a_subscriber_that_asks_for_too_much(ros: Any, start: Any) -> None:
+    node = start()
+    ros.collect(PointCloud2, "joints")
+    ros.collect(
+        PointCloud2, "joints", QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    )
+    ros.line("a subscriber of /joints gets nothing", "DURABILITY", "volatile")
+    time.sleep(1.2)  # more than between two looks
+    assert "joints qos" in node.problems
+    ros.node.destroy_subscription(list(ros.node.subscriptions)[-1])
+    wait_for(lambda: "joints qos" not in node.problems, "the end of the problem")
+
+
+def test_depth_is_paired_and_checked(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher, depth = ros.publisher(Image, "image"), ros.publisher(Image, "depth")
+    stamp = iter(range(1, 1_000_000))
+
+    def both(width: int) -> Any:
+        now = header(next(stamp))
+        millimetres = np.full((48, width), 2000, np.uint16)
+        depth.publish(
+            Image(
+                header=now,
+                width=width,
+                height=48,
+                step=2 * width,
+                encoding="16UC1",
+                data=millimetres.tobytes(),
+            )
+        )
+        wait_for(lambda: any(d.header.stamp == now.stamp for d in node._depths), "the depth image")
+        publisher.publish(image_messages.to_message(picture(3), now))
+
+    wait_for(
+        lambda: any(d is not None for d in node._pipeline.depths) or both(64),
+        "depth in the pipeline",
+    )
+    paired = next(d for d in node._pipeline.depths if d is not None)
+    assert paired.shape == (48, 64) and (paired == 2).all()
+    both(32)
+    ros.line("depth not used", "64x48", "32x48", "registered")
+    assert joints
+
+
+def test_depth_that_comes_after_its_image(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monocular, "DEPTH_WAIT_S", 10.0)  # a busy machine must not decide
+    node = start()
+    publisher, depth = ros.publisher(Image, "image"), ros.publisher(Image, "depth")
+
+    def depth_at(seconds: int) -> Image:
+        return Image(
+            header=header(seconds),
+            width=64,
+            height=48,
+            step=256,
+            encoding="32FC1",
+            data=np.full((48, 64), 2, np.float32).tobytes(),
+        )
+
+    wait_for(lambda: node._depth_input.heard or depth.publish(depth_at(1)), "depth")
+    publisher.publish(image(3, seconds=5))
+    wait_for(lambda: node._pipeline.seen, "the image in the pipeline")
+    time.sleep(0.01)
+    depth.publish(depth_at(5))
+    wait_for(lambda: node._pipeline.depths, "depth in the pipeline")
+    assert node._pipeline.depths[0] is not None and (node._pipeline.depths[0] == 2).all()
+
+
+def test_depth_of_another_time_is_said_until_it_stops(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (inputs, monocular):
+        monkeypatch.setattr(module, "SILENCE_S", 0.5)
+    node = start()
+    publisher, depth = ros.publisher(Image, "image"), ros.publisher(Image, "depth")
+    stamp = iter(range(1, 1_000_000))
+    far = image_messages.to_message(picture(0), header(5_000_000))
+
+    def said() -> bool:
+        depth.publish(far)
+        publisher.publish(image(3, seconds=next(stamp)))
+        return "depth" in node.problems
+
+    wait_for(said, "a problem with depth")
+    ros.line("depth not used", "within 20 ms", "one clock")
+    wait_for(
+        lambda: "depth" not in node.problems or publisher.publish(image(3, seconds=next(stamp))),
+        "its end",
+    )
+
+
+def test_the_pipeline_asks_for_depth_after_detection() -> None:
+    pipeline = MonocularPipeline(max_people=1)
+    asked: list[list[str]] = []
+    watch = Stopwatch()
+
+    def depth() -> None:
+        asked.append(list(watch.seconds))
+
+    pipeline(picture(0, 640, 480), CAMERA, 1, depth, watch)
+    pipeline.close()
+    assert asked == [["detect", "track"]] and "lift" in watch.seconds
+
+
+def test_an_empty_frame_id_is_said(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start()
+    publisher = ros.publisher(Image, "image")
+    publisher.publish(image_messages.to_message(picture(3), header(1, frame_id="")))
+    ros.line("empty frame_id", "set frame_id in the camera driver")
+    publisher.publish(image(4, seconds=2))
+    wait_for(lambda: "frame_id" not in node.problems, "the end of the problem")
+
+
+def test_tf_without_tf2_msgs_is_one_line(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tf2_msgs.msg", None)
+    node = start(publish_tf="person")
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    ros.line("publish_tf needs tf2_msgs", "not installed")
+    assert node.set_parameters([Parameter("publish_tf", value="none")])[0].successful
+    publisher.publish(image(4))
+    wait_for(lambda: "tf" not in node.problems, "the end of the problem")
+
+
+def test_live_parameters_reach_the_pipeline(ros: Any, start: Any, camera_info: Any) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    assert node.set_parameters([Parameter("smoothing", value=0.25)])[0].successful
+    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    assert node._pipeline.settings.smoothing == 0.25
+
+
+def test_lifecycle(ros: Any, monkeypatch: pytest.MonkeyPatch, camera_info: Any) -> None:
+    from lifecycle_msgs.msg import State, Transition
+    from lifecycle_msgs.srv import ChangeState, GetState
+
+    monkeypatch.setattr(monocular, "MonocularPipeline", StandIn)
+    node = ros.add(
+        monocular.MonocularNode(parameter_overrides=[Parameter("autostart", value=False)])
+    )
+    assert node.start()
+    change = ros.node.create_client(ChangeState, "monocular/change_state")
+    get = ros.node.create_client(GetState, "monocular/get_state")
+    assert change.wait_for_service(10) and get.wait_for_service(10)
+
+    def state_after(transition: int | None) -> int:
+        if transition is not None:
+            request = ChangeState.Request()
+            request.transition.id = transition
+            future = change.call_async(request)
+            wait_for(future.done, "the transition")
+            assert future.result().success
+        future = get.call_async(GetState.Request())
+        wait_for(future.done, "the state")
+        return int(future.result().current_state.id)
+
+    joints = ros.collect(PointCloud2, "joints")
+    stamp = iter(range(1, 1_000_000))
+    publisher = ros.publisher(Image, "image", matched=False)
+    assert state_after(None) == State.PRIMARY_STATE_UNCONFIGURED
+    for _ in range(2):  # a manager may take it down and up again
+        assert state_after(Transition.TRANSITION_CONFIGURE) == State.PRIMARY_STATE_INACTIVE
+        assert publisher.get_subscription_count() == 0
+        assert state_after(Transition.TRANSITION_ACTIVATE) == State.PRIMARY_STATE_ACTIVE
+        joints.clear()
+        wait_for(lambda: joints or publisher.publish(image(3, seconds=next(stamp))), "joints")
+        assert state_after(Transition.TRANSITION_DEACTIVATE) == State.PRIMARY_STATE_INACTIVE
+        wait_for(lambda: publisher.get_subscription_count() == 0, "the end of the subscription")
+        assert state_after(Transition.TRANSITION_CLEANUP) == State.PRIMARY_STATE_UNCONFIGURED
+    assert (
+        state_after(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN) == State.PRIMARY_STATE_FINALIZED
+    )
+
+
+def test_simulated_time(ros: Any, start: Any, camera_info: Any) -> None:
+    """Latency is told in the clock of the images, and nothing waits for it to tick."""
+    start(use_sim_time=True, diagnostics_period_s=0.2)
+    diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
+    publisher, clock = ros.publisher(Image, "image"), ros.publisher(Clock, "/clock")
+    now = header(1000)
+    now.stamp.nanosec = 500_000_000
+
+    def latency() -> str | None:
+        clock.publish(Clock(clock=now.stamp))
+        publisher.publish(image(3, seconds=1000))
+        values = [value for message in diagnostics for value in message.status[0].values]
+        return next((value.value for value in values if value.key == "latency_p50_ms"), None)
+
+    assert wait_for(latency, "a latency") == "500"
+
+
+def test_tf_per_person_and_per_joint(ros: Any, start: Any, camera_info: Any) -> None:
+    tf2_msgs = pytest.importorskip("tf2_msgs.msg", reason="comes with a ROS distribution only")
+    node = start(publish_tf="person")
+    frames = ros.collect(tf2_msgs.TFMessage, "/tf", 100)
+    publisher = ros.publisher(Image, "image")
+    stamp = iter(range(1, 1_000_000))
+    wait_for(lambda: frames or publisher.publish(image(3, seconds=next(stamp))), "transforms")
+    transform = frames[0].transforms[0]
+    assert (transform.header.frame_id, transform.child_frame_id) == ("camera", "person_1")
+    assert transform.transform.translation.z == 3
+    assert node.set_parameters([Parameter("publish_tf", value="joints")])[0].successful
+    wait_for(
+        lambda: (
+            len(frames[-1].transforms) == 17 or publisher.publish(image(3, seconds=next(stamp)))
+        ),
+        "joints",
+    )
+    assert "person_1/l_wrist" in {transform.child_frame_id for transform in frames[-1].transforms}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"detector": "rtmo", "detector_model": "{folder}/missing.onnx"}, ("missing.onnx",)),
+        ({"detector": "rtmo", "detector_model": "{folder}/corrupt.onnx"}, ("corrupt.onnx",)),
+        ({"engine": "cuda"}, ("cuda",)),
+        (
+            {"lifter": "martinez", "cache": "/dev/null/cache"},
+            ("cannot write to the model cache", "XDG_CACHE_HOME"),
+        ),
+    ],
+)
+def test_what_cannot_be_configured_is_refused_in_one_line(
+    ros: Any,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    parameters: dict[str, str],
+    words: tuple[str, ...],
+) -> None:
+    """With the real pipeline: models and engines that are not there, and a cache that cannot be
+    written.
+    """
+    (tmp_path / "corrupt.onnx").write_bytes(b"no network")
+    given = {name: value.format(folder=tmp_path) for name, value in parameters.items()}
+    if cache := given.pop("cache", None):
+        monkeypatch.setenv("XDG_CACHE_HOME", cache)
+    node = ros.add(
+        monocular.MonocularNode(
+            parameter_overrides=[Parameter(name, value=value) for name, value in given.items()]
+        )
+    )
+    assert not node.start()
+    ros.line("cannot configure", *words)

@@ -1,0 +1,229 @@
+"""Identity, sides and filtering over time."""
+
+import numpy as np
+import pytest
+from bodies import CAMERA, STANDING_M, seen
+
+from pose3d_ros.people import TrackState
+from pose3d_ros.skeleton import H36M17
+from pose3d_ros.tracking import IdentityTracker, PoseFilter
+from pose3d_ros.tracking.filter import Measurements
+
+SECOND = 1_000_000_000
+RATE = 30
+
+
+def _stamps(seconds, start=0):
+    return [start + SECOND + i * SECOND // RATE for i in range(int(seconds * RATE))]
+
+
+def test_crossing_people_keep_their_ids():
+    """Two people walk past each other at 1 m/s, one metre apart in depth, and the detector changes
+    their order.
+    """
+    tracker, rng = IdentityTracker(), np.random.default_rng(0)
+    owners = []
+    for i, stamp in enumerate(_stamps(3)):
+        x = -1.5 + i / RATE
+        people = seen([[x, 0, 4.0], [-x, 0, 5.0]], stamp)
+        order = rng.permutation(2)
+        ids = tracker(people[order]).ids[np.argsort(order)]
+        owners.append(tuple(ids))
+    assert len(set(owners)) == 1 and owners[0][0] != owners[0][1]
+
+
+def test_a_person_behind_a_pillar_comes_back_with_the_same_id_and_a_new_one_does_not():
+    tracker = IdentityTracker()
+    for stamp in _stamps(1):
+        first = tracker(seen([[0, 0, 4.0]], stamp)).ids
+    for stamp in _stamps(0.8, SECOND):
+        tracker(seen(np.zeros((0, 3)), stamp))
+    back = tracker(seen([[0.1, 0, 4.0], [2.0, 0, 4.0]], int(2.9 * SECOND))).ids
+    assert back[0] == first[0] and back[1] > first[0]
+
+
+def test_ids_are_not_used_again():
+    tracker = IdentityTracker()
+    first = int(IdentityTracker()(seen([[0, 0, 4.0]], 0)).ids[0])  # nor by another tracker
+    met = [first]
+    for visit in range(3):
+        for stamp in _stamps(0.3, visit * 10 * SECOND):
+            met.append(int(tracker(seen([[0, 0, 4.0]], stamp)).ids[0]))
+        tracker(seen(np.zeros((0, 3)), (visit * 10 + 5) * SECOND))
+        if visit == 1:
+            tracker.reset()
+    assert sorted(set(met)) == [first, first + 1, first + 2, first + 3]
+
+
+def test_a_ghost_of_one_frame_is_tentative_and_forgotten():
+    tracker = IdentityTracker()
+    ghost = tracker(seen([[0, 0, 4.0]], SECOND)).ids[0]
+    assert tracker.states(np.array([ghost])) == [TrackState.TENTATIVE]
+    tracker(seen(np.zeros((0, 3)), SECOND + SECOND // RATE))
+    assert ghost not in tracker.known_ids
+
+
+EXCHANGES = {
+    "body": [i for i in range(17) if H36M17.flip[i] != i],
+    "legs": H36M17.indices("l_hip", "r_hip", "l_knee", "r_knee", "l_ankle", "r_ankle"),
+    "arms": H36M17.indices("l_shoulder", "r_shoulder", "l_elbow", "r_elbow", "l_wrist", "r_wrist"),
+}
+
+
+@pytest.mark.parametrize("part", EXCHANGES.values(), ids=EXCHANGES.keys())
+def test_a_sudden_exchange_of_sides_is_undone(part):
+    tracker = IdentityTracker()
+    for i, stamp in enumerate(_stamps(1)):
+        people = seen([[0, 0, 4.0]], stamp)
+        truth = people.keypoints_px.copy()
+        if 10 <= i < 20:
+            people.keypoints_px[:, part] = people.keypoints_px[:, H36M17.flip[part]]
+        np.testing.assert_allclose(tracker(people).keypoints_px, truth, atol=1e-3)
+
+
+def test_a_detector_that_insists_is_believed():
+    tracker = IdentityTracker()
+    for i, stamp in enumerate(_stamps(3)):
+        people = seen([[0, 0, 4.0]], stamp)
+        if i >= 10:
+            people.keypoints_px[:] = people.keypoints_px[:, H36M17.flip]
+        said = people.keypoints_px.copy()
+        tracked = tracker(people).keypoints_px
+    np.testing.assert_array_equal(tracked, said)
+
+
+def test_turning_round_is_no_exchange():
+    """A person who turns once in two seconds: left and right pass through each other smoothly."""
+    tracker = IdentityTracker()
+    for i, stamp in enumerate(_stamps(2)):
+        angle = np.pi * i / RATE
+        cos, sin = np.cos(angle), np.sin(angle)
+        turned = STANDING_M @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
+        people = seen([[0, 0, 4.0]], stamp)
+        people.keypoints_px[0] = CAMERA.project(turned + [0, 0, 4.0], "camera")
+        said = people.keypoints_px.copy()
+        tracked = tracker(people)
+        np.testing.assert_array_equal(tracked.keypoints_px, said)
+        assert (tracked.confidence > 0).all()
+
+
+def test_a_keypoint_that_leaps_is_doubted_until_it_stays():
+    tracker = IdentityTracker()
+    wrist = H36M17.index("l_wrist")
+    doubted = []
+    for i, stamp in enumerate(_stamps(1)):
+        people = seen([[0, 0, 4.0]], stamp)
+        if i >= 10:
+            people.keypoints_px[0, wrist] += [200, -150]
+        doubted.append(tracker(people).confidence[0, wrist] == 0)
+    assert not any(doubted[:10]) and all(doubted[10:15]) and not any(doubted[20:])
+
+
+def _measured(*places, ids=None, sigma=0.05):
+    """People who stand at these places; ids are 0, 1 and on."""
+    count = len(places)
+    covariance = np.broadcast_to(np.diag([1e-4, 1e-4, 4e-3]), (count, 3, 3))
+    return Measurements(
+        np.arange(count, dtype=np.int32) if ids is None else np.array(ids, np.int32),
+        np.array(places, float),
+        covariance,
+        covariance + 1e-2 * np.eye(3),
+        np.stack([STANDING_M.astype(float)] * count),
+        np.full((count, 17), sigma),
+        np.ones((count, 17)),
+        np.full(count, TrackState.CONFIRMED, np.int8),
+    )
+
+
+def test_filter_smooths_noise_and_tells_the_velocity():
+    rng, people = np.random.default_rng(0), PoseFilter()
+    raw, smooth, speeds = [], [], []
+    for i, stamp in enumerate(_stamps(3)):
+        truth = np.array([-1.5 + i / RATE, 0, 4.0])
+        noisy = truth + rng.normal(0, [0.01, 0.01, 0.06])
+        people.predict(stamp)
+        people.update(_measured(noisy), 1.0)
+        joints, velocities, _, _ = people.joints()
+        raw.append(noisy[2] - 4)
+        smooth.append(joints[0, 0, 2] - 4)
+        speeds.append(velocities[0].mean(0))
+    assert np.std(smooth[30:]) < 0.8 * np.std(raw[30:])
+    np.testing.assert_allclose(np.mean(speeds[30:], axis=0), [1, 0, 0], atol=0.1)
+    # Differences of the noisy places would be off by 2.5 m/s.
+    assert np.std(np.array(speeds[30:])[:, 2]) < 0.6
+
+
+def test_without_smoothing_measurements_pass():
+    people = PoseFilter()
+    for i, stamp in enumerate(_stamps(1)):
+        place = [0.3 * (i % 2), 0, 4.0]
+        people.predict(stamp)
+        people.update(_measured(place), 0.0)
+        np.testing.assert_allclose(people.joints()[0][0, 0], place, atol=0.01)
+
+
+def test_an_unseen_person_goes_on_with_rising_sigma_and_falling_confidence():
+    people = PoseFilter()
+    stamps = _stamps(1)
+    for i, stamp in enumerate(stamps):
+        people.predict(stamp)
+        people.update(_measured([i / RATE, 0, 4.0]), 1.0)
+    before, _, sigma, confidence = people.joints()
+    for ahead in (1, 2, 3):
+        people.predict(stamps[-1] + ahead * SECOND // 10)
+        after, _, later_sigma, later_confidence = people.joints()
+        assert (later_sigma > sigma).all() and (later_confidence < confidence).all()
+        sigma, confidence = later_sigma, later_confidence
+    assert (
+        0.1 < after[0, 0, 0] - before[0, 0, 0] < 0.3
+    )  # at most 0.3 s at 1 m/s: the velocity fades
+    assert people.states == [TrackState.OCCLUDED]
+    people.forget(np.array([0]), 0.2)
+    assert not len(people.ids)
+
+
+def test_one_wild_measurement_moves_little_but_a_lasting_one_wins():
+    people = PoseFilter()
+    stamps = _stamps(3)
+    for i, stamp in enumerate(stamps):
+        people.predict(stamp)
+        people.update(_measured([1.0 if i == 20 or i >= 40 else 0.0, 0, 4.0]), 1.0)
+        x = people.joints()[0][0, 0, 0]
+        if i == 20:
+            assert x < 0.4
+    assert abs(x - 1.0) < 0.05
+
+
+def test_who_has_gone_leaves_nothing_behind():
+    """A hundred people come, each for half a second, and go."""
+    tracker, people = IdentityTracker(), PoseFilter()
+    ids = set()
+    for visit in range(100):
+        for stamp in _stamps(0.5, 4 * visit * SECOND):
+            person = int(tracker(seen([[0, 0, 4.0]], stamp)).ids[0])
+            ids.add(person)
+            people.predict(stamp)
+            people.update(_measured([0, 0, 4.0], ids=[person]), 1.0)
+            people.forget(tracker.known_ids, 0.5)
+            assert len(tracker.known_ids) == len(people.ids) == 1
+        tracker(seen(np.zeros((0, 3)), (4 * visit + 3) * SECOND + SECOND // 2))
+    assert len(ids) == 100
+
+
+def test_people_are_filtered_as_if_they_were_alone():
+    rng, together = np.random.default_rng(0), PoseFilter()
+    alone = {person: PoseFilter() for person in range(3)}
+    for i, stamp in enumerate(_stamps(1)):
+        here = [person for person in range(3) if (i + person) % 4 or i < 2]
+        places = rng.normal([0, 0, 4], 0.1, (len(here), 3))
+        together.predict(stamp)
+        together.update(_measured(*places, ids=here), 1.0)
+        for person, own in alone.items():
+            own.predict(stamp)
+            if person in here:
+                own.update(_measured(places[here.index(person)], ids=[person]), 1.0)
+    for person, own in alone.items():
+        row = together.ids.tolist().index(person)
+        for both, single in zip(together.joints(), own.joints(), strict=True):
+            np.testing.assert_allclose(both[row], single[0], atol=1e-12)
+        assert together.states[row] == own.states[0]
