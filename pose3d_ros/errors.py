@@ -1,7 +1,13 @@
-"""The errors of all engines, and how to say those of their libraries."""
+"""Errors of the package, and one-line quotations of those of libraries."""
 
 
-class EngineError(RuntimeError):
+class Pose3dError(Exception):
+    """Base of every error class of the package; the message is one line: what was expected, what
+    came, what to do.
+    """
+
+
+class EngineError(Pose3dError, RuntimeError):
     """A network cannot be loaded or run; the message is one line that says what to do."""
 
 

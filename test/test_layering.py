@@ -1,64 +1,83 @@
-"""The rules of who may import whom, which keep the package usable without ROS and without
-torch.
+"""The rules of who may import whom: they keep the package usable without ROS and without torch,
+and every file readable with what lies below it only.
 """
 
 import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pose3d_ros"
 
-# From the ground up: a module imports from its own unit (a folder, or a file at the top) and from
-# lower layers; on the ground and among the tools also from its neighbours.
-GROUND = {
-    "camera",
-    "people",
-    "skeleton",
-    "settings",
-    "resources",
-    "drawing",
-    "arguments",
-    "stopwatch",
-    "arrays",
-    "encodings",
-    "videos",
-}
-TOOLS = {"inference", "model_store", "models_command", "doctor", "tflite_to_onnx"}
-ROOMS = {"detection", "lifting", "tracking", "multiview"}
-BELOW = {
-    **dict.fromkeys(GROUND, GROUND),
-    **dict.fromkeys(TOOLS, GROUND | TOOLS),
-    "models_command": GROUND | TOOLS | ROOMS | {"networks", "pipeline"},
-    **dict.fromkeys(ROOMS, GROUND | TOOLS),
-    "pipeline": GROUND | TOOLS | ROOMS,
-    "nodes": GROUND | TOOLS | ROOMS | {"pipeline"},
-    # beside the flow: the command, and what makes and judges models
-    "calibration": GROUND | TOOLS | ROOMS,
-    "cli": set(),
-    "benchmark": GROUND | TOOLS | ROOMS | {"doctor", "pipeline", "nodes", "evaluation"},
-    "networks": {"skeleton"},
-    "training": GROUND | TOOLS | ROOMS | {"pipeline", "networks"},
-    "evaluation": GROUND | TOOLS | ROOMS | {"pipeline", "training"},
-}
+# From the ground up. A file imports from its own layer and from those below; no circle runs
+# through any files, of one layer neither. Imports inside functions count.
+LAYERS = (
+    {
+        "camera",
+        "people",
+        "skeleton",
+        "settings",
+        "arguments",
+        "geometry",
+        "metrics",
+        "stopwatch",
+        "errors",
+        "arrays",
+        "resources",
+        "drawing",
+    },
+    {"networks", "io", "tracking", "multiview"},
+    {"calibration", "model_store", "inference"},
+    {"detection", "lifting"},
+    {"pipeline", "training"},
+    {"nodes", "evaluation"},
+    {"profiling", "cli"},
+)
+LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}
 ROS = re.compile(
     r"(rcl|ros|tf2|launch|ament)\w*|\w+_(msgs|interfaces|bridge)(_py)?|message_filters"
 )
 ROS_FREE = re.compile(r"rosbags")  # reads bags without ROS
 
-MODULES = sorted(PACKAGE.rglob("*.py"))
+# What is still to be mended: each set shrinks to nothing, and the tests fail when an entry is no
+# longer true.
+KNOWN_ARROWS_UP = {
+    "calibration.recorded_keypoints -> evaluation.multiview_bag",
+    "io.bag_images -> evaluation.multiview_bag",
+    "io.image_sources -> evaluation.multiview_bag",
+    "io.image_sources -> nodes.image_messages",
+    "training.rig.labels -> evaluation.multiview_bag",
+    "training.rig.observations -> evaluation.multiview_bag",
+}
+KNOWN_TORCH = {"cli.networks"}
+KNOWN_CIRCLES = {
+    frozenset(
+        {
+            "training.build",
+            "training.export",
+            "training.onnx_weights",
+            "training.rendering.online",
+        }
+    ),
+    frozenset({"training.loop", "training.rig.finetune"}),
+}
 
 
-def unit(module: str) -> str:
-    """'lifting' of 'pose3d_ros.lifting.root'; empty for the package itself."""
-    return module.partition(".")[2].partition(".")[0]
+def module_name(path: Path) -> str:
+    """'lifting.root' of its file; empty for the package's own ``__init__``."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def imported(path: Path) -> set[str]:
-    """Every module that a file imports, at its top or anywhere in it."""
+    """Every module that a file imports, at its top or anywhere in it, for ours the file itself."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -67,30 +86,87 @@ def imported(path: Path) -> set[str]:
             assert node.level == 0, (
                 f"{path}:{node.lineno}: write the import with the package's name"
             )
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                ours = whole.removeprefix(f"{PACKAGE.name}.")
+                names.add(whole if ours in MODULES else str(node.module))
     return names
 
 
-def place(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def graph() -> dict[str, set[str]]:
+    """Module -> the modules of this package that it imports."""
+    ours = f"{PACKAGE.name}."
+    edges = {}
+    for module, path in MODULES.items():
+        names = {name.removeprefix(ours) for name in imported(path) if f"{name}.".startswith(ours)}
+        edges[module] = {name if name in MODULES else "" for name in names} - {module}
+    return edges
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports(path):
-    here = place(path)
-    names = imported(path)
-    roots = {name.partition(".")[0] for name in names}
-    if here != "nodes":
-        ros = {root for root in roots if ROS.fullmatch(root) and not ROS_FREE.fullmatch(root)} - {
-            "pose3d_ros"
-        }
+def circles(edges: dict[str, set[str]]) -> Iterator[frozenset[str]]:
+    """Sets of modules each of which imports, through others, all of them (Tarjan, 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+
+    def visit(module: str) -> Iterator[frozenset[str]]:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for other in sorted(edges[module]):
+            if other not in index:
+                yield from visit(other)
+            if other in stack:
+                low[module] = min(low[module], low[other])
+        if low[module] == index[module]:
+            at = stack.index(module)
+            component = frozenset(stack[at:])
+            del stack[at:]
+            if len(component) > 1:
+                yield component
+
+    for module in edges:
+        if module not in index:
+            yield from visit(module)
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_nodes_import_ros_and_only_networks_and_training_torch(module):
+    roots = {name.partition(".")[0] for name in imported(MODULES[module])}
+    if room(module) != "nodes":
+        ros = {name for name in roots if ROS.fullmatch(name) and not ROS_FREE.fullmatch(name)}
         assert not ros, "only nodes/ imports ROS"
-    if here not in ("networks", "training") and path.stem != "torch_engine":
-        assert "torch" not in roots, "only networks/, training/ and the torch engine import torch"
-    if here != "__init__":
-        assert here in BELOW, "a new room: give it a layer in this test"
-        ours = {unit(name) for name in names if name.partition(".")[0] == "pose3d_ros"} - {here}
-        assert ours <= BELOW[here], f"{here} is not above {sorted(ours - BELOW[here])}"
+    if room(module) not in ("networks", "training"):
+        assert ("torch" in roots) == (module in KNOWN_TORCH), "only networks/, training/: torch"
+
+
+def test_every_room_has_a_layer():
+    rooms = {room(module) for module in MODULES} - {""}
+    assert rooms <= LAYER_OF.keys(), "a new room: give it a layer in this test"
+    # rooms that are still to come
+    assert LAYER_OF.keys() - rooms <= {"geometry"}
+
+
+def test_no_arrow_runs_up():
+    up = {
+        f"{module} -> {other}"
+        for module, others in graph().items()
+        for other in others
+        if module and (not other or LAYER_OF[room(other)] > LAYER_OF[room(module)])
+    }
+    assert up == KNOWN_ARROWS_UP
+
+
+def test_no_circle_runs_through_files():
+    assert set(circles(graph())) == KNOWN_CIRCLES
+
+
+def test_circles_are_found():
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": {"d"}, "f": {"a"}}
+    assert set(circles(edges)) == {frozenset("abc"), frozenset("de")}
 
 
 def test_images_to_people_without_ros_or_torch():
