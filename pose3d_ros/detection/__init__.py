@@ -48,7 +48,7 @@ class Detector(Protocol):
 
 
 DETECTORS = {
-    "blazepose": "blazepose:BlazePose",
+    "blazepose": "blazepose.detector:BlazePose",
     "simcc": "topdown:simcc",
     "heatmap": "topdown:heatmap",
     "heatmap-udp": "topdown:heatmap_udp",

@@ -40,11 +40,11 @@ __all__ = [
 
 
 ENGINES = {
-    "cpu": "onnxruntime_engine:cpu",
-    "cuda": "onnxruntime_engine:cuda",
-    "tensorrt": "tensorrt_engine:tensorrt",
-    "onnxruntime-tensorrt": "onnxruntime_engine:tensorrt",
-    "openvino": "openvino_engine:openvino",
+    "cpu": "engines.onnxruntime:cpu",
+    "cuda": "engines.onnxruntime:cuda",
+    "tensorrt": "engines.tensorrt.engine:tensorrt",
+    "onnxruntime-tensorrt": "engines.onnxruntime:tensorrt",
+    "openvino": "engines.openvino:openvino",
 }
 """Name -> module of this package, imported at first use, and the ``Factory`` in it."""
 ON_GPU = ("tensorrt", "cuda")

@@ -1,5 +1,5 @@
 """Building TensorRT engines; imported only where TensorRT is. Nobody has run it yet (see
-``tensorrt_engine``).
+``tensorrt.engine``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Running TensorRT engines; imported only where TensorRT, a GPU and CUDA for Python are there.
 
-Nobody has run it yet (see ``tensorrt_engine``).
+Nobody has run it yet (see ``tensorrt.engine``).
 """
 
 from __future__ import annotations
