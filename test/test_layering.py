@@ -25,6 +25,7 @@ LAYERS = (
         "geometry",
         "metrics",
         "stopwatch",
+        "stamps",
         "errors",
         "arrays",
         "resources",

@@ -1,0 +1,55 @@
+"""Order of acquisition stamps: one policy for pipelines, buffers, trackers and nodes of what is a
+late frame and what is a jump back in time.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+JUMP_BACK_S = 0.1
+"""Stamps further back than this are of another time: a clock was set, a recording plays again.
+
+Drivers that round, and networks that reorder, stay below it: their late frames are dropped. A
+clock that is set back by less costs the frames until it has caught up.
+"""
+
+
+class Order(Enum):
+    """What a stamp is to the newest one before it."""
+
+    ADVANCES = "advances"
+    """It is later, or the first."""
+    LATE = "late"
+    """It is the same, or back by at most ``JUMP_BACK_S``: drop the frame, nothing else changes."""
+    JUMPED_BACK = "jumped back"
+    """It is back by more: forget everybody and begin anew with this frame."""
+
+
+class StampOrder:
+    """Remembers the newest stamp (ns, any integer, below zero too) and tells what the next one is.
+
+    >>> order = StampOrder()
+    >>> [order(stamp_ns).name for stamp_ns in (0, 40_000_000, 37_000_000, -5_000_000_000)]
+    ['ADVANCES', 'ADVANCES', 'LATE', 'JUMPED_BACK']
+    """
+
+    def __init__(self) -> None:
+        self.newest_ns: int | None = None
+
+    def __call__(self, stamp_ns: int) -> Order:
+        """The order of a stamp, which is the newest afterwards unless it is late."""
+        order = self.of(stamp_ns)
+        if order is not Order.LATE:
+            self.newest_ns = stamp_ns
+        return order
+
+    def of(self, stamp_ns: int) -> Order:
+        """The order that a stamp would have; nothing is remembered."""
+        if self.newest_ns is None or stamp_ns > self.newest_ns:
+            return Order.ADVANCES
+        back_s = (self.newest_ns - stamp_ns) * 1e-9
+        return Order.LATE if back_s <= JUMP_BACK_S else Order.JUMPED_BACK
+
+    def reset(self) -> None:
+        """Forget the newest stamp: the next one is the first."""
+        self.newest_ns = None
