@@ -32,7 +32,6 @@ from typing import Any
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
 
-import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
@@ -43,6 +42,11 @@ from sensor_msgs.msg import CameraInfo, PointCloud2  # noqa: E402
 from pose3d_ros.arguments import arguments  # noqa: E402
 from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors  # noqa: E402
 from pose3d_ros.evaluation.table import table  # noqa: E402
+from pose3d_ros.geometry import (  # noqa: E402
+    rigid,
+    rotation_from_vector,
+    transform_points,
+)
 from pose3d_ros.io.rig_file import RigFile, read_rig, topic_of, write_rig  # noqa: E402
 from pose3d_ros.nodes import process_tuning  # noqa: E402
 from pose3d_ros.nodes.messages import JOINTS, stamp_ns  # noqa: E402
@@ -195,11 +199,10 @@ def score(results: list[People3D], truth_m: np.ndarray) -> dict[str, Any]:
     ``errors`` looks from a camera's place: the world is turned and pushed away, which changes no
     distance. It takes people with all limbs.
     """
-    away = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0.0]])
-    push = np.array([0, 0, 20.0])
+    away = rigid([[1, 0, 0], [0, 0, -1], [0, 1, 0]], [0, 0, 20])
     whole = [r[np.isfinite(r.joints_m[:, LIMBS]).all((1, 2))] for r in results]
-    seen = [replace(r, joints_m=r.joints_m @ away.T + push) for r in whole]
-    report = errors(seen, Truth(truth_m @ away.T + push))
+    seen = [replace(r, joints_m=transform_points(away, r.joints_m)) for r in whole]
+    report = errors(seen, Truth(transform_points(away, truth_m)))
     absolute, pulls, own = [], [], []
     for result, truth in zip(results, truth_m, strict=True):
         for person in truth[np.isfinite(truth).all((1, 2))]:
@@ -256,10 +259,8 @@ def pose2sim(folder: Path) -> dict[str, tuple[RigFile, np.ndarray]]:
         bad = data["reprojection_px"][:, BODY25B.indices(*LIMB_JOINTS)] >= GOOD_PX
         cameras = dict(given.cameras)
         for index, (name, camera) in enumerate(given.cameras.items()):
-            transform = np.eye(4)
-            transform[:3, :3] = cv2.Rodrigues(data["rotation"][index])[0]
-            transform[:3, 3] = data["translation"][index]
-            cameras[name] = replace(camera, camera_from_world=transform)
+            pose = rigid(rotation_from_vector(data["rotation"][index]), data["translation"][index])
+            cameras[name] = replace(camera, camera_from_world=pose)
     refined_m[bad.any(1)] = np.nan
     return {
         "given": (given, raw[:, None]),

@@ -22,6 +22,7 @@ from scipy.stats import chi2
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.evaluation.table import table
+from pose3d_ros.geometry import look_at
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer, triangulate
 from pose3d_ros.people import People2D, People3D, TrackState, id_switches, jitter_mm
 from pose3d_ros.skeleton import H36M17
@@ -127,19 +128,12 @@ def rig(count: int, radius_m: float = 5.0, height_m: float = 2.5) -> list[Camera
     """Cameras on a circle that look at the middle of the scene."""
     cameras = []
     for angle in 2 * np.pi * np.arange(count) / max(count, 3):
-        position = np.array([radius_m * np.cos(angle), radius_m * np.sin(angle), height_m])
-        forward = (np.array([0, 0, 1.0]) - position) / np.linalg.norm(
-            np.array([0, 0, 1.0]) - position
-        )
-        right = np.cross(forward, [0, 0, 1.0]) / np.hypot(*forward[:2])
-        transform = np.eye(4)
-        transform[:3, :3] = np.stack([right, np.cross(forward, right), forward])
-        transform[:3, 3] = -transform[:3, :3] @ position
+        position = [radius_m * np.cos(angle), radius_m * np.sin(angle), height_m]
         cameras.append(
             Camera(
                 np.array([[900, 0, 640], [0, 900, 480], [0, 0, 1.0]]),
                 (1280, 960),
-                camera_from_world=transform,
+                camera_from_world=look_at(position, [0, 0, 1]),
             )
         )
     return cameras

@@ -18,13 +18,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from scipy.signal import butter, filtfilt
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors
 from pose3d_ros.evaluation.table import table
+from pose3d_ros.geometry import rigid, rotation_from_vector, transform_points
 from pose3d_ros.io.rig_file import read_cameras
 from pose3d_ros.io.videos import frames
 from pose3d_ros.people import People3D, jitter_mm
@@ -40,9 +40,9 @@ BODY, LIMBS = BODY25B.indices(*LIMB_JOINTS), H36M17.indices(*LIMB_JOINTS)
 def load_camera(folder: Path, view: int) -> Camera:
     """Intrinsics of the calibration with the refined extrinsics."""
     reference = np.load(folder / "reference_refined.npz")
-    camera_from_world = np.eye(4)
-    camera_from_world[:3, :3] = cv2.Rodrigues(reference["rotation"][view])[0]
-    camera_from_world[:3, 3] = reference["translation"][view]
+    camera_from_world = rigid(
+        rotation_from_vector(reference["rotation"][view]), reference["translation"][view]
+    )
     cameras = read_cameras(folder / "calibration.toml")
     return replace(cameras[f"cam_{view + 1:02d}"], camera_from_world=camera_from_world)
 
@@ -52,8 +52,7 @@ def load_truth(folder: Path, camera: Camera) -> Truth:
     reference = np.load(folder / "reference_refined.npz")
     joints = reference["joints3d"][:, BODY].astype(float)
     joints[(reference["reprojection_px"][:, BODY] >= GOOD_PX).any(1)] = np.nan
-    transform = camera.camera_from_world
-    return Truth((joints @ transform[:3, :3].T + transform[:3, 3])[:, None])
+    return Truth(transform_points(camera.camera_from_world, joints)[:, None])
 
 
 def low_passed(truth: Truth) -> Truth:

@@ -22,6 +22,7 @@ from pose3d_ros import lifting
 from pose3d_ros.evaluation.monocular import LIMB_JOINTS
 from pose3d_ros.evaluation.shelf import ACTORS, FRAME_RATE_HZ, TRUTH_JOINTS, Recording
 from pose3d_ros.evaluation.table import table
+from pose3d_ros.geometry import transform_points
 from pose3d_ros.metrics import mpjpe, pa_mpjpe
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
@@ -43,7 +44,6 @@ def view_errors(recording: Recording, view: int, lifter: lifting.Lifter) -> dict
         name: [] for name in ("pa_mpjpe_mm", "mpjpe_mm", "velocity_error_mm", "people", "found")
     }
     before: dict[int, tuple[int, np.ndarray]] = {}
-    rotation, translation = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
     for frame in FRAMES:
         people = identity(
             recording.people(frame, view, round(frame / FRAME_RATE_HZ * 1e9)).to(H36M17)
@@ -53,7 +53,7 @@ def view_errors(recording: Recording, view: int, lifter: lifting.Lifter) -> dict
         for row in np.flatnonzero(
             (recording.truth_frame == frame) & np.isin(recording.actor, ACTORS)
         ):
-            truth = recording.joints_m[row, TRUE_LIMBS] @ rotation.T + translation
+            truth = transform_points(camera.camera_from_world, recording.joints_m[row, TRUE_LIMBS])
             true_px = camera.project(truth, "camera")
             if not ((true_px >= 0) & (true_px < camera.size)).all():
                 continue

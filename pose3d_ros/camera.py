@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import yaml
 
+from pose3d_ros.geometry import inverse_transform, transform_points
+
 # ROS' distortion models (sensor_msgs/distortion_models.hpp) with the numbers of coefficients that
 # OpenCV takes.
 DISTORTION_MODELS = {
@@ -140,8 +142,7 @@ class Camera:
     @property
     def position_m(self) -> np.ndarray:
         """(3,) the camera's centre in the world."""
-        rotation, translation = self.camera_from_world[:3, :3], self.camera_from_world[:3, 3]
-        return -rotation.T @ translation
+        return np.asarray(inverse_transform(self.camera_from_world)[:3, 3])
 
     def at_resolution(self, width: int, height: int) -> Camera:
         """The same camera delivering an image of another size (binned or resized, not cropped).
@@ -193,7 +194,7 @@ class Camera:
         points = np.asarray(points_m, float)
         flat = points.reshape(-1, 3)
         if frame == "world":
-            flat = flat @ self.camera_from_world[:3, :3].T + self.camera_from_world[:3, 3]
+            flat = transform_points(self.camera_from_world, flat)
         elif frame != "camera":
             raise ValueError(f"expected frame 'world' or 'camera', got '{frame}'")
         pixels = np.full((len(flat), 2), np.nan)

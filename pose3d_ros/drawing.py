@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import CAMERA_DOWN, camera_pose, look_along
 from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import Skeleton
 
@@ -101,13 +102,11 @@ def viewpoint(
             math.cos(azimuth_rad) * math.cos(elevation_rad),
         ]
     )
-    right = np.cross([0.0, 1.0, 0.0], forward)
-    right /= np.linalg.norm(right)
-    rotation = np.stack([right, np.cross(forward, right), forward])
-    view = np.eye(4)
-    view[:3, :3] = rotation
-    view[:3, 3] = rotation @ (distance_m * forward - focus_m)
-    return replace(Camera.from_fov(*size, math.radians(50)), camera_from_world=view)
+    rotation = look_along(forward, CAMERA_DOWN)
+    return replace(
+        Camera.from_fov(*size, math.radians(50)),
+        camera_from_world=camera_pose(rotation, focus_m - distance_m * forward),
+    )
 
 
 def render_view(

@@ -6,19 +6,9 @@ import numpy as np
 from bodies import STANDING_M
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import look_at
 from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import H36M17
-
-
-def looking_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """camera_from_world (4, 4) of a camera at ``position`` that looks at ``target``, z up."""
-    forward = (target - position) / np.linalg.norm(target - position)
-    right = np.cross(forward, [0, 0, 1.0])
-    right /= np.linalg.norm(right)
-    rotation = np.stack([right, np.cross(forward, right), forward])
-    transform = np.eye(4)
-    transform[:3, :3], transform[:3, 3] = rotation, -rotation @ position
-    return transform
 
 
 def ring(
@@ -33,9 +23,7 @@ def ring(
             (1280, 960),
             np.array(distortion),
             frame_id=f"cam{i}",
-            camera_from_world=looking_at(
-                np.array([radius * np.cos(a), radius * np.sin(a), height]), np.array([0, 0, 1.0])
-            ),
+            camera_from_world=look_at([radius * np.cos(a), radius * np.sin(a), height], [0, 0, 1]),
         )
         for i, a in enumerate(angles)
     ]

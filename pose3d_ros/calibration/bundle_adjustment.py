@@ -11,6 +11,7 @@ from scipy.optimize import least_squares
 from scipy.sparse import csr_matrix
 from scipy.spatial.transform import Rotation
 
+from pose3d_ros.geometry import camera_pose
 from pose3d_ros.multiview.rig import NEAR_M
 
 STRAY_M = 0.02  # a camera whose pose changed by more was moved
@@ -163,11 +164,8 @@ def aligned(
         size = (spread * sign).sum() / (w * a * a).sum() if scale else 1.0
         away = np.linalg.norm(size * a @ turn.T - b, axis=-1).max(1)
         weight = 1 / np.maximum(away, STRAY_M)
-    result = camera_from_world.copy()
-    result[:, :3, :3] = camera_from_world[:, :3, :3] @ turn.T
     centre = size * (source[:, 0] - middle) @ turn.T + goal
-    result[:, :3, 3] = -(result[:, :3, :3] @ centre[..., None])[..., 0]
-    return result
+    return camera_pose(camera_from_world[:, :3, :3] @ turn.T, centre)
 
 
 def _shifted(world_from_body: np.ndarray, by: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from pose3d_ros.calibration.board_images import Pictures, Views
 from pose3d_ros.calibration.boards import Board, Corners
 from pose3d_ros.calibration.bundle_adjustment import Sightings, adjust
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import rigid, rotation_from_vector
 from pose3d_ros.multiview.rig import Rig
 
 PRIOR = (
@@ -213,12 +214,10 @@ def _board_poses(camera: Camera, board: Board, corners: Corners) -> list[np.ndar
     _, turns, shifts, _ = cv2.solvePnPGeneric(
         board.points_m[corners.ids], rays, np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
     )
-    poses = []
-    for turn, shift in zip(turns, shifts, strict=True):
-        pose = np.eye(4)
-        pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(turn)[0], shift.ravel()
-        poses.append(pose)
-    return poses
+    return [
+        rigid(rotation_from_vector(turn), shift.ravel())
+        for turn, shift in zip(turns, shifts, strict=True)
+    ]
 
 
 def _chain(

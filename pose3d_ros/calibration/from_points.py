@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import rigid, rotation_from_vector
 
 MIN_POINTS = 4
 
@@ -74,6 +75,4 @@ def _pose(camera: Camera, places: np.ndarray, marks: np.ndarray) -> np.ndarray:
     rays = camera.rays(marks)
     _, turn, shift = cv2.solvePnP(places, rays, np.eye(3), None, flags=cv2.SOLVEPNP_SQPNP)
     turn, shift = cv2.solvePnPRefineLM(places, rays, np.eye(3), None, turn, shift)
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(turn)[0], shift.ravel()
-    return pose
+    return rigid(rotation_from_vector(turn), shift.ravel())

@@ -19,7 +19,8 @@ from pose3d_ros.calibration import (
 from pose3d_ros.calibration.board_images import Pictures, find_boards
 from pose3d_ros.calibration.boards import Board
 from pose3d_ros.camera import Camera
-from pose3d_ros.io.rig_file import RigFile, quaternion_xyzw, read_cameras, read_rig, write_rig
+from pose3d_ros.geometry import quaternion_from_rotation
+from pose3d_ros.io.rig_file import RigFile, read_cameras, read_rig, write_rig
 
 PICTURES = (
     "NAME=PATH of a video, an image, a folder of images, or a quoted pattern like "
@@ -295,7 +296,7 @@ def static_transform(frame_id: str, camera: Camera) -> str:
     """The command that tells TF where a camera is."""
     (x, y, z), (qx, qy, qz, qw) = (
         camera.position_m,
-        quaternion_xyzw(camera.camera_from_world[:3, :3].T),
+        quaternion_from_rotation(camera.camera_from_world[:3, :3].T),
     )
     return (
         f"ros2 run tf2_ros static_transform_publisher --x {x:.6f} --y {y:.6f} --z {z:.6f} --qx "

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import transform_points
 from pose3d_ros.io.videos import frames
 from pose3d_ros.metrics import mpjpe, pa_mpjpe
 from pose3d_ros.people import People3D, id_switches, jitter_mm
@@ -57,7 +58,7 @@ class Truth:
                 f"truth {path}: expected a camera for each video, got {len(transforms)}"
             )
         joints = joints[:, :, skeleton.indices(*LIMB_JOINTS)]
-        return cls(joints @ transforms[camera][:3, :3].T + transforms[camera][:3, 3])
+        return cls(transform_points(transforms[camera], joints))
 
 
 def evaluate_video(

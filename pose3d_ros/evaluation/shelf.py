@@ -16,6 +16,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import rigid
 from pose3d_ros.multiview.association import (
     GATE_M,
     NOBODY,
@@ -82,13 +83,11 @@ class Recording:
             width, height = entries["image_size"]
             cameras = []
             for name, entry in sorted(entries["cameras"].items(), key=lambda item: int(item[0])):
-                transform = np.eye(4)
-                transform[:3, :3], transform[:3, 3] = entry["R"], np.ravel(entry["t"])
                 cameras.append(
                     Camera(
                         np.array(entry["K"]),
                         (width, height),
-                        camera_from_world=transform,
+                        camera_from_world=rigid(entry["R"], np.ravel(entry["t"])),
                         frame_id=f"cam{name}",
                     )
                 )

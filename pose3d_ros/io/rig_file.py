@@ -12,6 +12,12 @@ import numpy as np
 import yaml
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import (
+    inverse_transform,
+    quaternion_from_rotation,
+    rigid,
+    rotation_from_quaternion,
+)
 from pose3d_ros.io.rig_formats import RigFileError, foreign_cameras, load
 
 SOURCES = (
@@ -178,7 +184,9 @@ def write_rig(path: str | Path, rig: RigFile) -> None:
         if rig.posed:
             cameras[name] |= {
                 "position_m": camera.position_m.tolist(),
-                "orientation_xyzw": quaternion_xyzw(camera.camera_from_world[:3, :3].T).tolist(),
+                "orientation_xyzw": quaternion_from_rotation(
+                    camera.camera_from_world[:3, :3].T
+                ).tolist(),
             }
         cameras[name] |= rig.sources.get(name, {})
     text = yaml.safe_dump(
@@ -191,35 +199,6 @@ def write_rig(path: str | Path, rig: RigFile) -> None:
         "# Position and orientation: the optical frame (x right, y down, z forward) in the fixed "
         "one,"
         f"\n# as TF would say it.\n{text}"
-    )
-
-
-def quaternion_xyzw(rotation: np.ndarray) -> np.ndarray:
-    """(4,) unit quaternion of the rotation (3, 3), the nearest one if it is not quite orthonormal
-    (Bar-Itzhack).
-    """
-    r = rotation
-    k = np.array(
-        [
-            [r[0, 0] - r[1, 1] - r[2, 2], r[0, 1] + r[1, 0], r[0, 2] + r[2, 0], r[2, 1] - r[1, 2]],
-            [r[0, 1] + r[1, 0], r[1, 1] - r[0, 0] - r[2, 2], r[1, 2] + r[2, 1], r[0, 2] - r[2, 0]],
-            [r[0, 2] + r[2, 0], r[1, 2] + r[2, 1], r[2, 2] - r[0, 0] - r[1, 1], r[1, 0] - r[0, 1]],
-            [r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1], np.trace(r)],
-        ]
-    )
-    q = np.linalg.eigh(k)[1][:, -1]
-    return q if q[3] >= 0 else -q
-
-
-def rotation_of(xyzw: np.ndarray) -> np.ndarray:
-    """(3, 3) of a quaternion (4,), which need not have unit length."""
-    x, y, z, w = np.asarray(xyzw, float) / np.linalg.norm(xyzw)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
     )
 
 
@@ -239,7 +218,7 @@ def _native(data: Mapping[str, Any]) -> RigFile:
                 f"camera {name}: unknown {', '.join(unknown)}; it can have "
                 f"{', '.join(sorted(_KEYS))}"
             )
-        transform = np.eye(4)
+        pose = np.eye(4)
         posed.append("position_m" in entry)
         if posed[-1] != ("orientation_xyzw" in entry):
             raise RigFileError(
@@ -260,15 +239,14 @@ def _native(data: Mapping[str, Any]) -> RigFile:
                     f"1, "
                     f"got {position.tolist()} and {quaternion.tolist()}"
                 )
-            transform[:3, :3] = rotation_of(quaternion).T
-            transform[:3, 3] = -transform[:3, :3] @ position
+            pose = inverse_transform(rigid(rotation_from_quaternion(quaternion), position))
         try:
             cameras[str(name)] = Camera(
                 np.array(entry["camera_matrix"], float),
                 (int(entry["image_width"]), int(entry["image_height"])),
                 np.array(entry.get("distortion_coefficients", []), float),
                 entry.get("distortion_model", "plumb_bob"),
-                transform,
+                pose,
                 str(entry.get("frame_id", f"{name}_optical_frame")),
             )
         except KeyError as error:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import rigid, rotation_from_vector
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -135,11 +135,13 @@ def _camera(
     """A camera whose errors name it; ``rotation`` (3, 3) or a Rodrigues vector, x_camera = R
     x_world + t.
     """
-    transform = np.eye(4)
+    pose = np.eye(4)
     if rotation is not None:
         turn = np.asarray(rotation, float)
-        transform[:3, :3] = cv2.Rodrigues(turn.reshape(3))[0] if turn.size == 3 else turn
-        transform[:3, 3] = np.ravel(np.asarray(translation, float))
+        pose = rigid(
+            rotation_from_vector(turn) if turn.size == 3 else turn,
+            np.ravel(np.asarray(translation, float)),
+        )
     try:
         width, height = (int(value) for value in size)  # type: ignore[attr-defined]
         return Camera(
@@ -147,7 +149,7 @@ def _camera(
             (width, height),
             np.ravel(np.asarray(distortion, float)),
             model,
-            transform,
+            pose,
             f"{name}_optical_frame",
         )
     except (TypeError, ValueError) as error:

@@ -9,21 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from pose3d_ros.geometry import CAMERA_DOWN, look_along
 from pose3d_ros.skeleton import H36M17
 
 # The centre is the torso's; other joints count only where no torso joint is seen.
 _CENTRE_WEIGHT = np.full(len(H36M17), 1e-3, np.float32)
 _CENTRE_WEIGHT[H36M17.indices("l_hip", "r_hip", "l_shoulder", "r_shoulder")] = 1.0
-
-
-def look_at(directions: np.ndarray) -> np.ndarray:
-    """Rotations (..., 3, 3) from the camera to virtual ones whose z axis is ``directions`` (...,
-    3), without roll.
-    """
-    z = directions / np.linalg.norm(directions, axis=-1, keepdims=True)
-    x = np.stack([z[..., 2], np.zeros_like(z[..., 0]), -z[..., 0]], -1)
-    x /= np.linalg.norm(x, axis=-1, keepdims=True)
-    return np.stack([x, np.cross(z, x), z], -2)
 
 
 def normalise(rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +34,7 @@ def normalise(rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.
     centre = (rays * centre_weight[..., None]).sum(-2) / np.maximum(centre_weight.sum(-1), 1e-12)[
         ..., None
     ]
-    rotation = look_at(np.concatenate([centre, np.ones_like(centre[..., :1])], -1))
+    rotation = look_along(np.concatenate([centre, np.ones_like(centre[..., :1])], -1), CAMERA_DOWN)
 
     x, y = rays[..., 0], rays[..., 1]
     turned = [

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pose3d_ros.errors import one_line
-from pose3d_ros.io.rig_file import rotation_of
+from pose3d_ros.geometry import rigid, rotation_from_quaternion
 
 
 class TransformError(ValueError):
@@ -17,9 +17,7 @@ class TransformError(ValueError):
 def matrix_of(transform: Any) -> np.ndarray:
     """(4, 4) of a geometry_msgs/Transform."""
     t, q = transform.translation, transform.rotation
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation_of(np.array([q.x, q.y, q.z, q.w])), (t.x, t.y, t.z)
-    return matrix
+    return rigid(rotation_from_quaternion([q.x, q.y, q.z, q.w]), [t.x, t.y, t.z])
 
 
 class Transforms:

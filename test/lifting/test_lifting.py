@@ -5,9 +5,10 @@ import onnx
 import pytest
 from bodies import CAMERA, STANDING_M, seen
 
+from pose3d_ros.geometry import CAMERA_DOWN, look_along
 from pose3d_ros.inference import EngineError
 from pose3d_ros.lifting import chosen, create
-from pose3d_ros.lifting.normalise import look_at, normalise
+from pose3d_ros.lifting.normalise import normalise
 from pose3d_ros.lifting.windowed import resample
 from pose3d_ros.metrics import pa_mpjpe
 from pose3d_ros.people import NO_ID
@@ -22,7 +23,7 @@ def _rays(place):
 
 
 def test_virtual_camera_looks_at_the_person_without_roll():
-    rotation = look_at(np.array([0.4, -0.3, 1.0]))
+    rotation = look_along(np.array([0.4, -0.3, 1.0]), CAMERA_DOWN)
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(rotation @ [0.4, -0.3, 1.0], [0, 0, np.sqrt(1.25)], atol=1e-12)
     assert rotation[0, 1] == 0  # its x axis is level with the camera's

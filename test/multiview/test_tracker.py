@@ -3,9 +3,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from rigs import detected, looking_at, ring, standing
+from rigs import detected, ring, standing
 from scipy.optimize import linear_sum_assignment
 
+from pose3d_ros.geometry import look_at
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
 from pose3d_ros.multiview.association import NOBODY, assign
 from pose3d_ros.people import People2D, TrackState
@@ -483,9 +484,7 @@ def side_by_side(rng):
     makes a body.
     """
     cameras = [
-        replace(
-            camera, camera_from_world=looking_at(np.array([x, -4.0, 2.0]), np.array([0, 0, 1.0]))
-        )
+        replace(camera, camera_from_world=look_at([x, -4, 2], [0, 0, 1]))
         for camera, x in zip(ring(2), (-1.5, 1.5), strict=True)
     ]
     truth = standing(np.array([(-0.35, 0), (0.35, 0)]), np.zeros(2))

@@ -26,8 +26,9 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import quaternion_from_rotation
 from pose3d_ros.io.keypoints_cloud import people_2d
-from pose3d_ros.io.rig_file import RigFile, quaternion_xyzw, write_rig
+from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.multiview import calibration_monitor
 from pose3d_ros.nodes import messages, multiview
 from pose3d_ros.nodes.tf import TransformError, matrix_of
@@ -539,7 +540,9 @@ class KnownTransforms:
             :3, 3
         ].tolist()
         rotation = message.rotation
-        rotation.x, rotation.y, rotation.z, rotation.w = quaternion_xyzw(matrix[:3, :3]).tolist()
+        rotation.x, rotation.y, rotation.z, rotation.w = quaternion_from_rotation(
+            matrix[:3, :3]
+        ).tolist()
         return matrix_of(message)
 
     def close(self) -> None:
@@ -618,7 +621,7 @@ def test_the_real_tf(ros: Any, scene: Scene, start: Any) -> None:
         message = TransformStamped(header=Header(frame_id="map"), child_frame_id=camera.frame_id)
         t, q = message.transform.translation, message.transform.rotation
         t.x, t.y, t.z = camera.position_m.tolist()
-        q.x, q.y, q.z, q.w = quaternion_xyzw(camera.camera_from_world[:3, :3].T).tolist()
+        q.x, q.y, q.z, q.w = quaternion_from_rotation(camera.camera_from_world[:3, :3].T).tolist()
         sent.append(message)
     start(rig=scene.rig(posed=False))
     scene.say("camera cam0: left out: expected a transform from 'map' to 'cam0'")

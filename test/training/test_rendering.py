@@ -2,6 +2,7 @@
 package.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from paths import ROOT, SHARED
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import look_at
 from pose3d_ros.skeleton import CMU22, H36M17
 from pose3d_ros.training.rendering.body import (
     AssetError,
@@ -25,7 +27,6 @@ from pose3d_ros.training.rendering.measure_noise import visible_joints
 from pose3d_ros.training.rendering.motions import Motions, place
 from pose3d_ros.training.rendering.renderer import Actor, Renderer, RenderError, Room, Scene
 from pose3d_ros.training.rendering.retarget import retarget
-from pose3d_ros.training.rendering.scene import look_at
 
 DATA = SHARED / "data"
 MAN, WOMAN = Shape(male=1, muscle=0.7, weight=0.7), Shape(male=0, old=0.5, weight=0.3, scale=0.95)
@@ -237,11 +238,9 @@ def test_pictures_agree_with_labels(renderer: Renderer, man: Body, motions: Moti
     posed = retarget(
         place(motions.clips["seq_train_directing_traffic_4"][:60], (0.0, 0.0), 0.5), man
     )
-    camera = look_at(
+    camera = replace(
         Camera.from_fov(320, 240, 0.9),
-        np.array([2.5, -2.0, 1.2]),
-        posed.joints_m[30, 0],
-        roll_rad=0.1,
+        camera_from_world=look_at([2.5, -2, 1.2], posed.joints_m[30, 0], roll_rad=0.1),
     )
     boxes = np.zeros((0, 2, 3))
     renderer.load(Scene((Actor(man, posed),), Room(boxes=boxes)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pose3d_ros.lifting.normalise import look_at
+from pose3d_ros.geometry import CAMERA_DOWN, look_along
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.augmentation import mirror
 
@@ -128,7 +128,7 @@ def true_relief(joints_m: np.ndarray) -> np.ndarray:
     were right.
     """
     relative = (joints_m - joints_m[..., :1, :]) @ np.swapaxes(
-        look_at(joints_m[..., 0, :]), -1, -2
+        look_along(joints_m[..., 0, :], CAMERA_DOWN), -1, -2
     )
     return relative[..., 2] / rms_size(relative[..., :2])[..., None]
 

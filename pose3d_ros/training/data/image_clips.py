@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pose3d_ros.geometry import CAMERA_DOWN, look_along
 from pose3d_ros.lifting.crops import crop, virtual_camera
-from pose3d_ros.lifting.normalise import look_at
 from pose3d_ros.training.data.augmentation import mirror
 from pose3d_ros.training.data.recordings import CLIP_RATE_HZ, Recording, canonical, read
 from pose3d_ros.training.data.windows import Clips, View
@@ -177,8 +177,9 @@ class Pictures:
             # Detectors find the same person at another place and size, and cameras expose
             # otherwise.
             aside = tangent[:, None] * rng.normal(0, 0.05, 2)
-            rotation = look_at(
-                np.einsum("tij,ti->tj", rotation, np.column_stack([aside, np.ones(len(rows))]))
+            rotation = look_along(
+                np.einsum("tij,ti->tj", rotation, np.column_stack([aside, np.ones(len(rows))])),
+                CAMERA_DOWN,
             )
             tangent = tangent * np.exp(rng.normal(0, 0.1))
             colour = (

@@ -48,6 +48,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import transform_points
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.augmentation import mirror, scale_of_person, stature
 from pose3d_ros.training.data.windows import Clips, hide
@@ -134,8 +135,7 @@ class Recording:
     @property
     def joints_camera_m(self) -> np.ndarray:
         """True joints (T, 17, 3) in the camera's optical frame."""
-        transform = self.camera.camera_from_world
-        return (self.joints_m @ transform[:3, :3].T + transform[:3, 3]).astype(np.float32)
+        return transform_points(self.camera.camera_from_world, self.joints_m).astype(np.float32)
 
     @classmethod
     def load(cls, path: Path) -> Recording:

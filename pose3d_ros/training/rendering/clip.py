@@ -14,13 +14,13 @@ import numpy as np
 import yaml
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import look_at
 from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.training.rendering import textures
 from pose3d_ros.training.rendering.body import Assets, Shape, Wardrobe
 from pose3d_ros.training.rendering.motions import Motions, level, place
 from pose3d_ros.training.rendering.renderer import Actor, Look, Renderer, Room, Scene, Surface
 from pose3d_ros.training.rendering.retarget import retarget
-from pose3d_ros.training.rendering.scene import look_at
 
 FPS = 30
 SIZE = 1280, 720
@@ -87,8 +87,9 @@ def demo_cameras() -> tuple[Camera, ...]:
     """Two cameras at the height of a robot's head, 52 degrees apart around the scene."""
     target = np.array((-0.1, 0.0, 0.93))
     return tuple(
-        look_at(
-            Camera.from_fov(*SIZE, math.radians(66), frame_id=name), np.array(position), target
+        replace(
+            Camera.from_fov(*SIZE, math.radians(66), frame_id=name),
+            camera_from_world=look_at(position, target),
         )
         for name, position in (("cam0", (-1.5, -3.7, 1.35)), ("cam1", (2.0, -3.7, 1.5)))
     )

@@ -16,6 +16,7 @@ from pose3d_ros import inference
 from pose3d_ros.arrays import as_float32
 from pose3d_ros.detection import regions
 from pose3d_ros.detection.blazepose import detector, landmarks
+from pose3d_ros.geometry import transform_points
 from pose3d_ros.lifting.feature_maps import crop_keypoints, crop_rays
 from pose3d_ros.model_store.store import locate
 from pose3d_ros.people import People2D
@@ -173,7 +174,7 @@ def look(rng: np.random.Generator, reader: Reader, renderer: Renderer, shot: Sho
     camera = shot.camera
     world_m = shot.scene.actors[0].posed.joints_m
     numbers = np.arange(1, len(world_m), FRAME_STEP)
-    joints_m = world_m @ camera.camera_from_world[:3, :3].T + camera.camera_from_world[:3, 3]
+    joints_m = transform_points(camera.camera_from_world, world_m)
     joints_px = camera.project(joints_m, "camera")
     where = crops.followed(rng, joints_px[numbers - 1], camera.size)
     images, visible = [], []

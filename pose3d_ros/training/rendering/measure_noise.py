@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from pose3d_ros.arrays import as_float32
 from pose3d_ros.camera import Camera
 from pose3d_ros.detection import Detector, create
+from pose3d_ros.geometry import transform_points
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
@@ -73,8 +74,9 @@ def frame_of(
     shot's camera.
     """
     camera = shot.camera
-    rotation, translation = camera.camera_from_world[:3, :3], camera.camera_from_world[:3, 3]
-    joints_m = shot.scene.actors[0].posed.joints_m[number] @ rotation.T + translation
+    joints_m = transform_points(
+        camera.camera_from_world, shot.scene.actors[0].posed.joints_m[number]
+    )
     joints_px = camera.project(joints_m, "camera")
     image, surface_m = images.whole(rng, renderer, shot, number, view)
     visible = seen_by_depth(view.camera.project(joints_m, "camera"), joints_m[:, 2], surface_m)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import camera_pose, look_along
 from pose3d_ros.training.rendering import shaders, textures
 from pose3d_ros.training.rendering.body import Body, Posed
 
@@ -427,10 +428,6 @@ def _clip_matrix(camera: Camera) -> np.ndarray:
 
 def _light_matrix(to_light: np.ndarray, centre: np.ndarray) -> np.ndarray:
     """(4, 4) orthographic view from the light of what is near ``centre``."""
-    side = np.cross([0, 0, 1.0], to_light) if abs(to_light[2]) < 0.99 else np.array([1.0, 0, 0])
-    side /= np.linalg.norm(side)
-    rotation = np.stack([side, np.cross(to_light, side), -to_light])
-    matrix = np.eye(4)
-    matrix[:3, :3] = rotation / _SHADOW_RADIUS_M
-    matrix[:3, 3] = -matrix[:3, :3] @ centre
-    return matrix
+    down = (0.0, 0.0, -1.0) if abs(to_light[2]) < 0.99 else (0.0, -1.0, 0.0)
+    rotation = look_along(-to_light, down) * [[1], [-1], [1]]  # OpenGL's y points up
+    return camera_pose(rotation / _SHADOW_RADIUS_M, centre)

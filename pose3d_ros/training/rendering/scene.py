@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import look_at, transform_points
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.rendering import textures
 from pose3d_ros.training.rendering.body import Assets, Body, Shape, Wardrobe
@@ -135,22 +136,6 @@ class Shot:
     backdrop: np.ndarray
     sensor: Sensor
     exposure_frames: float  # how long the shutter is open, in frames
-
-
-def look_at(
-    camera: Camera, position_m: np.ndarray, target_m: np.ndarray, roll_rad: float = 0.0
-) -> Camera:
-    """The camera at a place in the world (z up) with its optical axis through ``target_m``."""
-    forward = np.asarray(target_m, float) - position_m
-    forward /= np.linalg.norm(forward)
-    right = np.cross(forward, [0, 0, 1])
-    right /= np.linalg.norm(right)
-    down = np.cross(forward, right)
-    c, s = math.cos(roll_rad), math.sin(roll_rad)
-    pose = np.eye(4)
-    pose[:3, :3] = [c * right + s * down, c * down - s * right, forward]
-    pose[:3, 3] = -pose[:3, :3] @ position_m
-    return replace(camera, camera_from_world=pose)
 
 
 def random_shape(rng: np.random.Generator) -> Shape:
@@ -390,8 +375,10 @@ def random_view(
         )
         aim = target_m + rng.normal(0, (0.35, 0.35, 0.2)) * distance / 3
         camera, reach = random_lens(rng, camera)
-        camera = look_at(camera, position, aim, rng.normal(0, 0.05))
-        rays = joints_m @ camera.camera_from_world[:3, :3].T + camera.camera_from_world[:3, 3]
+        camera = replace(
+            camera, camera_from_world=look_at(position, aim, roll_rad=rng.normal(0, 0.05))
+        )
+        rays = transform_points(camera.camera_from_world, joints_m)
         if (np.hypot(rays[..., 0], rays[..., 1]) > reach * rays[..., 2]).any():
             continue
         if np.linalg.norm(joints_m - position, axis=-1).min() < (0.3 if near else 0.5):

@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.evaluation import multiview_bag
+from pose3d_ros.geometry import transform_points
 from pose3d_ros.people import People2D, People3D, TrackState
 
 AGREE_M = 0.06  # a camera tells where a joint is if the ray of its keypoint passes this near,
@@ -70,14 +71,13 @@ def label(cameras: Sequence[Camera], pictures: Sequence[Sequence[People2D]]) -> 
         people, joints_m = agreed[moment]
         moved = joints_m + (pictures[c][i].stamp_ns - people.stamp_ns) * 1e-9 * people.velocity_mps
         rows, person = _own(cameras[c], pictures[c][i], moved)
-        transform = cameras[c].camera_from_world
         labels.append(
             Label(
                 c,
                 i,
                 rows,
                 people.ids[person],
-                moved[person] @ transform[:3, :3].T + transform[:3, 3],
+                transform_points(cameras[c].camera_from_world, moved[person]),
             )
         )
     return labels
@@ -93,8 +93,7 @@ def _miss_m(camera: Camera, people: People2D, joints_m: np.ndarray) -> np.ndarra
     """Metres (P, Q, 17) by which the rays of P 2D poses pass the joints (Q, 17, 3) of Q people in
     the world.
     """
-    transform = camera.camera_from_world
-    joints = joints_m @ transform[:3, :3].T + transform[:3, 3]
+    joints = transform_points(camera.camera_from_world, joints_m)
     depth = joints[..., 2]
     apart = camera.rays(people.keypoints_px)[:, None] - joints[..., :2] / depth[..., None]
     return np.where(depth > 0, np.linalg.norm(apart, axis=-1) * depth, np.inf)

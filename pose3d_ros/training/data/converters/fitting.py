@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import rigid, rotation_from_vector
 
 MOST_POINTS = 2000
 LARGEST_ERROR_PX = 2.0
@@ -32,9 +33,8 @@ def fit_camera(points_m: np.ndarray, pixels: np.ndarray, size: tuple[int, int]) 
         np.zeros(5),
         flags=cv2.CALIB_USE_INTRINSIC_GUESS | cv2.CALIB_FIX_K3,
     )
-    transform = np.eye(4)
-    transform[:3, :3], transform[:3, 3] = cv2.Rodrigues(turn)[0], shift[:, 0]
-    camera = Camera(matrix, size, distortion, camera_from_world=transform)
+    pose = rigid(rotation_from_vector(turn), shift[:, 0])
+    camera = Camera(matrix, size, distortion, camera_from_world=pose)
     return _checked(camera, points_m[chosen], pixels[chosen])
 
 

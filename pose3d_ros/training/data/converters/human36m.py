@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import inverse_transform, rigid, rotation_from_quaternion
 from pose3d_ros.training.data.converters.archives import load_cdf, load_mat
 from pose3d_ros.training.data.converters.skeletons import H36M17_OF_32
 from pose3d_ros.training.data.recordings import Recording
@@ -148,14 +148,14 @@ def cameras(subject: str) -> dict[str, Camera]:
         _INTRINSICS.items(), _EXTRINSICS[subject], strict=True
     ):
         width, height, fx, fy, cx, cy, k1, k2, k3, p2, p1 = values
-        transform = np.eye(4)
-        transform[:3, :3] = Rotation.from_quat([x, y, z, w]).as_matrix().T
-        transform[:3, 3] = -transform[:3, :3] @ position_mm / 1000
+        world_from_camera = rigid(
+            rotation_from_quaternion([x, y, z, w]), np.divide(position_mm, 1000)
+        )
         result[name] = Camera(
             np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
             (width, height),
             np.array([k1, k2, p1, p2, k3]),
-            camera_from_world=transform,
+            camera_from_world=inverse_transform(world_from_camera),
             frame_id=name,
         )
     return result

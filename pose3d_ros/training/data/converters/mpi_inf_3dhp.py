@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import inverse_transform, transform_points
 from pose3d_ros.skeleton import Skeleton
 from pose3d_ros.training.data.converters.archives import load_hdf5, load_mat
 from pose3d_ros.training.data.converters.fitting import fit_intrinsics
@@ -99,8 +100,7 @@ def _training(path: Path) -> Iterator[Recording]:
     for number in CAMERAS:
         joints_mm = data["annot3"][number, 0].reshape(-1, 28, 3)
         camera = cameras[number]
-        transform = camera.camera_from_world
-        world_m = (joints_mm / 1000 - transform[:3, 3]) @ transform[:3, :3]
+        world_m = transform_points(inverse_transform(camera.camera_from_world), joints_mm / 1000)
         valid = np.ones(len(world_m), bool)
         valid[_LEFT_IS_RIGHT.get((subject, sequence), slice(0))] = False
         yield _recording(
