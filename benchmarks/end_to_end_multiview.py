@@ -48,10 +48,11 @@ from pose3d_ros.geometry import (  # noqa: E402
     transform_points,
 )
 from pose3d_ros.io.rig_file import RigFile, read_rig, topic_of, write_rig  # noqa: E402
+from pose3d_ros.metrics import jitter_mm  # noqa: E402
 from pose3d_ros.nodes import process_tuning  # noqa: E402
 from pose3d_ros.nodes.messages import JOINTS, stamp_ns  # noqa: E402
 from pose3d_ros.nodes.rig_launch import Planned, plan_rig  # noqa: E402
-from pose3d_ros.people import People3D, jitter_mm  # noqa: E402
+from pose3d_ros.people import People3D  # noqa: E402
 from pose3d_ros.resources import share  # noqa: E402
 from pose3d_ros.skeleton import BODY25B, H36M17  # noqa: E402
 

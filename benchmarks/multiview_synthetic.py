@@ -23,8 +23,9 @@ from scipy.stats import chi2
 from pose3d_ros.camera import Camera
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.geometry import look_at
+from pose3d_ros.metrics import id_switches, jitter_mm
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer, triangulate
-from pose3d_ros.people import People2D, People3D, TrackState, id_switches, jitter_mm
+from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.skeleton import H36M17
 
 STEP_S = 0.01

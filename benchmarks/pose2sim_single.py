@@ -27,7 +27,8 @@ from pose3d_ros.evaluation.table import table
 from pose3d_ros.geometry import rigid, rotation_from_vector, transform_points
 from pose3d_ros.io.rig_file import read_cameras
 from pose3d_ros.io.videos import frames
-from pose3d_ros.people import People3D, jitter_mm
+from pose3d_ros.metrics import jitter_mm
+from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import BODY25B, H36M17

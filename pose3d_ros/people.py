@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -209,38 +208,3 @@ class People3D:
             for value in (self.joints_m[..., 2], np.sqrt(3) * self.sigma_m)
         )
         return replace(self.people_2d, depth_m=depth, depth_sigma_m=sigma)
-
-
-def jitter_mm(results: Sequence[People3D], origin: int | None = None) -> float | None:
-    """Mean length of the second difference of people's joints, in millimetres per frame squared;
-    None if nobody stays.
-
-    ``origin``: index of the joint that the others are taken relative to; None leaves them where
-    they are.
-    """
-    lengths = []
-    for before, now, after in zip(results, results[1:], results[2:], strict=False):
-        for person in set(before.ids) & set(now.ids) & set(after.ids):
-            a, b, c = (
-                r.joints_m[np.flatnonzero(r.ids == person)[0]] for r in (before, now, after)
-            )
-            second = a - 2 * b + c
-            lengths.append(
-                np.linalg.norm(second if origin is None else second - second[origin], axis=-1)
-            )
-    return float(np.nanmean(lengths) * 1e3) if lengths else None
-
-
-def id_switches(matches: Iterable[tuple[int, int]]) -> int:
-    """How often the track that a true person is matched to changes, over (person, track id) in
-    order of time.
-
-    The mismatches of CLEAR MOT (Bernardin and Stiefelhagen, 2008): a change counts also after a
-    gap without a match.
-    """
-    last: dict[int, int] = {}
-    switches = 0
-    for person, track in matches:
-        switches += last.get(person, track) != track
-        last[person] = track
-    return switches

@@ -13,8 +13,8 @@ from scipy.optimize import linear_sum_assignment
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import transform_points
 from pose3d_ros.io.videos import frames
-from pose3d_ros.metrics import mpjpe, pa_mpjpe
-from pose3d_ros.people import People3D, id_switches, jitter_mm
+from pose3d_ros.metrics import id_switches, jitter_mm, mpjpe, pa_mpjpe
+from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17, SKELETONS

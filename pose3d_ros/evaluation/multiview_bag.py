@@ -19,9 +19,10 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.evaluation.shelf import PERSON_M
 from pose3d_ros.io.keypoints_cloud import people_2d
 from pose3d_ros.io.rig_file import RigFile, namespace_of
+from pose3d_ros.metrics import id_switches, jitter_mm
 from pose3d_ros.multiview.pose_buffer import PoseBuffer
 from pose3d_ros.multiview.tracker import MultiViewTracker
-from pose3d_ros.people import People2D, People3D, TrackState, id_switches, jitter_mm
+from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.skeleton import H36M17, SKELETONS, convert
 
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"

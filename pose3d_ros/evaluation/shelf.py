@@ -17,6 +17,7 @@ from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import rigid
+from pose3d_ros.metrics import id_switches, jitter_mm
 from pose3d_ros.multiview.association import (
     GATE_M,
     NOBODY,
@@ -27,7 +28,7 @@ from pose3d_ros.multiview.association import (
 )
 from pose3d_ros.multiview.rig import Rig
 from pose3d_ros.multiview.tracker import MultiViewTracker
-from pose3d_ros.people import People2D, People3D, TrackState, id_switches, jitter_mm
+from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.skeleton import BODY25, Skeleton
 
 # The 14 joints of the ground truth, and the parts that PCP counts: the last is from the middle of

@@ -13,7 +13,7 @@ from pose3d_ros.evaluation.shelf import (
     right_parts,
     truth_joints,
 )
-from pose3d_ros.people import id_switches
+from pose3d_ros.metrics import id_switches
 from pose3d_ros.skeleton import BODY25, H36M17
 
 SHELF = SHARED / "data" / "shelf"
