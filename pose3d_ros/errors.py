@@ -1,5 +1,7 @@
 """Errors of the package, and one-line quotations of those of libraries."""
 
+import re
+
 
 class Pose3dError(Exception):
     """Base of every error class of the package; the message is one line: what was expected, what
@@ -27,3 +29,46 @@ def one_line(error: BaseException) -> str:
 def quoted(error: BaseException) -> str:
     """As much of a library's message as is worth repeating in one of ours."""
     return one_line(error)[:300]
+
+
+# Modules whose distribution has another name on PyPI, and those that an extra of this package
+# brings (pyproject.toml).
+_DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml"}
+_EXTRAS = {
+    "openvino": "openvino",
+    "rosbags": "bags",
+    "onnx": "onnx",
+    "tflite": "onnx",
+    "viser": "viewer",
+    **dict.fromkeys(
+        (
+            "av",
+            "cdflib",
+            "h5py",
+            "moderngl",
+            "onnxscript",
+            "safetensors",
+            "tensorboard",
+            "torch",
+            "tqdm",
+        ),
+        "train",
+    ),
+}
+_ROS = re.compile(r"rclpy|rcl_interfaces|builtin_interfaces|\w+_msgs")
+
+
+def missing_package(module: str) -> str:
+    """One line: the package that ``module`` belongs to is missing, and the command that installs
+    it.
+    """
+    top = module.split(".")[0]
+    if _ROS.fullmatch(top):
+        return (
+            f"needs {top}, which is not installed: source a ROS distribution, or "
+            f"pip install 'pose3d-ros[ros]'"
+        )
+    package = _DISTRIBUTIONS.get(top, top)
+    extra = _EXTRAS.get(top)
+    command = f"pip install {package}" if extra is None else f"pip install 'pose3d-ros[{extra}]'"
+    return f"needs {package}, which is not installed: {command}"

@@ -66,7 +66,7 @@ def command(options: argparse.Namespace) -> int:
 @contextmanager
 def elsewhere(*words: str) -> Iterator[subprocess.Popen[bytes]]:
     """``pose3d up`` with these words in a process of its own, until the end of the block."""
-    process = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli.main", "up", *words])
+    process = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", *words])
     try:
         yield process
     finally:

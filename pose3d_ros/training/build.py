@@ -234,7 +234,7 @@ class TrainSettings(Settings):
     device: str = setting(
         "auto",
         "Where to compute; auto takes a GPU if there is one. Several: torchrun "
-        "--nproc-per-node=GPUS -m pose3d_ros.cli.main train ...",
+        "--nproc-per-node=GPUS -m pose3d_ros.cli train ...",
         choices=("auto", "cpu", "cuda"),
     )
     seed: int = setting(0, "Seed of weights and samples", low=0, high=2**31 - 1)

@@ -19,7 +19,7 @@ from pose3d_ros.settings import LIFTERS, SettingsError
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pose3d_ros.cli.main", *words],
+        [sys.executable, "-m", "pose3d_ros.cli", *words],
         capture_output=True,
         text=True,
         timeout=60,
@@ -296,7 +296,7 @@ def test_up_survives_a_transition_that_its_state_does_not_have(ros: Any, tmp_pat
         [
             sys.executable,
             "-m",
-            "pose3d_ros.cli.main",
+            "pose3d_ros.cli",
             "up",
             "video",
             f"source:={tmp_path}",

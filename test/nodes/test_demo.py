@@ -14,7 +14,7 @@ pytest.importorskip("rclpy", reason="needs rclpy")
 
 def demo(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "pose3d_ros.cli.main", "demo", *map(str, arguments)],
+        [sys.executable, "-m", "pose3d_ros.cli", "demo", *map(str, arguments)],
         cwd=ROOT,
         timeout=120,
         capture_output=True,

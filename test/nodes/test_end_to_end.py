@@ -26,7 +26,7 @@ SETTLED = 30  # frames after which the lifter has seen its whole window
 
 
 def up(*words: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli.main", "up", *words], cwd=ROOT)
+    return subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", *words], cwd=ROOT)
 
 
 def change(ros: Any, transition: int, node: str = "video") -> None:

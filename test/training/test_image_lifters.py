@@ -425,7 +425,7 @@ def test_several_processes_train_one_network_from_pictures(tmp_path):
         "--nproc-per-node",
         "2",
         "-m",
-        "pose3d_ros.cli.main",
+        "pose3d_ros.cli",
         "train",
         "--data",
         str(tmp_path),

@@ -275,7 +275,7 @@ def test_several_processes_train_one_network(mocap_folder, tmp_path):
         "--nproc-per-node",
         "2",
         "-m",
-        "pose3d_ros.cli.main",
+        "pose3d_ros.cli",
         "train",
         "--data",
         str(mocap_folder),

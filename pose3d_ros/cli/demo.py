@@ -1,0 +1,58 @@
+"""Play a video through the real nodes, each in a process of its own, watch their topics, and make
+a film of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+ASSUMED_FOV_DEG = 60.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``pose3d demo``."""
+    parser.add_argument(
+        "source",
+        nargs="?",
+        help="video file, folder of images, camera or rosbag2; by default a clip "
+        "of two people that comes with the package",
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="YAML",
+        help="the camera's calibration; without one, "
+        f"{ASSUMED_FOV_DEG:g} degrees of horizontal view are assumed",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        default=30.0,
+        metavar="S",
+        help="stop after so much of it (default 30)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("output"),
+        help="folder of the results (default output)",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"expected a time above 0, such as 30, got '{text}'")
+    return seconds
+
+
+def command(options: argparse.Namespace) -> int:
+    """Play, watch, report."""
+    from pose3d_ros.nodes import demo
+
+    return demo.play(
+        options.source, options.calibration, options.seconds, options.output, ASSUMED_FOV_DEG
+    )
