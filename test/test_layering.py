@@ -54,7 +54,7 @@ KNOWN_ARROWS_UP = {
     "training.rig.labels -> evaluation.multiview_bag",
     "training.rig.observations -> evaluation.multiview_bag",
 }
-KNOWN_TORCH = {"cli.networks"}
+KNOWN_TORCH: set[str] = set()
 KNOWN_CIRCLES = {
     frozenset(
         {

@@ -7,29 +7,23 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-
-import cv2
+from typing import TYPE_CHECKING
 
 from pose3d_ros.arguments import add_options, from_options
-from pose3d_ros.cli import doctor
-from pose3d_ros.profiling.report import Measured, Report, comparison, scene_report, scene_table
-from pose3d_ros.profiling.run import FRAMES, ROUNDS, WARM_UP, choose, measure
-from pose3d_ros.profiling.scenes import PLACES, clip, crowd
-from pose3d_ros.profiling.timeline import timeline
 from pose3d_ros.resources import share
 from pose3d_ros.settings import PipelineSettings
+
+if TYPE_CHECKING:
+    from pose3d_ros.profiling.report import Measured, Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.description = (
-        f"Prints for each stage its median, 95th percentile and maximum in the frames in which it "
-        f"ran, over {ROUNDS} "
-        f"rounds of {FRAMES} frames, after others to warm up. Frames follow each other without a "
-        f"pause. With engine "
-        f"auto it first tries which engine runs each network fastest on this CPU, and pipelines "
-        f"and nodes on this "
-        f"machine remember it."
+        "Prints for each stage its median, 95th percentile and maximum in the frames in which it "
+        "ran, over several rounds of frames, after others to warm up. Frames follow each other "
+        "without a pause. With engine auto it first tries which engine runs each network fastest "
+        "on this CPU, and pipelines and nodes on this machine remember it."
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -43,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs="+",
         metavar="N",
-        help=f"measure on N people instead (1 to {PLACES}; "
-        "several numbers take turns): cut out of the clip and put side by side",
+        help="measure on N people instead (several numbers take turns): cut out of the clip and "
+        "put side by side",
     )
     parser.add_argument(
         "--node",
@@ -69,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Measure, print, write."""
+    from pose3d_ros.profiling import scenes as scene_sources
+    from pose3d_ros.profiling.report import comparison, scene_table
+    from pose3d_ros.profiling.run import FRAMES, choose, measure
+    from pose3d_ros.profiling.timeline import write_timeline
+
     settings = from_options(options, PipelineSettings)
     earlier = _read(options.compare) if options.compare else None
     video = options.video or share("demo", "cam0.mp4")
@@ -77,7 +76,9 @@ def command(options: argparse.Namespace) -> int:
     scenes = []
     if not options.node:
         scenes = (
-            [crowd(count) for count in options.people] if options.people else [clip(video, FRAMES)]
+            [scene_sources.crowd(count) for count in options.people]
+            if options.people
+            else [scene_sources.clip(video, FRAMES)]
         )
     if settings.engine == "auto":
         for network, best in choose(settings).items():
@@ -93,13 +94,7 @@ def command(options: argparse.Namespace) -> int:
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     if options.png:
-        picture = timeline([(one.scene, one.rounds[-1]) for one in measured])
-        if not cv2.imwrite(str(options.png), picture):
-            raise OSError(
-                f"{options.png}: cannot be written as a picture; expected a name that ends in "
-                f".png, in a "
-                f"folder that there is"
-            )
+        write_timeline(options.png, [(one.scene, one.rounds[-1]) for one in measured])
         sys.stderr.write(f"look at {options.png}\n")
     if earlier is not None:
         sys.stdout.write(f"\n{comparison(earlier, report)}\n")
@@ -107,7 +102,10 @@ def command(options: argparse.Namespace) -> int:
 
 
 def _through_nodes(video: Path, settings: PipelineSettings) -> Measured:
-    from pose3d_ros.nodes.profiled import play  # needs rclpy
+    from pose3d_ros.nodes.profiled import play
+    from pose3d_ros.profiling.report import Measured
+    from pose3d_ros.profiling.run import FRAMES, ROUNDS, WARM_UP
+    from pose3d_ros.profiling.scenes import clip
 
     size = clip(video, 1).camera.size
     played = play(video, settings, WARM_UP, ROUNDS * FRAMES)
@@ -118,9 +116,12 @@ def _through_nodes(video: Path, settings: PipelineSettings) -> Measured:
 
 
 def _report(measured: list[Measured], settings: PipelineSettings) -> Report:
+    from pose3d_ros.profiling import machine
+    from pose3d_ros.profiling.report import scene_report
+
     default = asdict(PipelineSettings())
     return {
-        "machine": dict(doctor.versions()),
+        "machine": dict(machine.versions()),
         "settings": {
             name: value for name, value in asdict(settings).items() if value != default[name]
         },

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pose3d_ros.calibration import (
-    extrinsics,
-    from_people,
-    from_points,
-    intrinsics,
-    people_matching,
-)
-from pose3d_ros.calibration.board_images import Pictures, find_boards
-from pose3d_ros.calibration.boards import Board
-from pose3d_ros.camera import Camera
-from pose3d_ros.geometry import quaternion_from_rotation
-from pose3d_ros.io.rig_file import RigFile, read_cameras, read_rig, write_rig
+if TYPE_CHECKING:
+    from pose3d_ros.calibration.board_images import Pictures
 
 PICTURES = (
     "NAME=PATH of a video, an image, a folder of images, or a quoted pattern like "
     "'cam0_*.jpg'; one per camera"
 )
-SYNCHRONOUS_PX = 2.0  # corners further off on average were not seen in the same moment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,9 +79,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Run a step."""
-    return {"intrinsics": _intrinsics, "extrinsics": _extrinsics, "refine": _refine}[options.step](
-        options
-    )
+    from pose3d_ros.calibration import steps
+
+    run = {
+        "intrinsics": steps.calibrate_intrinsics,
+        "extrinsics": steps.calibrate_extrinsics,
+        "refine": steps.refine,
+    }[options.step]
+    return run(options)
 
 
 def _add_board(parser: argparse.ArgumentParser, required: bool) -> None:
@@ -116,6 +107,8 @@ def _add_board(parser: argparse.ArgumentParser, required: bool) -> None:
 
 
 def _pictures(text: str) -> Pictures:
+    from pose3d_ros.calibration.board_images import Pictures
+
     try:
         return Pictures.of(text)
     except ValueError as error:
@@ -130,6 +123,8 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _bone(text: str) -> tuple[str, str, float]:
+    from pose3d_ros.calibration import people_matching
+
     joints, _, length = text.partition("=")
     first, _, second = joints.partition("-")
     if (
@@ -147,201 +142,3 @@ def _bone(text: str) -> tuple[str, str, float]:
     if not 0.05 < metres < 2:
         raise argparse.ArgumentTypeError(f"expected a length between 0.05 and 2 m, got '{length}'")
     return first, second, metres
-
-
-def _board(options: argparse.Namespace) -> Board:
-    if not options.square:
-        raise ValueError(
-            "expected --square, the side of a square in metres: the scale of everything comes "
-            "from it"
-        )
-    if options.charuco:
-        if not options.marker:
-            raise ValueError("expected --marker, the side of a ChArUco marker in metres")
-        columns, rows = options.charuco
-        return Board(columns, rows, options.square, options.marker, options.dictionary)
-    columns, rows = options.chessboard
-    return Board(columns, rows, options.square)
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def _named(pictures: list[Pictures]) -> None:
-    names = [p.name for p in pictures]
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"expected a name of its own for every camera, got {', '.join(names)}: write NAME=PATH"
-        )
-
-
-def _intrinsics(options: argparse.Namespace) -> int:
-    _named(options.pictures)
-    board, failed = _board(options), []
-    options.output.mkdir(parents=True, exist_ok=True)
-    for pictures in options.pictures:
-        try:
-            views = find_boards(pictures, board)
-            result = intrinsics.calibrate(views, board, options.fisheye)
-        except ValueError as error:
-            failed.append(str(error))
-            continue
-        path = options.output / f"{pictures.name}.yaml"
-        intrinsics.write(path, pictures.name, result.camera)
-        k, sigma = result.camera.matrix, result.sigma_px
-        _say(
-            f"{pictures.name}: fx {k[0, 0]:.1f} ± {sigma[0]:.1f}, fy {k[1, 1]:.1f} ± "
-            f"{sigma[1]:.1f}, "
-            f"cx {k[0, 2]:.1f} ± {sigma[2]:.1f}, cy {k[1, 2]:.1f} ± {sigma[3]:.1f} px; RMS "
-            f"{result.rms_px:.2f} px, "
-            f"{result.views} of {len(views.indices)} views with the board in {views.looked} "
-            f"pictures, covering "
-            f"{result.coverage:.0%}; written to {path}"
-        )
-        if result.rejected:
-            _say(f"  left out, blurred or not fitting: {', '.join(result.rejected)}")
-        for warning in result.warnings:
-            _say(f"  WARNING: {warning}")
-    if failed:
-        raise ValueError("; ".join(failed))
-    return 0
-
-
-def _extrinsics(options: argparse.Namespace) -> int:
-    known = read_rig(options.intrinsics)
-    if options.points:
-        cameras, errors = from_points.calibrate(options.points, known.cameras)
-    else:
-        cameras, errors = _from_board(options, known)
-    for name, away in errors.items():
-        x, y, z = cameras[name].position_m
-        _say(
-            f"{name}: at {x:.3f} {y:.3f} {z:.3f} m; {len(away)} points, reprojection median "
-            f"{np.median(away):.2f} px, "
-            f"90 % below {np.quantile(away, 0.9):.2f} px"
-        )
-        if np.median(away) > SYNCHRONOUS_PX:
-            _say(
-                f"  WARNING: {name} does not fit well: are the recordings synchronous, was the "
-                f"board moved slowly, "
-                f"are the intrinsics those of this camera and its focus?"
-            )
-    rig = RigFile(cameras, options.frame_id, sources=known.sources)
-    write_rig(options.output, rig)
-    _say(f"written to {options.output}; for TF:")
-    for camera in cameras.values():
-        _say(static_transform(options.frame_id, camera))
-    return 0
-
-
-def _from_board(
-    options: argparse.Namespace, known: RigFile
-) -> tuple[dict[str, Camera], dict[str, np.ndarray]]:
-    if not (options.chessboard or options.charuco):
-        raise ValueError("expected --chessboard or --charuco with pictures of it, or --points")
-    if len(options.pictures) < 2:
-        raise ValueError(f"expected pictures of at least two cameras, got {len(options.pictures)}")
-    _named(options.pictures)
-    board, pictures = _board(options), options.pictures
-    missing = [p.name for p in pictures if p.name not in known.cameras]
-    if missing:
-        raise ValueError(
-            f"{options.intrinsics} has no camera {', '.join(missing)}, but "
-            f"{', '.join(known.cameras)}: "
-            f"write NAME=PATH with these names"
-        )
-    place = options.world or "board"
-    name, _, moment = place.partition("@")
-    if place not in [p.name for p in pictures] and (
-        name != "board" or moment and not _number(moment)
-    ):
-        raise ValueError(
-            f"--world: expected board, board@SECONDS or one of "
-            f"{', '.join(p.name for p in pictures)}, "
-            f"got '{place}'"
-        )
-    indices = extrinsics.common_indices(pictures)
-    views = [find_boards(p, board, i) for p, i in zip(pictures, indices, strict=True)]
-    cameras = {
-        p.name: known.cameras[p.name].at_resolution(*v.size)
-        for p, v in zip(pictures, views, strict=True)
-    }
-    result = extrinsics.calibrate(cameras, board, extrinsics.sightings(views, indices))
-    if place in cameras:
-        result = result.at_camera(place)
-    else:
-        wanted = float(moment or 0) * pictures[0].rate_hz
-        result = result.at_board(int(np.abs(np.array(indices[0]) - wanted).argmin()))
-    _say(
-        f"{len(result.moments)} moments with the board"
-        + (
-            f", {result.dropped} left out because views of them contradict each other"
-            if result.dropped
-            else ""
-        )
-    )
-    return result.cameras, result.errors_px
-
-
-def _number(text: str) -> bool:
-    try:
-        return float(text) >= 0
-    except ValueError:
-        return False
-
-
-def static_transform(frame_id: str, camera: Camera) -> str:
-    """The command that tells TF where a camera is."""
-    (x, y, z), (qx, qy, qz, qw) = (
-        camera.position_m,
-        quaternion_from_rotation(camera.camera_from_world[:3, :3].T),
-    )
-    return (
-        f"ros2 run tf2_ros static_transform_publisher --x {x:.6f} --y {y:.6f} --z {z:.6f} --qx "
-        f"{qx:.8f} "
-        f"--qy {qy:.8f} --qz {qz:.8f} --qw {qw:.8f} --frame-id {frame_id} --child-frame-id "
-        f"{camera.frame_id}"
-    )
-
-
-def _refine(options: argparse.Namespace) -> int:
-    cameras, rig = read_cameras(options.rig), read_rig(options.rig)
-    namespaces = [rig.sources.get(name, {}).get("namespace", name) for name in cameras]
-    poses = people_matching.load(
-        options.poses, list(cameras), list(cameras.values()), options.skeleton, namespaces
-    )
-    result = from_people.refine(list(cameras.values()), list(cameras), poses, options.bone)
-    _say(f"{result.people} times somebody in {result.frames} frames")
-    for what, (before, after) in (("used", result.seen), ("held out", result.unseen)):
-        _say(
-            f"reprojection on frames {what}: median {before.median_px:.2f} -> "
-            f"{after.median_px:.2f} px, 90 % below "
-            f"{before.p90_px:.1f} -> {after.p90_px:.1f} px ({before.sightings} -> "
-            f"{after.sightings} joints)"
-        )
-    for c, name in enumerate(cameras):
-        _say(
-            f"{name}: moved {result.moved_mm[c]:.0f} mm (at least ± {result.doubt_mm[c]:.0f}), "
-            f"turned "
-            f"{result.turned_deg[c]:.2f} degrees (± {result.doubt_deg[c]:.2f})"
-        )
-    if options.bone:
-        _say(
-            f"distances were multiplied by {result.scale:.4f} to fit "
-            f"{options.bone[0]}-{options.bone[1]}"
-        )
-    if not result.better:
-        raise ValueError(
-            f"nothing written: on frames held out the error went from "
-            f"{result.unseen[0].median_px:.2f} to "
-            f"{result.unseen[1].median_px:.2f} px, less than {from_people.LEAST_GAIN:.0%} better: "
-            f"the given "
-            f"extrinsics are as good as these people can tell"
-        )
-    write_rig(
-        options.output, replace(rig, cameras=dict(zip(cameras, result.cameras, strict=True)))
-    )
-    _say(f"written to {options.output}")
-    return 0

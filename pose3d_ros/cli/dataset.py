@@ -12,19 +12,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from pose3d_ros.arguments import describe
 from pose3d_ros.settings import PipelineSettings
-from pose3d_ros.training.data.converters import (
-    human36m,
-    humaneva,
-    mocap,
-    mpi_inf_3dhp,
-    videopose3d,
-)
-from pose3d_ros.training.data.recordings import Recording, write
+
+if TYPE_CHECKING:
+    from pose3d_ros.training.data.recordings import Recording
 
 DETECTOR = ("detector", "detector_model", "person_model")
 
@@ -47,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NPZ",
         help="VideoPose3D's data_2d_h36m_*.npz; without, keypoints are the projected joints",
     )
-    official.set_defaults(convert=_human36m)
     studio = kinds.add_parser("mpi-inf-3dhp", help="MPI-INF-3DHP's training and test set")
     studio.add_argument(
         "folder",
@@ -56,14 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with S1/Seq1/annot.mat and "
         "camera.calibration and so on, and mpi_inf_3dhp_test_set",
     )
-    studio.set_defaults(convert=lambda options: mpi_inf_3dhp.convert(options.folder))
     eva = kinds.add_parser(
         "humaneva", help="HumanEva-I as VideoPose3D's ConvertHumanEva.m exports it"
     )
     eva.add_argument(
         "folder", type=Path, metavar="SOURCE", help="folder converted_15j with Train and Validate"
     )
-    eva.set_defaults(convert=lambda options: humaneva.recordings(humaneva.load(options.folder)))
     archives = kinds.add_parser(
         "videopose3d", help="VideoPose3D's archives of Human3.6M or HumanEva-I"
     )
@@ -74,7 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="data_3d_*.npz, then its data_2d_*.npz",
     )
-    archives.set_defaults(convert=lambda options: videopose3d.convert(options.sources))
     captured = kinds.add_parser("mocap", help="motion capture before simulated cameras")
     captured.add_argument(
         "folder", type=Path, metavar="MOCAP", help="folder with val.npz and index.json"
@@ -85,7 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NPZ",
         help="a detector's errors (pose3d render noise); without, keypoints are exact",
     )
-    captured.set_defaults(convert=lambda options: mocap.convert(options.folder, options.noise))
     for kind in kinds.choices.values():
         kind.add_argument(
             "out", type=Path, metavar="OUT", help="folder to write train/ and val/ into"
@@ -113,9 +102,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             )
 
 
-def _human36m(options: argparse.Namespace) -> Iterable[tuple[str, Recording]]:
-    detections = videopose3d.load_detections(options.detections) if options.detections else None
-    return videopose3d.human36m_recordings(human36m.load(options.folder), detections)
+def _recordings(options: argparse.Namespace) -> Iterable[tuple[str, Recording]]:
+    from pose3d_ros.training.data.converters import (
+        human36m,
+        humaneva,
+        mocap,
+        mpi_inf_3dhp,
+        videopose3d,
+    )
+
+    if options.source == "human36m":
+        detections = (
+            videopose3d.load_detections(options.detections) if options.detections else None
+        )
+        return videopose3d.human36m_recordings(human36m.load(options.folder), detections)
+    if options.source == "mpi-inf-3dhp":
+        return mpi_inf_3dhp.convert(options.folder)
+    if options.source == "humaneva":
+        return humaneva.recordings(humaneva.load(options.folder))
+    if options.source == "videopose3d":
+        return videopose3d.convert(options.sources)
+    return mocap.convert(options.folder, options.noise)
 
 
 def command(options: argparse.Namespace) -> int:
@@ -123,15 +130,17 @@ def command(options: argparse.Namespace) -> int:
     there are.
     """
     if options.source == "features":
-        from pose3d_ros.training.data.extract_features import (
-            collect,
-        )  # runs networks, which nothing else here does
+        from pose3d_ros.training.data.extract_features import collect
 
         settings = PipelineSettings(**{name: getattr(options, name) for name in DETECTOR})
         for line in collect(options.folder, options.out, settings):
             sys.stdout.write(f"{line}\n")
         return 0
-    recordings: Iterable[tuple[str, Recording]] = options.convert(options)
+    from tqdm import tqdm
+
+    from pose3d_ros.training.data.recordings import write
+
+    recordings = _recordings(options)
     files: Counter[str] = Counter()
     frames: Counter[str] = Counter()
     for split, recording in tqdm(

@@ -9,21 +9,14 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pose3d_ros.arguments import add_options, from_options
-from pose3d_ros.camera import Camera
-from pose3d_ros.evaluation import multiview_bag
-from pose3d_ros.evaluation.lifters import COLUMNS, Report
-from pose3d_ros.evaluation.lifters import evaluate as evaluate_lifter
-from pose3d_ros.evaluation.monocular import Truth, evaluate_video
-from pose3d_ros.evaluation.shelf import Recording
-from pose3d_ros.evaluation.shelf import evaluate as evaluate_recording
-from pose3d_ros.evaluation.table import table
-from pose3d_ros.io.rig_file import read_rig
 from pose3d_ros.settings import PipelineSettings
-from pose3d_ros.training.data.recordings import SPLITS, read
-from pose3d_ros.training.data.recordings import Recording as LabelledRecording
+
+if TYPE_CHECKING:
+    from pose3d_ros.evaluation.lifters import Report
+    from pose3d_ros.training.data.recordings import Recording
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder", type=Path, metavar="DATASET", help="folder that 'pose3d dataset' has written"
     )
     lifters.add_argument(
-        "--split", choices=SPLITS, default="val", help="which recordings; default val"
+        "--split", choices=("train", "val"), default="val", help="which recordings; default val"
     )
     lifters.add_argument(
         "--lifter",
@@ -147,6 +140,8 @@ def command(options: argparse.Namespace) -> int:
     """Run ``pose3d evaluate``: a column per video, a table per lifter, or a column for the cameras
     together.
     """
+    from pose3d_ros.evaluation.table import table
+
     whole: dict[str, Any]
     if options.what == "lifter":
         whole = _lifters(options)
@@ -164,16 +159,19 @@ def command(options: argparse.Namespace) -> int:
 
 
 def _lifters(options: argparse.Namespace) -> dict[str, Report]:
+    from pose3d_ros.evaluation.lifters import evaluate
+    from pose3d_ros.training.data.recordings import read
+
     settings = PipelineSettings(person_height_m=options.person_height_m, threads=options.threads)
     return {
-        lifter: evaluate_lifter(
-            lifter, _told(lifter, read(options.folder, options.split)), settings, options.folder
+        lifter: evaluate(
+            lifter, _counted(lifter, read(options.folder, options.split)), settings, options.folder
         )
         for lifter in options.lifter
     }
 
 
-def _told(lifter: str, recordings: Iterator[LabelledRecording]) -> Iterator[LabelledRecording]:
+def _counted(lifter: str, recordings: Iterator[Recording]) -> Iterator[Recording]:
     """The recordings, counted on the terminal: Human3.6M's take minutes."""
     terminal = sys.stderr.isatty()
     for number, recording in enumerate(recordings, 1):
@@ -186,6 +184,9 @@ def _told(lifter: str, recordings: Iterator[LabelledRecording]) -> Iterator[Labe
 
 def _lifter_table(lifter: str, report: Report) -> str:
     """A line per action and average, a column per protocol."""
+    from pose3d_ros.evaluation.lifters import COLUMNS
+    from pose3d_ros.evaluation.table import table
+
     return table(
         [
             {lifter: column, **{action: means[column] for action, means in report.items()}}
@@ -195,6 +196,9 @@ def _lifter_table(lifter: str, report: Report) -> str:
 
 
 def _monocular(options: argparse.Namespace) -> list[dict[str, object]]:
+    from pose3d_ros.camera import Camera
+    from pose3d_ros.evaluation.monocular import Truth, evaluate_video
+
     settings = from_options(options, PipelineSettings)
     if options.calibration and len(options.calibration) != len(options.videos):
         raise ValueError(
@@ -210,6 +214,9 @@ def _monocular(options: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def _multiview(options: argparse.Namespace) -> dict[str, object]:
+    from pose3d_ros.evaluation import multiview_bag, shelf
+    from pose3d_ros.io.rig_file import read_rig
+
     if (options.folder / "metadata.yaml").is_file():
         if options.rig is None:
             raise ValueError(
@@ -217,7 +224,7 @@ def _multiview(options: argparse.Namespace) -> dict[str, object]:
             )
         truth = multiview_bag.Truth.load(options.truth) if options.truth else None
         return multiview_bag.evaluate(options.folder, read_rig(options.rig), truth, options.views)
-    recording = Recording.load(options.folder, options.detections)
+    recording = shelf.Recording.load(options.folder, options.detections)
     frames = options.frames or range(int(recording.frame.min()), int(recording.frame.max()) + 1)
     views = options.views if options.views is not None else range(len(recording.cameras))
-    return evaluate_recording(recording, frames, views)
+    return shelf.evaluate(recording, frames, views)

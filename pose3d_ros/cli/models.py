@@ -8,16 +8,12 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
-import numpy as np
-
-from pose3d_ros import inference
-from pose3d_ros.inference import int8
-from pose3d_ros.inference.shared import listening
-from pose3d_ros.model_store import store
 from pose3d_ros.settings import ENGINES, PRECISIONS, PipelineSettings
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DETECTOR = ("detector", "detector_model", "person_model")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -109,7 +105,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: argparse.Namespace) -> int:
-    """Do it; ``ModelError`` says in one line what went wrong."""
+    """Run one action. Raises ``ModelError`` in one line."""
+    from pose3d_ros.model_store import store
+
     known = {model.name: model for model in store.models()}
     if options.action == "list":
         for model in known.values():
@@ -123,6 +121,8 @@ def command(options: argparse.Namespace) -> int:
     elif options.action == "path":
         _say(str(store.locate(options.name)))
     elif options.action == "build":
+        from pose3d_ros import inference
+
         for name in calibrate(options) if options.images else options.names or known:
             path, began = store.locate(str(name)), time.monotonic()
             engine = inference.create(
@@ -137,9 +137,7 @@ def command(options: argparse.Namespace) -> int:
             _say(f"{path.stem:20} ready on {engine.name} after {time.monotonic() - began:.1f} s")
             engine.close()
     elif options.action == "import":
-        from pose3d_ros.networks.checkpoint import (
-            convert,
-        )  # needs torch, which nothing else here does
+        from pose3d_ros.networks.checkpoint import convert
 
         output = options.output or options.checkpoint.with_suffix(".safetensors")
         _say(str(convert(options.checkpoint, output, options.name, **dict(options.option))))
@@ -155,6 +153,11 @@ def calibrate(options: argparse.Namespace) -> list[Path]:
     """Run a detector over the pictures and quantise its networks for what they were fed; the
     networks' files.
     """
+    import cv2
+
+    from pose3d_ros.inference import int8
+    from pose3d_ros.inference.shared import listening
+    from pose3d_ros.model_store import store
     from pose3d_ros.pipeline import MonocularPipeline
 
     files = sorted(

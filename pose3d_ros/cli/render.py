@@ -8,8 +8,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from pose3d_ros.training.rendering import clip, features, measure_noise, recordings
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pose3d render``."""
@@ -64,6 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Run ``pose3d render``."""
+    from pose3d_ros.training.rendering import clip, features, measure_noise, recordings
+
     if options.what == "clip":
         for path in clip.render_clip(options.makehuman, options.mocap, options.output):
             sys.stdout.write(f"{path}\n")

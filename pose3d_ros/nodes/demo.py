@@ -4,7 +4,6 @@ a film of both.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import time
@@ -19,6 +18,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from pose3d_ros.camera import Camera
 from pose3d_ros.drawing import draw_people, render_view, viewpoint
 from pose3d_ros.nodes import image_messages, process_tuning
 from pose3d_ros.nodes.managed_node import in_background
@@ -32,7 +32,6 @@ NAMESPACE = "pose3d_demo"
 PLACE = f"namespace:={NAMESPACE}"
 START_S = 60.0  # loading models on a slow machine
 PANE = (640, 360)
-ASSUMED_FOV_DEG = 60.0
 
 
 class Watcher(Node):
@@ -74,70 +73,78 @@ class Watcher(Node):
         self.keypoints[stamp_ns(message.header)] = cloud
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
-    parser.add_argument(
-        "source",
-        nargs="?",
-        help="video file, folder of images, camera or rosbag2; by default a clip "
-        "of two people that comes with the package",
-    )
-    parser.add_argument(
-        "--calibration",
-        metavar="YAML",
-        help="the camera's calibration; without one, "
-        f"{ASSUMED_FOV_DEG:g} degrees of horizontal view are assumed",
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=30.0, help="stop after so much of it (default 30)"
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("output"),
-        help="folder of the results (default output)",
-    )
+def play(
+    source: str | None,
+    calibration: str | None,
+    seconds: float,
+    output: Path,
+    assumed_fov_deg: float,
+) -> int:
+    """Play ``source``, or the shipped clip, for ``seconds`` at most; print what was seen, and
+    write the film to ``output``.
 
-
-def command(options: argparse.Namespace) -> int:
-    """Play, watch, report."""
-    source, calibration = options.source, options.calibration
+    Raises ``ValueError`` for a source or a calibration that is not there, ``ChildProcessError``
+    when a node gives up.
+    """
     if source is None:
-        source, calibration = share("demo", "cam0.mp4"), share("demo", "cam0.yaml")
+        source, calibration = str(share("demo", "cam0.mp4")), str(share("demo", "cam0.yaml"))
+    _check_source(source)
+    if calibration is not None:
+        Camera.from_yaml(calibration)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     process_tuning.tune()
-    with in_background(Watcher) as watcher, elsewhere("monocular", PLACE) as monocular:
-        _wait(lambda: watcher.count_publishers("joints"), START_S, monocular)
+    lens = f"calibration:={calibration}" if calibration else f"assumed_fov_deg:={assumed_fov_deg}"
+    # the video node first: the other one shall find somebody who publishes images
+    video_words = ("video", f"source:={source}", lens, "wait_for_subscribers:=2", PLACE)
+    with (
+        in_background(Watcher) as watcher,
+        elsewhere(*video_words) as video,
+        elsewhere("monocular", PLACE) as monocular,
+    ):
+        _wait(lambda: watcher.count_publishers("joints"), START_S, monocular, video)
         print(f"playing {source}; Ctrl-C stops")
-        lens = (
-            f"calibration:={calibration}" if calibration else f"assumed_fov_deg:={ASSUMED_FOV_DEG}"
-        )
-        with elsewhere(
-            "video", f"source:={source}", lens, "wait_for_subscribers:=2", PLACE
-        ) as video:
-            with suppress(
-                KeyboardInterrupt
-            ):  # a live camera ends so; what came until then is the result
-                _wait(
-                    lambda: video.poll() is not None or _played_s(watcher) >= options.seconds,
-                    START_S + options.seconds,
-                    monocular,
-                )
-            if video.poll():
-                raise ChildProcessError("the video node gave up; its last line above says why")
+        with suppress(KeyboardInterrupt):  # a live camera ends so: what came until then counts
+            _wait(
+                lambda: video.poll() == 0 or _played_s(watcher) >= seconds,
+                START_S + seconds,
+                monocular,
+                video,
+            )
+        if video.poll() is None and _played_s(watcher) >= seconds:
+            print(f"stopped after {seconds:g} s of it; --seconds plays more")
         time.sleep(0.5)  # joints of the last image
     if not watcher.joints:
         raise ChildProcessError("no joints were published; the lines above say why")
     _report(watcher)
-    _film(watcher, options.output)
+    _film(watcher, output)
     return 0
 
 
-def _wait(done: Callable[[], Any], timeout_s: float, node: subprocess.Popen[bytes]) -> None:
+def _check_source(source: str) -> None:
+    path = Path(f"/dev/video{source}" if source.isdecimal() else source).expanduser()
+    if "://" in source or path.exists():
+        return
+    hint = ""
+    if path.parent == Path("/dev"):
+        cameras = sorted(str(device) for device in Path("/dev").glob("video*"))
+        hint = f"; cameras of this machine: {', '.join(cameras) or 'none'}"
+    raise ValueError(
+        f"source: expected a video, a folder of images, a camera or a bag, got {path}, which does "
+        f"not exist{hint}"
+    )
+
+
+def _wait(
+    done: Callable[[], Any],
+    timeout_s: float,
+    monocular: subprocess.Popen[bytes],
+    video: subprocess.Popen[bytes],
+) -> None:
     end = time.monotonic() + timeout_s
     while not done():
-        if node.poll() is not None:
-            raise ChildProcessError("the monocular node gave up; its last line above says why")
+        for name, node in (("video", video), ("monocular", monocular)):
+            if node.poll() is not None:
+                raise ChildProcessError(f"the {name} node gave up; its last line above says why")
         if time.monotonic() > end:
             raise TimeoutError(f"waited {timeout_s:g} s for the nodes in vain")
         time.sleep(0.05)

@@ -1,10 +1,9 @@
-"""``pose3d up``: nodes in one process, with the arguments and configuration files of the launch
-files.
+"""Nodes in one process, with the arguments and configuration files of the launch files: what
+``pose3d up`` runs.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from rclpy.parameter import Parameter
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
 
-from pose3d_ros.arguments import NODES, ONE_CAMERA, TOPICS, arguments, parameters
+from pose3d_ros.arguments import NODES, TOPICS, arguments, parameters
 from pose3d_ros.nodes.managed_node import ManagedNode, run
 from pose3d_ros.nodes.rig_launch import Planned, plan_rig
 from pose3d_ros.resources import share
@@ -33,34 +32,11 @@ CLASSES = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "what",
-        nargs="+",
-        metavar="NODE|NAME:=VALUE",
-        help=f"nodes ({', '.join(NODES)}) and arguments; video:=SOURCE also starts the video "
-        "node, and "
-        "multiview rig:=FILE the nodes of all its cameras",
-    )
-    sections = {
-        "arguments:": arguments(ONE_CAMERA),
-        "arguments of multiview:": arguments(("multiview",)),
-    }
-    parser.epilog = "\n".join(
-        line
-        for title, listed in sections.items()
-        for line in (
-            title,
-            *(f"  {name}:=  {argument.description}" for name, argument in listed.items()),
-        )
-    )
-
-
-def command(options: argparse.Namespace) -> int:
-    """Run the nodes until Ctrl-C or the end of the video."""
-    return run(*plan(options.what))
+def up(words: list[str]) -> int:
+    """Run the nodes that ``words`` name until Ctrl-C or the end of the video. Returns the exit
+    code.
+    """
+    return run(*plan(words))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -39,6 +40,15 @@ def timeline(scenes: Sequence[tuple[str, Sequence[Stopwatch]]]) -> np.ndarray:
     shown = [(name, _window(frames)) for name, frames in scenes]
     stages = {span.stage for _, frames in shown for frame in frames for span in frame.spans}
     return np.vstack([*(_panel(*scene) for scene in shown), _legend(stages)])
+
+
+def write_timeline(path: Path, scenes: Sequence[tuple[str, Sequence[Stopwatch]]]) -> None:
+    """Write ``timeline`` of the scenes as a picture. Raises ``OSError`` where that cannot be."""
+    if not cv2.imwrite(str(path), timeline(scenes)):
+        raise OSError(
+            f"{path}: cannot be written as a picture; expected a name that ends in .png, in a "
+            f"folder that there is"
+        )
 
 
 def _window(frames: Sequence[Stopwatch]) -> Sequence[Stopwatch]:

@@ -4,26 +4,25 @@ not there.
 
 from __future__ import annotations
 
-import argparse
 import os
 from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from pose3d_ros.cli import doctor
 from pose3d_ros.cli.main import main as cli
 from pose3d_ros.errors import MissingEngineError
 from pose3d_ros.inference import reference_check
 from pose3d_ros.inference.engines import onnxruntime
 from pose3d_ros.model_store import store
+from pose3d_ros.profiling import engine_trials
 
 LIFTER = "lifter-martinez"
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(doctor, "MEASURED_S", 0.0)
-    monkeypatch.setattr(doctor, "FEWEST_RUNS", 1)
+    monkeypatch.setattr(engine_trials, "MEASURED_S", 0.0)
+    monkeypatch.setattr(engine_trials, "FEWEST_RUNS", 1)
 
 
 @pytest.fixture
@@ -61,10 +60,10 @@ def test_the_cpu_passes_and_a_gpu_that_is_not_there_is_no_failure(lifters_only, 
 
 def test_other_answers_than_the_reference_fail(lifters_only, monkeypatch, capsys):
     monkeypatch.setattr(
-        doctor.Worker, "__call__", lambda _, function, *arguments: function(*arguments)
+        engine_trials.Worker, "__call__", lambda _, function, *arguments: function(*arguments)
     )
     monkeypatch.setitem(reference_check.TOLERANCES, "fp32", 0.0)
-    assert doctor.command(argparse.Namespace(engine=["cpu"])) == 1
+    assert cli(["doctor", "--engine", "cpu"]) == 1
     report = capsys.readouterr().out
     assert (
         "FAIL: other answers than the reference" in report
@@ -74,21 +73,21 @@ def test_other_answers_than_the_reference_fail(lifters_only, monkeypatch, capsys
 
 def test_an_engine_that_raises_is_a_row_of_the_table(tmp_path):
     (tmp_path / "junk.onnx").write_bytes(b"junk")
-    trial = doctor.attempt("cpu", "fp32", LIFTER, tmp_path / "junk.onnx")
+    trial = engine_trials.attempt("cpu", "fp32", LIFTER, tmp_path / "junk.onnx")
     assert (
         trial is not None
         and trial.failed
-        and "FAIL: " in doctor.line(trial)
-        and "junk.onnx" in doctor.line(trial)
+        and "FAIL: " in engine_trials.line(trial)
+        and "junk.onnx" in engine_trials.line(trial)
     )
 
 
 def test_a_precision_that_an_engine_has_not_is_passed_over():
-    assert doctor.attempt("cpu", "fp16", LIFTER, store.locate(LIFTER)) is None
+    assert engine_trials.attempt("cpu", "fp16", LIFTER, store.locate(LIFTER)) is None
 
 
 def test_an_engine_that_ends_the_process_does_not_end_the_report():
-    worker = doctor.Worker()
+    worker = engine_trials.Worker()
     with pytest.raises(BrokenProcessPool):
         worker(os.abort)
     assert worker(os.getpid) != os.getpid()

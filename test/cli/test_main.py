@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -14,6 +15,7 @@ from paths import ROOT
 
 from pose3d_ros.arguments import NODES, ONE_CAMERA, arguments, parameters
 from pose3d_ros.cli.main import COMMANDS, main
+from pose3d_ros.errors import missing_package
 from pose3d_ros.settings import LIFTERS, SettingsError
 
 
@@ -36,16 +38,63 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(command in shown for command in COMMANDS)
 
 
+ABSENT = [
+    "rclpy",
+    "sensor_msgs",
+    "launch",
+    "torch",
+    "onnx",
+    "tflite",
+    "openvino",
+    "rosbags",
+    "av",
+    "tqdm",
+    "moderngl",
+    "h5py",
+    "cdflib",
+    "safetensors",
+    "tensorboard",
+    "onnxscript",
+    "viser",
+]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    if needed := {"up": "rclpy", "demo": "rclpy", "train": "torch", "networks": "torch"}.get(
-        command
-    ):
-        pytest.importorskip(needed, reason=f"needs {needed}")
+def test_every_command_has_help_without_ros_torch_and_optional_packages(command: str) -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(sys.argv.pop(1).split())); "
+        "from pose3d_ros.cli.main import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, " ".join(ABSENT), command, "--help"],
+        cwd=ROOT,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"pose3d {command}" in done.stdout
+
+
+def test_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([command, "--help"])
+        main(["--version"])
     assert ended.value.code == 0
-    assert f"pose3d {command}" in capsys.readouterr().out
+    assert re.fullmatch(r"pose3d_ros \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("cv2", "needs opencv-python-headless, .*: pip install opencv-python-headless$"),
+        ("yaml", "needs pyyaml, .*: pip install pyyaml$"),
+        ("torch.nn", r"needs torch, .*: pip install 'pose3d-ros\[train\]'$"),
+        ("rosbags", r"needs rosbags, .*: pip install 'pose3d-ros\[bags\]'$"),
+        ("sensor_msgs", r"source a ROS distribution, or pip install 'pose3d-ros\[ros\]'$"),
+    ],
+)
+def test_a_missing_package_is_named_as_pip_knows_it(module: str, said: str) -> None:
+    assert re.search(said, missing_package(module))
 
 
 def test_an_unknown_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

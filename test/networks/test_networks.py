@@ -14,9 +14,9 @@ from pose3d_ros.cli.main import main
 
 torch = pytest.importorskip("torch")
 
-from pose3d_ros.cli.networks import cost, parameters  # noqa: E402
 from pose3d_ros.networks import create  # noqa: E402
 from pose3d_ros.networks.context_poseformer import at  # noqa: E402
+from pose3d_ros.networks.cost import cost, parameters  # noqa: E402
 from pose3d_ros.networks.onnx_export import export  # noqa: E402
 from pose3d_ros.networks.transformer import DropPath  # noqa: E402
 
