@@ -11,6 +11,8 @@ from paths import ROOT
 
 pytest.importorskip("rclpy", reason="needs rclpy")
 
+from pose3d_ros.cli.main import main
+
 
 def demo(*arguments):
     return subprocess.run(
@@ -44,10 +46,35 @@ def test_the_demo_tells_and_shows_what_it_saw(tmp_path):
     assert processed / 2 < film.get(cv2.CAP_PROP_FRAME_COUNT) <= processed
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.mp4"], "source: expected a video.* got nowhere.mp4, which does not exist$"),
+        (["/dev/video77"], "got /dev/video77, which does not exist; cameras of this machine: "),
+        (["77"], "got /dev/video77, which does not exist; cameras of this machine: "),
+        (["--calibration", "NOT_THERE.yaml", "."], "calibration file NOT_THERE.yaml: No such"),
+    ],
+)
+def test_what_is_not_there_ends_the_demo_in_one_line(words, said, capsys):
+    assert main(["demo", *words]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("pose3d demo: ") and error.count("\n") == 1
+    assert re.search(said, error), error
+
+
+@pytest.mark.parametrize("seconds", ["-3", "0", "nan", "many"])
+def test_a_time_that_cannot_be_is_wrong_usage(seconds, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["demo", "--seconds", seconds])
+    assert ended.value.code == 2
+    assert f"expected a time above 0, such as 30, got '{seconds}'" in capsys.readouterr().err
+
+
 @pytest.mark.slow
-def test_a_source_that_does_not_exist_ends_the_demo_in_one_line(tmp_path):
-    done = demo("nowhere.mp4", "--output", tmp_path)
+def test_a_source_that_cannot_be_played_ends_the_demo_with_a_reason(tmp_path):
+    (tmp_path / "clip.mp4").write_text("no video")
+    done = demo(tmp_path / "clip.mp4", "--output", tmp_path)
     assert done.returncode == 1
-    assert "nowhere.mp4" in done.stderr
+    assert "clip.mp4" in done.stderr
     assert "pose3d demo: the video node gave up" in done.stderr
     assert "Traceback" not in done.stderr

@@ -7,7 +7,6 @@ import json
 import cv2
 import pytest
 
-from pose3d_ros.cli import benchmark
 from pose3d_ros.cli.main import main as cli
 from pose3d_ros.inference import autotune
 from pose3d_ros.profiling import run
@@ -22,9 +21,8 @@ from pose3d_ros.stopwatch import Stopwatch
 @pytest.fixture
 def short(monkeypatch):
     """A few frames instead of hundreds."""
-    for module in (benchmark, run):
-        monkeypatch.setattr(module, "FRAMES", 3)
-        monkeypatch.setattr(module, "ROUNDS", 2)
+    monkeypatch.setattr(run, "FRAMES", 3)
+    monkeypatch.setattr(run, "ROUNDS", 2)
     monkeypatch.setattr(run, "WARM_UP", 2)
 
 
