@@ -1,7 +1,9 @@
 """Intrinsics, distortion, projection."""
 
 import math
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -71,10 +73,10 @@ def test_field_of_view():
     [
         ({"matrix": np.zeros((3, 3))}, "positive focal lengths, got fx=0"),
         ({"matrix": np.full((3, 3), np.nan)}, r"matrix: expected \(3, 3\) finite"),
-        ({"matrix": MATRIX * [[1e-9], [1], [1]]}, "with a focal length in pixels"),
-        ({"matrix": np.diag([900.0, 900, 0])}, "with a focal length in pixels"),
-        ({"size": (0, 720)}, "positive image size, got 0x720"),
-        ({"distortion": np.ones(3)}, r"expected \(4, 5\) coefficients, got 3"),
+        ({"matrix": MATRIX * [[1e-9], [1], [1]]}, "a focal length in pixels"),
+        ({"matrix": np.diag([900.0, 900, 0])}, "matrix: expected"),
+        ({"size": (0, 720)}, "positive image size .*, got 0x720"),
+        ({"distortion": np.ones(3)}, "expected 4, 5, 8, 12, 14 coefficients, got 3"),
         ({"distortion": np.ones(5), "distortion_model": "magic"}, "got 'magic'"),
         ({"distortion": np.full(5, np.inf)}, "finite coefficients"),
     ],
@@ -101,3 +103,127 @@ distortion_coefficients: {rows: 1, cols: 5, data: [0.1, 0, 0, 0, 0]}
         Camera.from_yaml(path)
     with pytest.raises(CameraError, match="No such file"):
         Camera.from_yaml(tmp_path / "missing.yaml")
+
+
+GOOD = [985.5, 0, 639.5, 0, 985.5, 359.5, 0, 0, 1.0]
+
+
+def from_info(
+    k: list[float] = GOOD,
+    d: Any = (),
+    model: str = "plumb_bob",
+    size: tuple[int, int] = (1280, 720),
+    **options: Any,
+) -> Camera:
+    width, height = size
+    return Camera.from_camera_info(width, height, k, d, model, "camera", **options)
+
+
+@pytest.mark.parametrize("count", [4, 5, 8, 12, 14])
+@pytest.mark.parametrize("model", ["plumb_bob", "rational_polynomial"])
+def test_as_many_coefficients_as_opencv_takes_under_either_name(model, count):
+    d = np.array([0.09, -0.16, 0.001, -0.002, 0.12, 0.1, 0.1, 0.1, *[1e-4] * 6])[:count]
+    camera = from_info(d=d, model=model)
+    assert camera.distortion.tolist() == d.tolist()
+    at = np.array([[0.4, -0.2, 1.0]])
+    expected = cv2.projectPoints(at[:, None], np.zeros(3), np.zeros(3), camera.matrix, d)[0]
+    np.testing.assert_allclose(camera.project(at, "camera"), expected[:, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({0: 1e-30}, "fx: expected a focal length in pixels, .*, got 1e-30"),
+        ({0: 14, 4: 14}, "fx: expected 25.6 to .* px for an image of 1280x720, got 14"),
+        ({0: 1e9}, "fx: expected .*, got 1e.09"),
+        ({4: 1e-30}, "fy: expected .*, got 1e-30"),
+        (
+            {4: 98},
+            "fy: expected 328.5 to 2956 px for an image of 1280x720 beside fx=985.5, got 98",
+        ),
+        ({2: 1e9}, "cx: expected -640 to 1920 px for an image of 1280x720, got 1e.09"),
+        ({2: -2000}, "cx: expected"),
+        ({5: 5000}, "cy: expected"),
+        ({1: 500}, "skew: expected"),
+        ({3: 5}, "matrix: expected"),
+        ({8: 0}, "matrix: expected"),
+        ({0: float("nan")}, "matrix: expected"),
+    ],
+)
+def test_a_camera_info_that_no_camera_has_is_refused(change, message):
+    k = [change.get(i, value) for i, value in enumerate(GOOD)]
+    with pytest.raises(CameraError, match=message):
+        from_info(k)
+
+
+@pytest.mark.parametrize(
+    ("d", "model"),
+    [
+        ([-50.0, 0, 0, 0, 0], "plumb_bob"),  # folds a twentieth of the focal length from the axis
+        ([50.0, 0, 0, 0, 0], "plumb_bob"),  # a tenth of the field of view
+        ([1e9, 0, 0, 0, 0], "plumb_bob"),
+        ([0, 0, 10.0, 0], "plumb_bob"),
+        ([0.0] * 5 + [-100.0, 0, 0], "rational_polynomial"),
+        ([-20.0, 0, 0, 0], "equidistant"),
+    ],
+)
+def test_a_distortion_that_no_lens_has_is_refused(d, model):
+    with pytest.raises(CameraError, match="distortion: expected a lens that images at least"):
+        from_info(d=d, model=model)
+
+
+def test_lenses_of_real_cameras_are_accepted():
+    anamorphic = [985.5, 0, 639.5, 0, 985.5 / 2, 359.5, 0, 0, 1.0]
+    assert from_info(anamorphic).matrix[1, 1] == 985.5 / 2
+    circle = [300.0, 0, 639.5, 0, 300.0, 359.5, 0, 0, 1.0]  # 180 degrees within the image
+    assert from_info(circle, [0.0] * 4, "equidistant").distortion_model == "equidistant"
+    assert from_info(d=[0.0] * 4, model="fisheye").distortion_model == "equidistant"
+    assert len(from_info(d=[], model="").distortion) == 0
+    telephoto = [9e4, 0, 639.5, 0, 9e4, 359.5, 0, 0, 1.0]
+    assert from_info(telephoto, [30.0, 0, 0, 0, 0]).matrix[0, 0] == 9e4
+
+
+def test_a_region_of_interest_and_binning_keep_the_rays():
+    d = [-0.2, 0.05, 0.001, 0.001, 0]
+    whole = from_info(d=d)
+    part = from_info(d=d, roi=(320, 180, 640, 360), binning=(2, 4))
+    assert part.size == (320, 90)
+    # The corner of a binned pixel is the corner of the first pixel in it.
+    corner = np.array([[-0.5, -0.5], [99.5, 49.5]])
+    np.testing.assert_allclose(
+        part.rays(corner), whole.rays((corner + 0.5) * (2, 4) + (319.5, 179.5)), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"roi": (1000, 0, 640, 360)}, "roi: expected a region within 1280x720 px, got 640x360"),
+        ({"roi": (0, 800, 0, 0)}, "roi: expected"),
+        ({"binning": (1000, 1)}, "binning: expected 0 to 16"),
+        ({"size": (0, 0)}, "positive image size"),
+        ({"size": (4_000_000_000, 720)}, "at most 65535 pixels"),
+    ],
+)
+def test_impossible_regions_are_refused(options, message):
+    with pytest.raises(CameraError, match=message):
+        from_info(**options)
+
+
+def test_a_change_of_any_intrinsic_is_told_and_noise_is_not():
+    before = from_info(d=[-0.2, 0.05, 0, 0, 0])
+    for i, value, name in ((0, 1100, "fx"), (4, 900, "fy"), (2, 720, "cx"), (5, 250, "cy")):
+        k = [value if j == i else same for j, same in enumerate(GOOD)]
+        assert from_info(k, before.distortion).differs_from(before, 0.05).startswith(name)
+        k = [same * 1.01 for same in GOOD[:8]] + [1.0]
+        assert from_info(k, before.distortion).differs_from(before, 0.05) == ""
+    assert from_info(d=[-0.5, 0.05, 0, 0, 0]).differs_from(before, 0.05).startswith("distortion")
+    assert from_info(d=[-0.201, 0.05, 0, 0, 0]).differs_from(before, 0.05) == ""
+    assert from_info(d=[]).differs_from(before, 0.05).startswith("distortion")
+    assert from_info(size=(1280, 960)).differs_from(before, 0.05) == (
+        "image size 1280x720 to 1280x960"
+    )
+    other = Camera.from_camera_info(
+        1280, 720, GOOD, before.distortion.tolist(), "plumb_bob", "left"
+    )
+    assert other.differs_from(before, 0.05) == "frame 'camera' to 'left'"

@@ -18,6 +18,8 @@ PACKAGE = Path(__file__).parents[1] / "pose3d_ros"
 LAYERS = (
     {
         "camera",
+        "lens",
+        "text_files",
         "people",
         "skeleton",
         "settings",

@@ -34,7 +34,9 @@ def fit_camera(points_m: np.ndarray, pixels: np.ndarray, size: tuple[int, int]) 
         flags=cv2.CALIB_USE_INTRINSIC_GUESS | cv2.CALIB_FIX_K3,
     )
     pose = rigid(rotation_from_vector(turn), shift[:, 0])
-    camera = Camera(matrix, size, distortion, camera_from_world=pose)
+    camera = Camera(
+        np.asarray(matrix, float), size, np.asarray(distortion, float), camera_from_world=pose
+    )
     return _checked(camera, points_m[chosen], pixels[chosen])
 
 
