@@ -189,22 +189,19 @@ def camera_info(camera: Camera, header: Header) -> CameraInfo:
 
 
 def camera_from_info(info: CameraInfo) -> Camera:
-    """Camera of the image that a CameraInfo describes: its region of interest of the sensor, where
-    it has one.
-
-    Binning needs no care: ``Camera.at_resolution`` sees it in the image's size. Raises
-    ``CameraError``.
+    """Camera of the image that a CameraInfo describes: of its region of interest and with its
+    binning, where it has them. Raises ``CameraError`` for what no real camera is.
     """
-    k, roi = np.array(info.k), info.roi
-    k[2] -= roi.x_offset
-    k[5] -= roi.y_offset
+    roi = info.roi
     return Camera.from_camera_info(
-        roi.width or info.width,
-        roi.height or info.height,
-        k.tolist(),
+        info.width,
+        info.height,
+        info.k.tolist(),
         list(info.d),
         info.distortion_model,
         info.header.frame_id,
+        (roi.x_offset, roi.y_offset, roi.width, roi.height),
+        (info.binning_x, info.binning_y),
     )
 
 

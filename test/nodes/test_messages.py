@@ -287,6 +287,10 @@ def test_region_of_interest_moves_the_principal_point() -> None:
     camera = messages.camera_from_info(info)
     assert camera.size == (400, 300)
     assert camera.matrix[:2, 2].tolist() == [220.0, 190.0]
+    info.binning_x = info.binning_y = 2
+    binned = messages.camera_from_info(info)
+    assert binned.size == (200, 150)
+    assert binned.at_resolution(400, 300).matrix.tolist() == camera.matrix.tolist()
 
 
 def test_intrinsics_of_zeros_are_refused() -> None:
