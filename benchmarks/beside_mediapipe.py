@@ -50,11 +50,11 @@ def ours(frames: np.ndarray, settings: PipelineSettings) -> list[Stopwatch]:
     """Where the time of each frame went."""
     pipeline = MonocularPipeline(settings)
     camera = Camera.from_fov(*SIZE, 1.0)
-    watches = [Stopwatch() for _ in frames]
-    for number, (frame, watch) in enumerate(zip(frames, watches, strict=True), 1):
-        pipeline(frame, camera, number * 33_333_333, watch=watch)
+    stopwatches = [Stopwatch() for _ in frames]
+    for number, (frame, stopwatch) in enumerate(zip(frames, stopwatches, strict=True), 1):
+        pipeline(frame, camera, number * 33_333_333, stopwatch=stopwatch)
     pipeline.close()
-    return watches
+    return stopwatches
 
 
 def mediapipe(frames_file: Path, python: Path) -> list[float]:
@@ -81,14 +81,14 @@ def main() -> None:
     frames = np.stack(
         [cv2.resize(image, SIZE) for image, _ in islice(read(arguments.video), arguments.frames)]
     )
-    ours_ms, theirs_ms, watches = [], [], []
+    ours_ms, theirs_ms, stopwatches = [], [], []
     with TemporaryDirectory() as folder:
         file = Path(folder) / "frames.npy"
         np.save(file, frames)
         for number in range(arguments.rounds):
             measured = ours(frames, settings)[WARM_UP:]
-            watches += measured
-            ours_ms.append(float(np.median([watch.total_s for watch in measured]) * 1e3))
+            stopwatches += measured
+            ours_ms.append(float(np.median([stopwatch.total_s for stopwatch in measured]) * 1e3))
             theirs_ms.append(
                 float(np.median(mediapipe(file, arguments.mediapipe)[WARM_UP:]) * 1e3)
             )
@@ -100,7 +100,7 @@ def main() -> None:
         "stages, p50 in ms (in frames): "
         + ", ".join(
             f"{stage} {taken.p50_ms:.2f} ({taken.frames:.0%})"
-            for stage, taken in summaries(watches).items()
+            for stage, taken in summaries(stopwatches).items()
         )
     )
     print(

@@ -60,7 +60,7 @@ def main() -> None:
                 np.arange(count, dtype=np.int32),
                 features=features,
                 crop_from_image=crops,
-                relief_px=rng.normal(0, 40, (count, 17)).astype(np.float32),
+                root_relative_depth_px=rng.normal(0, 40, (count, 17)).astype(np.float32),
             )
             for name, lifter in lifters.items():
                 start = time.perf_counter()

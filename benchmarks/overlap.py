@@ -44,7 +44,7 @@ class Given:
         self.reset, self.close, self.maps = detector.reset, detector.close, detector.maps
 
     def __call__(
-        self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None
+        self, image_bgr: np.ndarray, stamp_ns: int, stopwatch: Stopwatch | None = None
     ) -> People2D:
         """The people of this image."""
         return self.people
@@ -85,9 +85,9 @@ class Overlapped(Runner):
 def in_turn(runner: Runner, frames: int) -> tuple[float, float]:
     """The same of the pipeline as it is."""
     began = time.perf_counter()
-    watches = runner.round(frames)
+    stopwatches = runner.round(frames)
     return (time.perf_counter() - began) / frames, float(
-        np.median([watch.total_s for watch in watches])
+        np.median([stopwatch.total_s for stopwatch in stopwatches])
     )
 
 

@@ -5,7 +5,7 @@
 Three processes: the video node, the monocular node and this one, which subscribes to `joints`.
 Prints the latency from the publication of an image to the reception of its joints here, and that
 of each stage as the node's diagnostics tell it, of the frames in which the stage ran: medians over
-the frames after the first two seconds. "transport" brings the image, "publish" is making messages
+the frames after the first two seconds. "network" brings the image, "publish" is making messages
 and handing them to DDS; the way of the joints to here is in no stage.
 """
 

@@ -37,9 +37,9 @@ class People2D:
     if the detector was asked for them: per level a float32 array (P, C, H, W) of each person's
     crop; ``crop_from_image`` (P, 2, 3) maps pixels to the crop's [0, 1]. ``depth_m`` (P, J), if a
     depth image or a lifter tells it: the joints' distance along the optical axis, NaN where
-    unknown, with one standard deviation ``depth_sigma_m`` (P, J). ``relief_px`` (P, J), if the
-    detector guesses it: how much further away than the middle of the hips each joint is, in pixels
-    as they are at the person.
+    unknown, with one standard deviation ``depth_sigma_m`` (P, J). ``root_relative_depth_px`` (P,
+    J), if the detector guesses it: how much further away than the middle of the hips each joint
+    is, in pixels as they are at the person.
     """
 
     skeleton: Skeleton
@@ -52,7 +52,7 @@ class People2D:
     crop_from_image: np.ndarray | None = None
     depth_m: np.ndarray | None = None
     depth_sigma_m: np.ndarray | None = None
-    relief_px: np.ndarray | None = None
+    root_relative_depth_px: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         people, joints = len(self.keypoints_px), len(self.skeleton)
@@ -70,7 +70,7 @@ class People2D:
         if people and not len(self.ids):
             set_(self, "ids", np.full(people, NO_ID, np.int32))
         set_(self, "ids", _checked("ids", self.ids, (people,), np.int32))
-        for name in ("depth_m", "depth_sigma_m", "relief_px"):
+        for name in ("depth_m", "depth_sigma_m", "root_relative_depth_px"):
             if (self.depth_m is None) != (self.depth_sigma_m is None):
                 raise ValueError("expected depth_m and depth_sigma_m together, got one of them")
             if getattr(self, name) is not None:
@@ -102,7 +102,9 @@ class People2D:
             crop_from_image=None if self.crop_from_image is None else self.crop_from_image[rows],
             depth_m=None if self.depth_m is None else self.depth_m[rows],
             depth_sigma_m=None if self.depth_sigma_m is None else self.depth_sigma_m[rows],
-            relief_px=None if self.relief_px is None else self.relief_px[rows],
+            root_relative_depth_px=None
+            if self.root_relative_depth_px is None
+            else self.root_relative_depth_px[rows],
         )
 
     def to(self, skeleton: Skeleton) -> People2D:
@@ -114,7 +116,7 @@ class People2D:
             None
             if value is None
             else convert(value[..., None], self.confidence, self.skeleton, skeleton)[0][..., 0]
-            for value in (self.depth_m, self.depth_sigma_m, self.relief_px)
+            for value in (self.depth_m, self.depth_sigma_m, self.root_relative_depth_px)
         )
         return replace(
             self,
@@ -123,7 +125,7 @@ class People2D:
             confidence=confidence,
             depth_m=depth,
             depth_sigma_m=sigma,
-            relief_px=relief,
+            root_relative_depth_px=relief,
         )
 
     def boxes_px(self, threshold: float = 0.0) -> np.ndarray:

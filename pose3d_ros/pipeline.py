@@ -66,13 +66,13 @@ class MonocularPipeline:
         camera: Camera | None,
         stamp_ns: int,
         depth_m: np.ndarray | Callable[[], np.ndarray | None] | None = None,
-        watch: Stopwatch | None = None,
+        stopwatch: Stopwatch | None = None,
     ) -> People3D:
         """People in ``image_bgr`` (H, W, 3) uint8, in the camera's optical frame at ``stamp_ns``.
 
         ``camera`` may be None only when ``settings.lift`` is false. ``depth_m`` (H, W) metres,
         registered to the image, or what gives it, called after detection: depth often arrives
-        later than its image. ``watch`` is told when each stage ran. Stamps must rise; call
+        later than its image. ``stopwatch`` is told when each stage ran. Stamps must rise; call
         ``reset`` when time jumps back. Raises ``ValueError`` for an image of the wrong form.
         """
         if (
@@ -91,9 +91,9 @@ class MonocularPipeline:
                 f"first"
             )
         self._stamp_ns = stamp_ns
-        watch = watch or Stopwatch()
-        found = self._detector(image_bgr, stamp_ns, watch)
-        with watch("track"):
+        stopwatch = stopwatch or Stopwatch()
+        found = self._detector(image_bgr, stamp_ns, stopwatch)
+        with stopwatch("track"):
             people = self._identity(found.to(H36M17))
         depth = depth_m() if callable(depth_m) else depth_m
         if self._lifter is None:
@@ -108,12 +108,12 @@ class MonocularPipeline:
         if camera is None:
             raise ValueError("expected a camera, got None: 3D needs intrinsics")
         camera = camera.at_resolution(image_bgr.shape[1], image_bgr.shape[0])
-        with watch("lift"):
+        with stopwatch("lift"):
             measured = self._measure(people, camera, image_bgr, depth)
             people = replace(
                 people, features=()
             )  # a megabyte each, which nobody who keeps the result asked for
-        with watch("filter"):
+        with stopwatch("filter"):
             return self._filtered(people, measured, camera)
 
     def reset(self) -> None:

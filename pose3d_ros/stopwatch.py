@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 STAGES = (
-    "transport",
+    "network",
     "wait",
     "decode",
     "detect",
@@ -24,7 +24,7 @@ STAGES = (
     "filter",
     "publish",
 )
-"""A frame's way through the monocular node, in its order. ``transport``: from acquisition to the
+"""A frame's way through the monocular node, in its order. ``network``: from acquisition to the
 node's callback. ``wait``: for the frame before. ``detect``: finding people, in some frames only.
 ``pose``: their keypoints. ``depth``: a depth image that is later than its image.
 """
@@ -44,8 +44,8 @@ class Span(NamedTuple):
 class Stopwatch:
     """The spans of one frame, handed on with it from stage to stage.
 
-    >>> watch = Stopwatch()
-    >>> with watch("pose"):
+    >>> stopwatch = Stopwatch()
+    >>> with stopwatch("pose"):
     ...     network()
     """
 
@@ -108,16 +108,19 @@ def summary(seconds: Sequence[float], frames: int) -> Summary:
     )
 
 
-def by_stage(watches: Sequence[Stopwatch]) -> dict[str, list[float]]:
+def by_stage(stopwatches: Sequence[Stopwatch]) -> dict[str, list[float]]:
     """Stage -> its seconds in each frame in which it ran, in the order of ``STAGES``, then others
     as they appear.
     """
-    rows = [watch.seconds for watch in watches]
+    rows = [stopwatch.seconds for stopwatch in stopwatches]
     stages = dict.fromkeys((*STAGES, *(stage for row in rows for stage in row)))
     taken = {stage: [row[stage] for row in rows if stage in row] for stage in stages}
     return {stage: seconds for stage, seconds in taken.items() if seconds}
 
 
-def summaries(watches: Sequence[Stopwatch]) -> dict[str, Summary]:
+def summaries(stopwatches: Sequence[Stopwatch]) -> dict[str, Summary]:
     """Stage -> its summary over frames, in the order of ``by_stage``."""
-    return {stage: summary(seconds, len(watches)) for stage, seconds in by_stage(watches).items()}
+    return {
+        stage: summary(seconds, len(stopwatches))
+        for stage, seconds in by_stage(stopwatches).items()
+    }

@@ -59,18 +59,18 @@ def test_people_of_the_clip_are_where_they_are(clip, pipeline):
 
 
 def test_every_stage_is_stamped(clip, pipeline):
-    watches = []
+    stopwatches = []
     for image, stamp_ns in clip[:4]:
-        watches.append(Stopwatch())
-        pipeline(image, CAMERA, stamp_ns, watch=watches[-1])
+        stopwatches.append(Stopwatch())
+        pipeline(image, CAMERA, stamp_ns, stopwatch=stopwatches[-1])
     # People are looked for in the first frame, and their keypoints read in every one.
-    assert list(watches[0].seconds) == ["detect", "pose", "track", "lift", "filter"]
-    assert list(watches[-1].seconds)[-4:] == ["pose", "track", "lift", "filter"]
-    for watch in watches:
-        assert all(before.end_s <= after.start_s for before, after in pairwise(watch.spans)), (
+    assert list(stopwatches[0].seconds) == ["detect", "pose", "track", "lift", "filter"]
+    assert list(stopwatches[-1].seconds)[-4:] == ["pose", "track", "lift", "filter"]
+    for stopwatch in stopwatches:
+        assert all(before.end_s <= after.start_s for before, after in pairwise(stopwatch.spans)), (
             "stages do not overlap"
         )
-        assert sum(watch.seconds.values()) <= watch.total_s
+        assert sum(stopwatch.seconds.values()) <= stopwatch.total_s
 
 
 def test_assumed_stature_scales_everything(clip):

@@ -7,38 +7,38 @@ from pose3d_ros.stopwatch import Stopwatch, summaries, summary
 
 def frame(**stages):
     """A frame whose stages take so many milliseconds, one after the other."""
-    watch, now = Stopwatch(), 0.0
+    stopwatch, now = Stopwatch(), 0.0
     for stage, milliseconds in stages.items():
-        watch.add(stage, now, now + milliseconds * 1e-3)
+        stopwatch.add(stage, now, now + milliseconds * 1e-3)
         now += milliseconds * 1e-3
-    return watch
+    return stopwatch
 
 
 def test_percentiles_are_of_the_frames_in_which_a_stage_ran():
-    watches = [frame(pose=number, lift=2) for number in range(1, 11)]
-    watches[3].add("detect", 0.020, 0.025)
-    taken = summaries(watches)
+    stopwatches = [frame(pose=number, lift=2) for number in range(1, 11)]
+    stopwatches[3].add("detect", 0.020, 0.025)
+    taken = summaries(stopwatches)
     assert list(taken) == ["detect", "pose", "lift"], "in the order of a frame's way"
     assert taken["pose"] == pytest.approx((5.5, 9.55, 10, 5.5, 1.0))
     assert taken["detect"] == pytest.approx((5, 5, 5, 0.5, 0.1))
     assert sum(stage.mean_ms for stage in taken.values()) == pytest.approx(
-        1e3 * sum(sum(watch.seconds.values()) for watch in watches) / len(watches)
+        1e3 * sum(sum(stopwatch.seconds.values()) for stopwatch in stopwatches) / len(stopwatches)
     )
 
 
 def test_a_stage_that_runs_twice_counts_once_with_both_times():
-    watch = frame(pose=3, detect=1)
-    watch.add("pose", 0.010, 0.012)
-    assert watch.seconds == pytest.approx({"pose": 0.005, "detect": 0.001})
-    assert watch.total_s == pytest.approx(0.012)
-    assert summaries([watch])["pose"].frames == 1.0
+    stopwatch = frame(pose=3, detect=1)
+    stopwatch.add("pose", 0.010, 0.012)
+    assert stopwatch.seconds == pytest.approx({"pose": 0.005, "detect": 0.001})
+    assert stopwatch.total_s == pytest.approx(0.012)
+    assert summaries([stopwatch])["pose"].frames == 1.0
 
 
 def test_a_stage_that_fails_is_stamped_all_the_same():
-    watch = Stopwatch()
-    with pytest.raises(KeyError), watch("pose"):
+    stopwatch = Stopwatch()
+    with pytest.raises(KeyError), stopwatch("pose"):
         raise KeyError
-    assert [span.stage for span in watch.spans] == ["pose"]
+    assert [span.stage for span in stopwatch.spans] == ["pose"]
 
 
 def test_nothing_happened():

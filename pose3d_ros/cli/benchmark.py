@@ -110,7 +110,7 @@ def _through_nodes(video: Path, settings: PipelineSettings) -> Measured:
     size = clip(video, 1).camera.size
     played = play(video, settings, WARM_UP, ROUNDS * FRAMES)
     rounds = [
-        played.watches[start : start + FRAMES] for start in range(0, ROUNDS * FRAMES, FRAMES)
+        played.stopwatches[start : start + FRAMES] for start in range(0, ROUNDS * FRAMES, FRAMES)
     ]
     return Measured(f"{video.name} through nodes", rounds, played.people, size, played.engine)
 

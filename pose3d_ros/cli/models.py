@@ -188,9 +188,9 @@ def calibrate(options: argparse.Namespace) -> list[Path]:
                 )
             pipeline(image, None, i * 33_000_000)
     pipeline.close()
-    flavour = int8.TENSORRT if options.engine == "tensorrt" else int8.CPU
+    scheme = int8.TENSORRT if options.engine == "tensorrt" else int8.CPU
     for path, feeds in fed.items():
-        left = int8.keep(path, feeds, flavour)
+        left = int8.calibrate(path, feeds, scheme)
         _say(f"{path.stem:20} quantised but for {len(left)} layers")
     return list(fed)
 

@@ -32,12 +32,12 @@ class Detector(Protocol):
         """Name of the engine that runs it now, for diagnostics."""
 
     def __call__(
-        self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None
+        self, image_bgr: np.ndarray, stamp_ns: int, stopwatch: Stopwatch | None = None
     ) -> People2D:
         """People in the image (H, W, 3) uint8, without ids. ``stamp_ns`` rises from call to call.
 
-        ``watch`` is told when people were looked for (``detect``) and when their keypoints were
-        read (``pose``, which is all that a one-stage detector does).
+        ``stopwatch`` is told when people were looked for (``detect``) and when their keypoints
+        were read (``pose``, which is all that a one-stage detector does).
         """
 
     def reset(self) -> None:

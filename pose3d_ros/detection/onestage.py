@@ -105,10 +105,10 @@ class OneStage:
         return self._network.engine.name
 
     def __call__(
-        self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None
+        self, image_bgr: np.ndarray, stamp_ns: int, stopwatch: Stopwatch | None = None
     ) -> People2D:
         """People in an image (H, W, 3) uint8."""
-        with (watch or Stopwatch())("pose"):
+        with (stopwatch or Stopwatch())("pose"):
             return self._read(image_bgr, stamp_ns)
 
     def _read(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:

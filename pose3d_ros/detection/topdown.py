@@ -76,10 +76,10 @@ class TopDown:
         return self._network.engine.name
 
     def __call__(
-        self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None
+        self, image_bgr: np.ndarray, stamp_ns: int, stopwatch: Stopwatch | None = None
     ) -> People2D:
         """People in an image (H, W, 3) uint8."""
-        watch = watch or Stopwatch()
+        stopwatch = stopwatch or Stopwatch()
         size = (image_bgr.shape[1], image_bgr.shape[0])
         boxes = self._boxes
         due = (
@@ -87,7 +87,7 @@ class TopDown:
             or stamp_ns - self._searched_ns >= self.settings.detect_interval_s * 1e9
         )
         if due or not len(boxes):
-            with watch("detect"):
+            with stopwatch("detect"):
                 found = self._person(image_bgr)
             lost = (
                 overlaps(boxes, found).max(1, initial=0) < MOST_OVERLAP
@@ -97,7 +97,7 @@ class TopDown:
         if not len(boxes):
             self._boxes = boxes
             return People2D.empty(self.skeleton, stamp_ns, size)
-        with watch("pose"):
+        with stopwatch("pose"):
             people = self._poses(image_bgr, boxes, stamp_ns)
         # Half of the joints seen is a person; two boxes with the same joints are one.
         seen = np.flatnonzero(np.median(people.confidence, 1) >= SEEN)

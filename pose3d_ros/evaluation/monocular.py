@@ -69,12 +69,12 @@ def evaluate_video(
     """
     pipeline = MonocularPipeline(settings)
     results: list[People3D] = []
-    watches: list[Stopwatch] = []
+    stopwatches: list[Stopwatch] = []
     try:
         for image, stamp_ns in frames(path):
             camera = camera or Camera.from_fov(image.shape[1], image.shape[0], ASSUMED_FOV_RAD)
-            watches.append(Stopwatch())
-            results.append(pipeline(image, camera, stamp_ns, watch=watches[-1]))
+            stopwatches.append(Stopwatch())
+            results.append(pipeline(image, camera, stamp_ns, stopwatch=stopwatches[-1]))
     finally:
         pipeline.close()
     if not results:
@@ -95,8 +95,8 @@ def evaluate_video(
         ),
         "people_per_frame": len(seen) / len(results),
         "ids": len(set(seen)),
-        "ms_per_frame": float(np.median([watch.total_s for watch in watches]) * 1e3),
-        "ms_per_stage": {stage: taken.mean_ms for stage, taken in summaries(watches).items()},
+        "ms_per_frame": float(np.median([stopwatch.total_s for stopwatch in stopwatches]) * 1e3),
+        "ms_per_stage": {stage: taken.mean_ms for stage, taken in summaries(stopwatches).items()},
         "jitter_mm": jitter_mm(results, H36M17.index("pelvis")),
     }
     if truth is not None:

@@ -9,7 +9,7 @@ file has a factory of the type ``options.Factory``, which imports the engine's l
 is missing, takes its default precision from ``Options.precision_of``, and returns what
 ``engine.Engine`` describes. What takes more than a second to make belongs in the cache
 (``cache.Cache``); what takes minutes behind an engine that serves meanwhile
-(``switching.Switching``), unless ``Options.wait``.
+(``hot_swap.HotSwap``), unless ``Options.wait``.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def create(
                 continue
             except EngineError as error:
                 _warn_once(f"{error}; going on without {name}")
-        engine, options = autotune.chosen(path, options)
+        engine, options = autotune.tuned(path, options)
     if engine not in ENGINES:
         raise EngineError(f"engine: expected auto, {', '.join(ENGINES)}; got '{engine}'")
     return _factory(engine)(path, options, outputs)

@@ -39,22 +39,22 @@ WARM_UP, ROUNDS, SECONDS = 3, 200, 1.0
 
 
 @dataclass(frozen=True)
-class Choice:
+class Tuned:
     """What to run a network with on the CPU; 0 threads means as many as usual."""
 
     engine: str = "cpu"
     threads: int = 0
 
 
-def chosen(path: Path, options: Options) -> tuple[str, Options]:
+def tuned(path: Path, options: Options) -> tuple[str, Options]:
     """The engine for a network and the options to make it with: as measured earlier, or now if
     there is time.
     """
-    choice = measure(path, options) if options.wait else remembered(path, options.precision)
-    return choice.engine, replace(options, threads=options.threads or choice.threads)
+    found = measure(path, options) if options.wait else stored(path, options.precision)
+    return found.engine, replace(options, threads=options.threads or found.threads)
 
 
-def remembered(path: Path, precision: str = "auto") -> Choice:
+def stored(path: Path, precision: str = "auto") -> Tuned:
     """What ``measure`` found for this network on this machine with these libraries; otherwise ONNX
     Runtime.
     """
@@ -63,31 +63,31 @@ def remembered(path: Path, precision: str = "auto") -> Choice:
     data = Cache().read(_parts(path, precision)) if Cache().has(_name(path)) else None
     if data is not None:
         with suppress(ValueError, TypeError):  # of another version of this package
-            choice = Choice(**json.loads(data))
-            if choice.engine in FACTORIES:
-                return choice
-    return Choice("openvino" if precision == "bf16" else "cpu")
+            found = Tuned(**json.loads(data))
+            if found.engine in FACTORIES:
+                return found
+    return Tuned("openvino" if precision == "bf16" else "cpu")
 
 
-def measure(path: Path, options: Options) -> Choice:
+def measure(path: Path, options: Options) -> Tuned:
     """Time every engine that is installed, for one row of input and about a second, and remember
     the best.
 
     With ``options.threads`` engines alone are compared, and no number of threads is remembered.
     Raises ``EngineError`` for a network that does not load.
     """
-    engines: dict[Choice, Engine] = {}
+    engines: dict[Tuned, Engine] = {}
     for name, factory in FACTORIES.items():
         with suppress(MissingEngineError, PrecisionError):
             for threads in [options.threads] if options.threads else thread_counts(cpu.threads(0)):
-                engines[Choice(name, threads)] = factory(
+                engines[Tuned(name, threads)] = factory(
                     path, replace(options, threads=threads), None
                 )
     if not engines:  # none computes in this precision: let the preferred one say so
-        return Choice()
+        return Tuned()
     best = pick(time_in_turns(engines))
     if options.threads:
-        best = Choice(best.engine)
+        best = Tuned(best.engine)
     for engine in engines.values():
         engine.close()
     Cache().write(_parts(path, options.precision), json.dumps(asdict(best)).encode())
@@ -99,41 +99,39 @@ def thread_counts(most: int) -> list[int]:
     return sorted({most, *(1 << i for i in range(most.bit_length()) if 1 << i <= most)})
 
 
-def time_in_turns(engines: Mapping[Choice, Engine]) -> dict[Choice, float]:
+def time_in_turns(engines: Mapping[Tuned, Engine]) -> dict[Tuned, float]:
     """Median seconds of a run of each, which take turns, so that what else the machine does meets
     all of them.
     """
-    seconds: dict[Choice, list[float]] = {choice: [] for choice in engines}
-    feeds = {choice: zeros(engine) for choice, engine in engines.items()}
+    seconds: dict[Tuned, list[float]] = {found: [] for found in engines}
+    feeds = {found: zeros(engine) for found, engine in engines.items()}
     for engine in engines.values():
         warm_up(engine, [1] * WARM_UP)
     end = time.perf_counter() + SECONDS
     for number in range(ROUNDS):
-        for choice, engine in engines.items():
+        for found, engine in engines.items():
             start = time.perf_counter()
-            engine(feeds[choice])
-            seconds[choice].append(time.perf_counter() - start)
+            engine(feeds[found])
+            seconds[found].append(time.perf_counter() - start)
         if time.perf_counter() > end and number >= WARM_UP:
             break
-    return {choice: float(np.median(taken)) for choice, taken in seconds.items()}
+    return {found: float(np.median(taken)) for found, taken in seconds.items()}
 
 
-def pick(seconds: Mapping[Choice, float]) -> Choice:
+def pick(seconds: Mapping[Tuned, float]) -> Tuned:
     """The best of what was measured: the preferred engine unless another is worth it, with as many
     threads as help.
     """
 
-    def fewest(engine: str) -> Choice:
-        own = {choice: taken for choice, taken in seconds.items() if choice.engine == engine}
+    def fewest(engine: str) -> Tuned:
+        own = {found: taken for found, taken in seconds.items() if found.engine == engine}
         return min(
-            (choice for choice in own if own[choice] <= AS_GOOD * min(own.values())),
+            (found for found in own if own[found] <= AS_GOOD * min(own.values())),
             key=lambda c: c.threads,
         )
 
     best, *others = (
-        fewest(engine)
-        for engine in FACTORIES
-        if any(choice.engine == engine for choice in seconds)
+        fewest(engine) for engine in FACTORIES if any(found.engine == engine for found in seconds)
     )
     for other in others:
         if seconds[other] <= WORTHWHILE * seconds[best]:
@@ -142,7 +140,7 @@ def pick(seconds: Mapping[Choice, float]) -> Choice:
 
 
 def _name(path: Path) -> str:
-    return f"{path.stem}-choice"
+    return f"{path.stem}-autotune"
 
 
 def _parts(path: Path, precision: str) -> dict[str, str]:

@@ -86,7 +86,7 @@ class Phases:
         return min((done + within) / steps, 1.0)
 
 
-class Switching:
+class HotSwap:
     """``quick`` until ``build`` has made its better, in the background; see ``inference.Engine``.
 
     ``what`` names the engine that is built. Before it serves it runs once with every batch size

@@ -21,7 +21,7 @@ import numpy as np
 from pose3d_ros.errors import PrecisionError
 from pose3d_ros.inference.cache import Cache, hash_of
 from pose3d_ros.inference.engine import Arrays
-from pose3d_ros.inference.mixed_precision import typed
+from pose3d_ros.inference.mixed_precision import in_precision
 
 Feeds = Sequence[Mapping[str, np.ndarray]]
 
@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Flavour:
+class Scheme:
     """How a kind of engine wants INT8."""
 
     name: str
@@ -68,35 +68,35 @@ class Flavour:
 
 # Adds and poolings in INT8 as well cost accuracy and save nothing; int8 activations run at half
 # the speed of uint8.
-CPU = Flavour("uint8 activations", ("Conv", "Clip", "Relu"), "QUInt8", "cpu")
-TENSORRT = Flavour("symmetric", ("Conv", "Gemm", "MatMul"), "QInt8", "tensorrt")
+CPU = Scheme("uint8 activations", ("Conv", "Clip", "Relu"), "QUInt8", "cpu")
+TENSORRT = Scheme("symmetric", ("Conv", "Gemm", "MatMul"), "QInt8", "tensorrt")
 
 
-def keep(path: Path, feeds: Feeds, flavour: Flavour = CPU) -> list[str]:
+def calibrate(path: Path, feeds: Feeds, scheme: Scheme = CPU) -> list[str]:
     """Quantise the model and put it into the cache, in the place of an earlier one. The layers
     left in float32.
     """
-    model, left = quantise(path, feeds, flavour)
-    Cache().write(_parts(path, flavour), model)
+    model, left = quantise(path, feeds, scheme)
+    Cache().write(_parts(path, scheme), model)
     return left
 
 
-def kept(path: Path, flavour: Flavour = CPU) -> bytes:
+def calibrated_model(path: Path, scheme: Scheme = CPU) -> bytes:
     """The quantised model that was put into the cache. Raises ``PrecisionError`` where there is
     none.
     """
-    data = Cache().read(_parts(path, flavour))
+    data = Cache().read(_parts(path, scheme))
     if data is None:
         raise PrecisionError(
             f"precision int8: {path.name} was not calibrated on this machine; run pose3d models "
-            f"build --engine {flavour.engine} --precision int8 --images FOLDER once, with "
+            f"build --engine {scheme.engine} --precision int8 --images FOLDER once, with "
             f"pictures "
             f"as the camera's"
         )
     return data
 
 
-def quantise(path: Path, feeds: Feeds, flavour: Flavour = CPU) -> tuple[bytes, list[str]]:
+def quantise(path: Path, feeds: Feeds, scheme: Scheme = CPU) -> tuple[bytes, list[str]]:
     """The model in ``path`` in INT8, ranged on what it does with ``feeds``, and the layers that
     stay in float32.
 
@@ -107,24 +107,24 @@ def quantise(path: Path, feeds: Feeds, flavour: Flavour = CPU) -> tuple[bytes, l
     layers = [
         node
         for node in model.graph.node
-        if node.op_type in flavour.quantised and node.op_type in LAYERS
+        if node.op_type in scheme.quantised and node.op_type in LAYERS
     ]
     if not any(len(shape) == 4 for shape in _weights(model, layers)):
         return path.read_bytes(), [node.name for node in layers]
-    ranges = calibrated(model, feeds, flavour)
+    ranges = calibrated(model, feeds, scheme)
     heads = _heads(model)  # an output in 256 steps is of no use
     left = heads | sensitive(
         model,
         ranges,
         [layer.name for layer in layers if layer.name not in heads],
         feeds[:: max(len(feeds) // JUDGED, 1)][:JUDGED],
-        flavour,
+        scheme,
     )
-    return with_scales(model, ranges, left, flavour), sorted(left)
+    return with_scales(model, ranges, left, scheme), sorted(left)
 
 
 def sensitive(
-    model: Any, ranges: Any, layers: Sequence[str], feeds: Feeds, flavour: Flavour
+    model: Any, ranges: Any, layers: Sequence[str], feeds: Feeds, scheme: Scheme
 ) -> set[str]:
     """The layers that do harm (``HARMFUL``), measured with each of them quantised alone."""
     others = {node.name for node in model.graph.node if node.op_type in LAYERS}
@@ -132,7 +132,7 @@ def sensitive(
 
     def error(quantised: Iterable[str]) -> np.ndarray:
         return _error(
-            expected, _run(with_scales(model, ranges, others - set(quantised), flavour), feeds)
+            expected, _run(with_scales(model, ranges, others - set(quantised), scheme), feeds)
         )
 
     bearable = np.maximum(HARMFUL * error(layers), HARMLESS)
@@ -145,7 +145,7 @@ def sensitive(
     return found
 
 
-def calibrated(model: Any, feeds: Feeds, flavour: Flavour) -> Any:
+def calibrated(model: Any, feeds: Feeds, scheme: Scheme) -> Any:
     """ONNX Runtime's ranges of the model's tensors while it runs on ``feeds``.
 
     From the least to the largest value: its percentiles keep every tensor of every feed, which are
@@ -166,13 +166,13 @@ def calibrated(model: Any, feeds: Feeds, flavour: Flavour) -> Any:
         source = Path(folder) / "model.onnx"
         source.write_bytes(model.SerializeToString())
         calibrator = create_calibrator(
-            source, list(flavour.quantised), f"{folder}/augmented.onnx", CalibrationMethod.MinMax
+            source, list(scheme.quantised), f"{folder}/augmented.onnx", CalibrationMethod.MinMax
         )
         calibrator.collect_data(Reader())
         return calibrator.compute_data()
 
 
-def with_scales(model: Any, ranges: Any, left: Iterable[str], flavour: Flavour) -> bytes:
+def with_scales(model: Any, ranges: Any, left: Iterable[str], scheme: Scheme) -> bytes:
     """The model with quantisation of all layers but those ``left`` in float32."""
     import onnx
     from onnxruntime.quantization import QuantType
@@ -186,17 +186,17 @@ def with_scales(model: Any, ranges: Any, left: Iterable[str], flavour: Flavour) 
         for node in model.graph.node
         if node.op_type in ("Clip", "Relu") and node.input[0] in outputs
     }
-    symmetric = flavour.activations == "QInt8"
+    symmetric = scheme.activations == "QInt8"
     quantiser = QDQQuantizer(
         onnx.shape_inference.infer_shapes(copy.deepcopy(model)),
         True,
         False,
         QuantType.QInt8,
-        getattr(QuantType, flavour.activations),
+        getattr(QuantType, scheme.activations),
         copy.deepcopy(ranges),
         [],
         sorted(names),
-        list(flavour.quantised),
+        list(scheme.quantised),
         {"ActivationSymmetric": symmetric, "WeightSymmetric": True, "QuantizeBias": not symmetric},
     )
     quantiser.quantize_model()
@@ -207,7 +207,7 @@ def named(path: Path) -> Any:
     """The model in ``path`` with its constants folded and a name for each node. Raises
     ``EngineError``.
     """
-    folded = typed(path, "fp32")  # says in one line where onnx is missing
+    folded = in_precision(path, "fp32")  # says in one line where onnx is missing
     import onnx
 
     model = onnx.load_from_string(folded)
@@ -258,5 +258,5 @@ def _error(expected: Sequence[Arrays], found: Sequence[Arrays]) -> np.ndarray:
     return np.array(shares)
 
 
-def _parts(path: Path, flavour: Flavour) -> dict[str, str]:
-    return {"name": path.stem, "model": hash_of(path), "quantised": f"int8, {flavour.name}"}
+def _parts(path: Path, scheme: Scheme) -> dict[str, str]:
+    return {"name": path.stem, "model": hash_of(path), "quantised": f"int8, {scheme.name}"}

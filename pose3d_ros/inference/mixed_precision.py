@@ -14,7 +14,7 @@ from typing import Any
 from pose3d_ros.errors import EngineError, quoted
 
 
-def typed(path: Path, precision: str) -> bytes:
+def in_precision(path: Path, precision: str) -> bytes:
     """The model with its constants folded, in ``fp32``, or in ``fp16`` with inputs and outputs as
     they were.
 

@@ -49,7 +49,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Agreement:
     """How an engine's answer differs from the reference."""
 
     difference: float
@@ -99,7 +99,7 @@ def reference(name: str, model: Path) -> Reference:
     )
 
 
-def check(engine: Engine, expected: Reference, precision: str) -> Answer:
+def check(engine: Engine, expected: Reference, precision: str) -> Agreement:
     """Compare an engine with the reference, all rows at once and one by one. Raises
     ``EngineError``.
     """
@@ -117,10 +117,10 @@ def check(engine: Engine, expected: Reference, precision: str) -> Answer:
     difference = max(largest_difference(expected.outputs, answer) for answer in found)
     which = next((name for name in POSE_TOLERANCES if name in expected.outputs), None)
     if which is None:
-        return Answer(difference, None, "", difference <= TOLERANCES[precision])
+        return Agreement(difference, None, "", difference <= TOLERANCES[precision])
     pose = max(pose_distance(which, expected.outputs[which], answer[which]) for answer in found)
     right = difference <= TOLERANCES[precision] and pose <= POSE_TOLERANCES[which][precision]
-    return Answer(difference, pose, UNITS[which], right)
+    return Agreement(difference, pose, UNITS[which], right)
 
 
 def pose_distance(output: str, expected: np.ndarray, found: np.ndarray) -> float:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pose3d_ros import inference
-from pose3d_ros.lifting.lifter import LATENCY_FRAMES, LiftedPoses, Lifter
+from pose3d_ros.lifting.lifter import DEPTH_INPUTS, LATENCY_FRAMES, LiftedPoses, Lifter
 from pose3d_ros.lifting.recurrent import FrameLifter
 from pose3d_ros.lifting.windowed import TemporalLifter
 from pose3d_ros.model_store.store import locate
 from pose3d_ros.settings import GUESS_DEPTH, PipelineSettings, SettingsError
 
-__all__ = ["LATENCY_FRAMES", "LiftedPoses", "Lifter", "chosen", "create"]
+__all__ = ["LATENCY_FRAMES", "LiftedPoses", "Lifter", "lifter_name", "create"]
 
 
-def chosen(settings: PipelineSettings) -> str:
+def lifter_name(settings: PipelineSettings) -> str:
     """The name of the shipped lifter, or the path of the model, that the settings ask for."""
     if settings.lifter_model or settings.lifter != "auto":
         return settings.lifter_model or settings.lifter
@@ -25,7 +25,7 @@ def create(settings: PipelineSettings) -> Lifter:
     Raises ``ModelError``, ``EngineError``, or ``SettingsError`` if the detector does not see what
     the lifter looks at.
     """
-    name = chosen(settings)
+    name = lifter_name(settings)
     # Coarse arithmetic costs a lifter millimetres and saves nothing: it is for networks of
     # pictures.
     precision = "auto" if settings.precision in ("bf16", "int8") else settings.precision
@@ -43,7 +43,7 @@ def create(settings: PipelineSettings) -> Lifter:
             f"export' writes it, from keypoints or images to joints, got one from "
             f"{', '.join(engine.inputs)} to {', '.join(engine.outputs)}"
         )
-    elif "relief" in engine.inputs and settings.detector not in GUESS_DEPTH:
+    elif DEPTH_INPUTS & engine.inputs.keys() and settings.detector not in GUESS_DEPTH:
         problem = SettingsError(
             f"lifter {name}: expected a detector that guesses depth ({', '.join(GUESS_DEPTH)}), "
             f"got '{settings.detector}'; set the lifter to rpsm or auto"

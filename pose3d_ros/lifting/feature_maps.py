@@ -27,7 +27,7 @@ def crop_keypoints(people: People2D) -> np.ndarray:
     return np.nan_to_num(points).astype(np.float32)
 
 
-def relief(keypoints: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def root_relative_depth(keypoints: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """The detector's guess of depth (..., J), relative to the middle of the hips, in units of the
     person's size.
 

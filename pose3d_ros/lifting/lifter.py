@@ -17,6 +17,10 @@ from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings, SettingsError
 
 LATENCY_FRAMES = 0  # all lifters are causal: the answer is of the newest frame
+DEPTH_INPUTS = frozenset({"root_relative_depth", "relief"})
+"""Names of a network's input of the detector's root-relative depth; the second, of models that
+were written before it got the first, is taken for one release.
+"""
 CANONICAL_HEIGHT_M = 1.70  # stature of the bodies that lifters are trained on
 
 

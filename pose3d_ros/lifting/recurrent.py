@@ -11,8 +11,8 @@ import numpy as np
 from pose3d_ros.camera import Camera
 from pose3d_ros.inference import Engine
 from pose3d_ros.lifting.crops import pictures
-from pose3d_ros.lifting.feature_maps import crop_keypoints, crop_rays, relief, upright
-from pose3d_ros.lifting.lifter import Lifter
+from pose3d_ros.lifting.feature_maps import crop_keypoints, crop_rays, root_relative_depth, upright
+from pose3d_ros.lifting.lifter import DEPTH_INPUTS, Lifter
 from pose3d_ros.lifting.normalise import normalise
 from pose3d_ros.people import People2D
 
@@ -24,7 +24,8 @@ class FrameLifter(Lifter):
     """What the model asks for by the names of its inputs is what it gets of each person.
 
     ``keypoints`` (P, 1, 18, 3) as ``normalise`` makes them, or instead ``images`` (P, 1, 3, S, S)
-    as ``pictures`` makes them. ``relief`` (P, 17): the detector's guess of depth.
+    as ``pictures`` makes them. ``root_relative_depth`` (P, 17): as the
+    function of that name (``feature_maps``) makes it of the detector's own.
     ``crop_keypoints`` (P, 17, 2) and ``features0`` and on (P, C, H, W): the detector's feature
     maps; keypoints and answer are then rolled as ``upright`` tells. ``state`` (P, ...), with the
     output ``next_state``: every frame goes on from the person's state of about a tenth of a second
@@ -70,10 +71,15 @@ class FrameLifter(Lifter):
             feeds["crop_keypoints"] = crop_keypoints(people)
             maps = {f"features{level}": values for level, values in enumerate(people.features)}
             feeds.update({name: values for name, values in maps.items() if name in wanted})
-        if "relief" in wanted:
-            if people.relief_px is None:
-                raise ValueError("expected people with the detector's guess of depth, got none")
-            feeds["relief"] = relief(people.keypoints_px, people.relief_px)
+        if asked := DEPTH_INPUTS & wanted:
+            if people.root_relative_depth_px is None:
+                raise ValueError(
+                    "expected people with root_relative_depth_px, which this lifter reads, got "
+                    "None; take a detector that gives it"
+                )
+            feeds[next(iter(asked))] = root_relative_depth(
+                people.keypoints_px, people.root_relative_depth_px
+            )
         if "keypoints" in wanted:
             feeds["keypoints"] = keypoints
         if "state" not in wanted:

@@ -287,7 +287,7 @@ class NewestFrame(nn.Module):
         looks = bool(network.maps.pyramid)
         return {
             "keypoints": torch.zeros(batch, 1, JOINTS + 1, 3),
-            "relief": torch.zeros(batch, JOINTS) if network.relief else None,
+            "root_relative_depth": torch.zeros(batch, JOINTS) if network.relief else None,
             "crop_keypoints": torch.zeros(batch, JOINTS, 2) if looks else None,
             "features": {
                 name: torch.zeros(batch, *shape)
@@ -301,13 +301,16 @@ class NewestFrame(nn.Module):
     def forward(
         self,
         keypoints: Tensor,
-        relief: Tensor | None = None,
+        root_relative_depth: Tensor | None = None,
         crop_keypoints: Tensor | None = None,
         features: dict[str, Tensor] | None = None,
         state: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Run the network."""
-        seen = (None if value is None else value[:, None] for value in (relief, crop_keypoints))
+        seen = (
+            None if value is None else value[:, None]
+            for value in (root_relative_depth, crop_keypoints)
+        )
         maps = None if features is None else [level[:, None] for level in features.values()]
         joints, after = self.network(keypoints, *seen, maps, state)
         newest = cast(Tensor, joints[:, -1, -1])

@@ -13,7 +13,7 @@ class Frame(NamedTuple):
     """Time from acquisition to publication, None where unknown, and what it went into."""
 
     latency_s: float | None
-    watch: Stopwatch
+    stopwatch: Stopwatch
 
 
 class Statistics:
@@ -23,10 +23,10 @@ class Statistics:
         self._lock = Lock()
         self._frames: list[Frame] = []
 
-    def add(self, latency_s: float | None, watch: Stopwatch) -> None:
+    def add(self, latency_s: float | None, stopwatch: Stopwatch) -> None:
         """A frame that was published."""
         with self._lock:
-            self._frames.append(Frame(latency_s, watch))
+            self._frames.append(Frame(latency_s, stopwatch))
 
     def take(self) -> list[Frame]:
         """The frames since the last call."""
@@ -42,7 +42,7 @@ def report(frames: Sequence[Frame], period_s: float) -> dict[str, float]:
     values = {"rate_hz": len(frames) / period_s}
     if latencies := [frame.latency_s for frame in frames if frame.latency_s is not None]:
         values |= _values("latency", summary(latencies, len(frames)))
-    for stage, taken in summaries([frame.watch for frame in frames]).items():
+    for stage, taken in summaries([frame.stopwatch for frame in frames]).items():
         values |= _values(stage, taken)
     return values
 

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.io import image_encodings
-from pose3d_ros.lifting import LATENCY_FRAMES, chosen
+from pose3d_ros.lifting import LATENCY_FRAMES, lifter_name
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.diagnostics import Statistics, report
 from pose3d_ros.nodes.inputs import SILENCE_S, Input, Newest
@@ -41,7 +41,7 @@ class Arrival(NamedTuple):
 
     message: Any
     came_s: float
-    watch: Stopwatch
+    stopwatch: Stopwatch
 
 
 class MonocularNode(ManagedNode[MonocularNodeSettings]):
@@ -64,7 +64,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         """Load the models; a wrong path or engine is refused here."""
         self._pipeline = MonocularPipeline(self.settings)
         self._outputs = ImageOutputs(self)
-        self._lifter_name = chosen(self.settings)
+        self._lifter_name = lifter_name(self.settings)
         self.get_logger().info(
             f"ready: {self.settings.detector} and {self._lifter_name} on "
             f"{self._pipeline.engine_name}"
@@ -134,10 +134,10 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self._pipeline = self._outputs = None
 
     def _hear_image(self, message: Any) -> None:
-        came_s, watch = time.perf_counter(), Stopwatch()
+        came_s, stopwatch = time.perf_counter(), Stopwatch()
         if (age_s := self.age_s(stamp_ns(message.header))) is not None:
-            watch.add("transport", came_s - age_s, came_s, "on its way")
-        self._images.put(Arrival(message, came_s, watch))
+            stopwatch.add("network", came_s - age_s, came_s, "on its way")
+        self._images.put(Arrival(message, came_s, stopwatch))
 
     def _hear_info(self, info: CameraInfo) -> None:
         self._info = info
@@ -159,10 +159,10 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
                     self.problem("frame", f"frame skipped: {in_one_line(error)}")
                     self.get_logger().debug(traceback.format_exc())
 
-    def _process(self, message: Any, came_s: float, watch: Stopwatch) -> None:
+    def _process(self, message: Any, came_s: float, stopwatch: Stopwatch) -> None:
         assert self._pipeline is not None and self._outputs is not None
-        watch.add("wait", came_s, time.perf_counter(), "in line")
-        with watch("decode"):
+        stopwatch.add("wait", came_s, time.perf_counter(), "in line")
+        with stopwatch("decode"):
             image = self._decode(message)
         acquired_ns = stamp_ns(message.header)
         if not self._in_order(acquired_ns):
@@ -173,13 +173,17 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         if self._pipeline.settings != self.settings:
             self._pipeline.reconfigure(self.settings)
         people = self._pipeline(
-            image, camera, acquired_ns, lambda: self._depth_of(image, acquired_ns, watch), watch
+            image,
+            camera,
+            acquired_ns,
+            lambda: self._depth_of(image, acquired_ns, stopwatch),
+            stopwatch,
         )
-        with watch("publish"):
+        with stopwatch("publish"):
             self._outputs.publish_with_image(
                 people, message.header, self.settings.publish_tf, image
             )
-        self._statistics.add(self.latency_s(acquired_ns), watch)
+        self._statistics.add(self.latency_s(acquired_ns), stopwatch)
 
     def _in_order(self, acquired_ns: int) -> bool:
         """Whether time advances; when it jumps back (a bag plays again), the past is forgotten."""
@@ -287,7 +291,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         return camera
 
     def _depth_of(
-        self, image: np.ndarray, acquired_ns: int, watch: Stopwatch
+        self, image: np.ndarray, acquired_ns: int, stopwatch: Stopwatch
     ) -> np.ndarray | None:
         """The depth image taken with this one; waits a little for it while depth is being
         heard.
@@ -296,7 +300,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             self._paired_at = time.monotonic()
             self.solved("depth")
             return None
-        with watch("depth"):
+        with stopwatch("depth"):
             return self._paired_depth(image, acquired_ns)
 
     def _paired_depth(self, image: np.ndarray, acquired_ns: int) -> np.ndarray | None:

@@ -141,8 +141,8 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
 
     def _process(self, seen: list[People2D | None], stamp_ns: int) -> None:
         assert self._outputs is not None
-        watch = Stopwatch()
-        with watch("fuse"):
+        stopwatch = Stopwatch()
+        with stopwatch("fuse"):
             self._place_cameras()
             seen = [
                 None if camera is None else people
@@ -151,16 +151,16 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             self._tracker.max_occlusion_s = self.settings.max_occlusion_s
             tracked = self._tracker.update(seen, stamp_ns)
             people = tracked[tracked.states != TrackState.TENTATIVE]
-        with watch("publish"):
+        with stopwatch("publish"):
             self._outputs.publish(
                 people,
                 Header(stamp=time_of(stamp_ns), frame_id=self._frame_id),
                 self.settings.publish_tf,
             )
         latency_s = self.latency_s(stamp_ns)
-        with watch("watch"):
+        with stopwatch("calibration"):
             self._assess(seen, people, stamp_ns)
-        self._statistics.add(latency_s, watch)
+        self._statistics.add(latency_s, stopwatch)
 
     def _place_cameras(self) -> None:
         """Give the tracker the cameras as they are known now."""

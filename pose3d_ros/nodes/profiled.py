@@ -27,7 +27,7 @@ START_S = 60.0  # loading models on a slow machine
 class Played(NamedTuple):
     """Frames that were published, people in each on average, the engine."""
 
-    watches: list[Stopwatch]
+    stopwatches: list[Stopwatch]
     people: float
     engine: str
 
@@ -38,7 +38,7 @@ class Watched(MonocularNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        self.watches: list[Stopwatch] = []
+        self.stopwatches: list[Stopwatch] = []
         self.people: list[int] = []
         super().__init__(**options)
         self.create_subscription(
@@ -46,7 +46,7 @@ class Watched(MonocularNode):
         )
 
     def _diagnose(self) -> None:
-        self.watches += [frame.watch for frame in self._statistics.take()]
+        self.stopwatches += [frame.stopwatch for frame in self._statistics.take()]
 
 
 def play(video: Path, settings: PipelineSettings, warm_up: int, frames: int) -> Played:
@@ -71,17 +71,17 @@ def play(video: Path, settings: PipelineSettings, warm_up: int, frames: int) -> 
         if not node.start():
             raise ChildProcessError("the pose node cannot start; the line above says why")
         end = time.monotonic() + START_S
-        while len(node.watches) < warm_up + frames:
+        while len(node.stopwatches) < warm_up + frames:
             if player.poll() is not None:
                 raise ChildProcessError("the video node gave up; its last line above says why")
-            if not node.watches and time.monotonic() > end:
+            if not node.stopwatches and time.monotonic() > end:
                 raise TimeoutError(
                     f"waited {START_S:g} s for a frame in vain; the lines above say why"
                 )
             time.sleep(0.1)
         assert node._pipeline is not None
         return Played(
-            node.watches[warm_up : warm_up + frames],
+            node.stopwatches[warm_up : warm_up + frames],
             float(np.mean(node.people[warm_up:])),
             node._pipeline.engine_name,
         )

@@ -45,7 +45,7 @@ class Trial:
     """``pass``, ``FAIL: ...`` or ``not installed: ...``."""
     seconds: float | None = None
     """Until it was ready to run."""
-    answer: reference_check.Answer | None = None
+    answer: reference_check.Agreement | None = None
     milliseconds: tuple[float | None, ...] = ()
     """Of one call with as many rows as in ``BATCHES``; None where the network takes one at a time.
     """

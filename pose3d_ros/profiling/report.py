@@ -31,8 +31,8 @@ def scene_report(measured: Measured) -> Report:
     """Milliseconds of every stage, and of all together as ``total``; each with its median in every
     round.
     """
-    rounds = [_seconds(watches) for watches in measured.rounds]
-    frames = [watch for watches in measured.rounds for watch in watches]
+    rounds = [_seconds(stopwatches) for stopwatches in measured.rounds]
+    frames = [stopwatch for stopwatches in measured.rounds for stopwatch in stopwatches]
     stages = {stage: summary(seconds, len(frames)) for stage, seconds in _seconds(frames).items()}
     return {
         "people": measured.people,
@@ -52,8 +52,8 @@ def scene_report(measured: Measured) -> Report:
     }
 
 
-def _seconds(watches: Sequence[Stopwatch]) -> dict[str, list[float]]:
-    return {**by_stage(watches), "total": [watch.total_s for watch in watches]}
+def _seconds(stopwatches: Sequence[Stopwatch]) -> dict[str, list[float]]:
+    return {**by_stage(stopwatches), "total": [stopwatch.total_s for stopwatch in stopwatches]}
 
 
 def scene_table(name: str, report: Report) -> str:

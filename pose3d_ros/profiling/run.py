@@ -28,7 +28,7 @@ INTERVAL_NS = 33_333_333
 
 
 class Runner:
-    """A pipeline that watches one scene."""
+    """A pipeline that is fed with one scene."""
 
     def __init__(self, scene: Scene, settings: PipelineSettings) -> None:
         self.scene = scene
@@ -49,15 +49,15 @@ class Runner:
 
     def round(self, frames: int) -> list[Stopwatch]:
         """What the time of the next frames goes into."""
-        watches = [Stopwatch() for _ in range(frames)]
-        for watch, image in zip(watches, self._images, strict=False):
+        stopwatches = [Stopwatch() for _ in range(frames)]
+        for stopwatch, image in zip(stopwatches, self._images, strict=False):
             self._stamp_ns += INTERVAL_NS
-            people = self.pipeline(image, self.scene.camera, self._stamp_ns, watch=watch)
+            people = self.pipeline(image, self.scene.camera, self._stamp_ns, stopwatch=stopwatch)
             self.found.append(len(people.people_2d or ()))
-        return watches
+        return stopwatches
 
 
-def choose(settings: PipelineSettings) -> dict[str, autotune.Choice]:
+def choose(settings: PipelineSettings) -> dict[str, autotune.Tuned]:
     """Name of each of the pipeline's networks -> what runs it fastest on this CPU, measured and
     remembered anew.
 
@@ -68,7 +68,7 @@ def choose(settings: PipelineSettings) -> dict[str, autotune.Choice]:
     if settings.detector == "blazepose":
         models = list(detector.MODELS)
     if settings.lift:
-        models.append(settings.lifter_model or f"lifter-{lifting.chosen(settings)}")
+        models.append(settings.lifter_model or f"lifter-{lifting.lifter_name(settings)}")
     paths = [locate(model) for model in models if model]
     return {
         path.stem: autotune.measure(path, Options(settings.threads, settings.precision))

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from pose3d_ros.arrays import Rows, median
 from pose3d_ros.people import People2D, TrackState
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.tracking.left_right import Past, continued
+from pose3d_ros.tracking.left_right import SwapState, correct_swaps
 
 MEMORY_S = 2.0  # an id is kept this long for somebody who may come back
 CONFIRM_FRAMES = 3  # frames in which a newcomer is seen before being believed
@@ -33,10 +33,10 @@ class _Tracks(Rows):
     velocity_px_s: np.ndarray  # (P, 2)
     seen_ns: np.ndarray
     frames: np.ndarray
-    past: Past
+    swaps: SwapState
 
     @classmethod
-    def begun(
+    def initial(
         cls, keypoints_px: np.ndarray, confidence: np.ndarray, size_px: np.ndarray, stamp_ns: int
     ) -> _Tracks:
         """Of newcomers, who get ids."""
@@ -48,7 +48,7 @@ class _Tracks(Rows):
             np.zeros((people, 2)),
             np.full(people, stamp_ns),
             np.zeros(people, int),
-            Past.begun(keypoints_px, confidence, stamp_ns),
+            SwapState.initial(keypoints_px, confidence, stamp_ns),
         )
 
     def predicted(self, stamp_ns: int) -> np.ndarray:
@@ -80,7 +80,7 @@ class IdentityTracker:
     def reset(self) -> None:
         """Forget everybody; ids go on counting."""
         joints = len(H36M17)
-        self._tracks = _Tracks.begun(
+        self._tracks = _Tracks.initial(
             np.zeros((0, joints, 2)), np.zeros((0, joints)), np.zeros(0), 0
         )
 
@@ -117,14 +117,14 @@ class IdentityTracker:
         new = rows < 0
         rows[new] = len(self._tracks) + np.arange(new.sum())
         self._tracks = self._tracks.joined(
-            _Tracks.begun(keypoints[new], confidence[new], sizes[new], stamp_ns)
+            _Tracks.initial(keypoints[new], confidence[new], sizes[new], stamp_ns)
         )
         if len(people):
             now = self._tracks[rows]
-            past, keypoints, confidence = continued(
-                now.past, keypoints, confidence, now.size_px, stamp_ns
+            swaps, keypoints, confidence = correct_swaps(
+                now.swaps, keypoints, confidence, now.size_px, stamp_ns
             )
-            self._tracks[rows] = _updated(now, past, keypoints, confidence, stamp_ns)
+            self._tracks[rows] = _updated(now, swaps, keypoints, confidence, stamp_ns)
         ids = self._tracks.ids[rows]
         self._drop(stamp_ns, people.image_size)
         return replace(people, keypoints_px=keypoints, confidence=confidence, ids=ids)
@@ -185,7 +185,7 @@ class IdentityTracker:
 
 
 def _updated(
-    tracks: _Tracks, past: Past, keypoints: np.ndarray, confidence: np.ndarray, stamp_ns: int
+    tracks: _Tracks, swaps: SwapState, keypoints: np.ndarray, confidence: np.ndarray, stamp_ns: int
 ) -> _Tracks:
     """The tracks of P people, who were seen with keypoints (P, J, 2) and confidence (P, J)."""
     known = (confidence > 0) & np.isfinite(keypoints).all(-1)
@@ -203,5 +203,5 @@ def _updated(
         velocity_px_s=tracks.velocity_px_s + np.where(told, share * step, 0),
         seen_ns=np.full(len(tracks), stamp_ns),
         frames=tracks.frames + 1,
-        past=past,
+        swaps=swaps,
     )

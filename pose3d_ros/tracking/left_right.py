@@ -42,7 +42,7 @@ FARTHEST_M = 0.6
 
 
 @dataclass
-class Past(Rows):
+class SwapState(Rows):
     """What is remembered of P people's keypoints.
 
     ``keypoints_px`` (P, 17, 2), last believed, NaN where unknown, and ``velocity_px_s``;
@@ -57,7 +57,7 @@ class Past(Rows):
     stamp_ns: np.ndarray
 
     @classmethod
-    def begun(cls, keypoints_px: np.ndarray, confidence: np.ndarray, stamp_ns: int) -> Past:
+    def initial(cls, keypoints_px: np.ndarray, confidence: np.ndarray, stamp_ns: int) -> SwapState:
         """With keypoints (P, 17, 2) that are believed where ``confidence`` (P, 17) is not 0."""
         people = len(keypoints_px)
         return cls(
@@ -69,30 +69,30 @@ class Past(Rows):
         )
 
 
-def continued(
-    past: Past,
+def correct_swaps(
+    state: SwapState,
     keypoints_px: np.ndarray,
     confidence: np.ndarray,
     size_px: np.ndarray,
     stamp_ns: int,
-) -> tuple[Past, np.ndarray, np.ndarray]:
-    """Keypoints (P, 17, 2) with sides as in the ``past``, and confidence (P, 17), 0 where a
+) -> tuple[SwapState, np.ndarray, np.ndarray]:
+    """Keypoints (P, 17, 2) with sides as in the ``state``, and confidence (P, 17), 0 where a
     keypoint has just leapt.
 
     ``size_px`` (P,) is people's root mean square size. Turning round moves left and right through
     each other smoothly and passes; what is cured is the exchange between two frames. The first
-    value is the past of the next frame.
+    value is the state of the next frame.
     """
-    elapsed = (stamp_ns - past.stamp_ns) * 1e-9
+    elapsed = (stamp_ns - state.stamp_ns) * 1e-9
     again = (elapsed <= 0) | (elapsed > HOLD_S)
     elapsed = np.where(again, 1.0, elapsed)
     metre_px = (size_px / BODY_SIZE_M)[:, None]
     predicted = (
-        past.keypoints_px + past.velocity_px_s * np.minimum(elapsed, SMOOTH_S)[:, None, None]
+        state.keypoints_px + state.velocity_px_s * np.minimum(elapsed, SMOOTH_S)[:, None, None]
     )
 
     order = _sides(keypoints_px, confidence, predicted, metre_px)
-    exchanged_s = np.where(order > 0, past.exchanged_s + elapsed, 0.0)
+    exchanged_s = np.where(order > 0, state.exchanged_s + elapsed, 0.0)
     again |= exchanged_s > HOLD_S
     order = np.where(again, 0, order)
     people = np.arange(len(order))[:, None]
@@ -105,21 +105,21 @@ def continued(
         np.linalg.norm(keypoints_px - predicted, axis=-1)
         > (LEAP_M + LEAP_M_S * elapsed[:, None]) * metre_px
     )
-    doubt_s = np.where(leap, past.doubt_s + elapsed[:, None], 0)
+    doubt_s = np.where(leap, state.doubt_s + elapsed[:, None], 0)
     doubted = leap & (doubt_s <= DOUBT_S) & ~again[:, None]
     believed = ~doubted & (confidence > 0) & np.isfinite(keypoints_px).all(-1)
-    step = (keypoints_px - past.keypoints_px) / elapsed[:, None, None]
+    step = (keypoints_px - state.keypoints_px) / elapsed[:, None, None]
     step = np.where((believed & ~leap)[..., None] & np.isfinite(step), step, 0)
     share = (1 - np.exp(-elapsed / SMOOTH_S))[:, None, None]
-    now = Past(
-        np.where(believed[..., None], keypoints_px, past.keypoints_px),
-        past.velocity_px_s + share * (step - past.velocity_px_s),
+    now = SwapState(
+        np.where(believed[..., None], keypoints_px, state.keypoints_px),
+        state.velocity_px_s + share * (step - state.velocity_px_s),
         doubt_s,
         exchanged_s,
         np.full(len(order), stamp_ns),
     )
     if again.any():
-        now[again] = Past.begun(keypoints_px[again], confidence[again], stamp_ns)
+        now[again] = SwapState.initial(keypoints_px[again], confidence[again], stamp_ns)
     return now, keypoints_px, np.where(doubted, 0, confidence).astype(np.float32)
 
 

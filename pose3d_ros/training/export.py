@@ -107,7 +107,7 @@ class BothSides(nn.Module):
     def forward(
         self,
         keypoints: Tensor,
-        relief: Tensor | None = None,
+        root_relative_depth: Tensor | None = None,
         crop_keypoints: None = None,
         features: None = None,
         state: Tensor | None = None,
@@ -115,7 +115,8 @@ class BothSides(nn.Module):
         """Run the network on both sides at once."""
         assert state is not None
         people = keypoints.shape[0]
-        sides = None if relief is None else torch.cat([relief, relief[:, self.mirror.order_out]])
+        depth = root_relative_depth
+        sides = None if depth is None else torch.cat([depth, depth[:, self.mirror.order_out]])
         both, after = self.newest(
             torch.cat([keypoints, self.mirror.inputs(keypoints)]),
             sides,
@@ -164,9 +165,10 @@ def export(network: nn.Module, path: Path, flip: bool = True, people: int | None
     of numbers as ``networks.rpsm.RPSM`` has them -> ``joints`` (people, 17, 4).
 
     A recurrent one takes one frame at a time and has ``state`` and ``next_state`` as well; zeros
-    are the first state. One that looks at the detector's guess of depth has ``relief``; one that
-    looks at feature maps has ``crop_keypoints`` and ``features0`` and on, and no flip test.
-    ``people`` fixes how many there are; by default any number.
+    are the first state. One that looks at the detector's guess of depth has
+    ``root_relative_depth``; one that looks at feature maps has ``crop_keypoints`` and
+    ``features0`` and on, and no flip test. ``people`` fixes how many there are; by default any
+    number.
     """
     module, inputs, outputs = exported(network, flip, 2 if people is None else people)
     return onnx_export.export(module, path, inputs, outputs, people is None)
@@ -193,7 +195,7 @@ def exported(
         keypoints = cast(Tensor, network.example(count)["keypoints"])  # type: ignore[operator]
         return Window(network, flip), {"keypoints": keypoints}, ["joints"]
     recurrent = Recurrent(network, flip)
-    example: dict[str, Any] = network.example(count)  # type: ignore[operator,assignment]
+    example: dict[str, Any] = network.example(count)  # type: ignore[operator]
     inputs = {**example, "state": recurrent.first_state(count)}
     return recurrent, inputs, ["joints", "next_state"]
 

@@ -237,7 +237,7 @@ def form(path: Path, lifter: str) -> dict[str, Any]:
             "channels": stages[0][0],
             "stages": len(stages),
             "levels": 0,
-            "relief": "relief" in inputs,
+            "relief": bool(inputs & {"root_relative_depth", "relief"}),  # the second until 0.2
         }
     raise ValueError(
         f"start: expected an ONNX file that 'pose3d train' wrote, got {path}, which does not say "

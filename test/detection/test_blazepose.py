@@ -141,7 +141,7 @@ def test_of_one_pose_seen_twice_the_sharper_stays():
         np.zeros((5, 2, 2)),
         presence=np.array([1.0, 1.0, 1.0, 0.2, 1.0]),
         heat=np.array([0.7, 0.8, 0.8, 0.8, 0.3]),
-        relief_px=np.zeros((5, 33)),
+        root_relative_depth_px=np.zeros((5, 33)),
         features=(),
     )
     # 3 does not look like a person, but may be followed; 4 is too vague.
@@ -158,7 +158,7 @@ def test_a_vague_newcomer_beside_a_followed_person_is_a_mixture(heat, kept):
         np.zeros((2, 2, 2)),
         presence=np.ones(2),
         heat=np.array([0.9, heat]),
-        relief_px=np.zeros((2, 33)),
+        root_relative_depth_px=np.zeros((2, 33)),
         features=(),
     )
     assert different(found, np.full(2, 250.0), followed=1).tolist() == kept

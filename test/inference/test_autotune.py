@@ -14,7 +14,7 @@ import toy_networks
 
 from pose3d_ros import inference
 from pose3d_ros.inference import EngineError, Options, autotune, cpu
-from pose3d_ros.inference.autotune import Choice
+from pose3d_ros.inference.autotune import Tuned
 from pose3d_ros.inference.cache import Cache
 
 MS = 1e-3
@@ -29,7 +29,7 @@ def model(tmp_path, monkeypatch):
 
 
 def entries(model):
-    return list((model.parent / "cache").rglob("*-choice-*.bin"))
+    return list((model.parent / "cache").rglob("*-autotune-*.bin"))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def entries(model):
     ],
 )
 def test_the_choice(seconds, best):
-    assert autotune.pick({Choice(*key): value for key, value in seconds.items()}) == Choice(*best)
+    assert autotune.pick({Tuned(*key): value for key, value in seconds.items()}) == Tuned(*best)
 
 
 def test_thread_counts():
@@ -70,12 +70,12 @@ def test_measured_when_built_and_taken_from_then_on(model):
     assert inference.load(model).name == "cpu" and not entries(model)
     measured = autotune.measure(model, Options())
     assert measured.engine in autotune.FACTORIES and 1 <= measured.threads <= cpu.threads(0)
-    assert autotune.remembered(model) == measured and len(entries(model)) == 1
-    assert autotune.chosen(model, Options()) == (
+    assert autotune.stored(model) == measured and len(entries(model)) == 1
+    assert autotune.tuned(model, Options()) == (
         measured.engine,
         Options(threads=measured.threads),
     )
-    assert autotune.chosen(model, Options(threads=3)) == (measured.engine, Options(threads=3))
+    assert autotune.tuned(model, Options(threads=3)) == (measured.engine, Options(threads=3))
     engine = inference.create(model, "auto", Options())
     assert engine.name == measured.engine
     assert engine({"x": np.ones((2, 3), np.float32)})["y"].tolist() == [[2, 2, 2]] * 2
@@ -85,11 +85,11 @@ def test_where_nothing_was_measured_no_model_is_read(model):
     """A node that starts would read them whole for the key of what is not there: this one is not
     there itself.
     """
-    assert autotune.remembered(model.with_name("absent.onnx")) == Choice()
+    assert autotune.stored(model.with_name("absent.onnx")) == Tuned()
     autotune.measure(model, Options())
     model.unlink()
     with pytest.raises(FileNotFoundError):
-        autotune.remembered(model)
+        autotune.stored(model)
 
 
 def test_building_ahead_measures(model):
@@ -115,7 +115,7 @@ def test_auto_takes_what_is_remembered_and_a_name_overrides_it(model):
 )
 def test_an_entry_of_another_kind_is_passed_over(model, written):
     Cache().write(autotune._parts(model, "auto"), written)
-    assert autotune.remembered(model) == Choice()
+    assert autotune.stored(model) == Tuned()
 
 
 def test_a_damaged_entry_costs_a_warning(model, caplog):

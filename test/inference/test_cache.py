@@ -264,8 +264,8 @@ def test_disk_full(tmp_path):
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=ROOT / "test",
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'test'}"},
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("No space left on device); going on without it: free some space") == 1

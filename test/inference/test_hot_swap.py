@@ -20,7 +20,7 @@ from pose3d_ros import inference
 from pose3d_ros.inference import EngineError, Options, hot_swap
 from pose3d_ros.inference.engine import largest_difference
 from pose3d_ros.inference.engines import onnxruntime
-from pose3d_ros.inference.hot_swap import Progress, Switching
+from pose3d_ros.inference.hot_swap import HotSwap, Progress
 from pose3d_ros.inference.shared import SharedEngine
 from pose3d_ros.pipeline import MonocularPipeline
 
@@ -87,7 +87,7 @@ def feeds(rows=1, value=2.0):
 
 def test_serves_at_once_and_takes_over(quick, tmp_path, caplog):
     build = Build(network(tmp_path / "better.onnx", 1.001))
-    engine = Switching(quick, "better", build, 0.01)
+    engine = HotSwap(quick, "better", build, 0.01)
     assert engine(feeds(3))["y"].tolist() == [[4.0] * WIDTH] * 3
     engine(feeds(2))
     assert re.fullmatch(r"cpu \(better is building: \d+ s\)", engine.name)
@@ -115,8 +115,8 @@ def test_no_call_is_lost_while_it_switches(quick, tmp_path):
     other.
     """
     build = Build(network(tmp_path / "better.onnx", 1.001))
-    switching_engine = Switching(quick, "better", build, 0.01)
-    engine = SharedEngine("a test of its own", lambda: switching_engine)
+    hot_swap = HotSwap(quick, "better", build, 0.01)
+    engine = SharedEngine("a test of its own", lambda: hot_swap)
     served = set()
 
     def call_on(value):
@@ -132,7 +132,7 @@ def test_no_call_is_lost_while_it_switches(quick, tmp_path):
         wait_for(lambda: len(served) == 4, "an answer for everybody")
         build.go.set()
         answers = [future.result(60) for future in running]
-    assert engine.name == "better" and switching_engine.wait(10)
+    assert engine.name == "better" and hot_swap.wait(10)
     for of_one in answers:
         factors = np.array(of_one)
         switch = int((factors < 1.0005).sum())
@@ -152,7 +152,7 @@ def test_no_call_is_lost_while_it_switches(quick, tmp_path):
 )
 def test_a_failed_build_leaves_the_first_in_service_and_says_so_once(quick, error, said, caplog):
     build = Build(error=error)
-    engine = Switching(quick, "better", build, 0.01)
+    engine = HotSwap(quick, "better", build, 0.01)
     engine(feeds())
     build.go.set()
     assert engine.wait(10)
@@ -163,7 +163,7 @@ def test_a_failed_build_leaves_the_first_in_service_and_says_so_once(quick, erro
 
 def test_an_engine_with_other_answers_never_serves(quick, tmp_path, caplog):
     build = Build(network(tmp_path / "wrong.onnx", 1.1))
-    engine = Switching(quick, "better", build, 0.01)
+    engine = HotSwap(quick, "better", build, 0.01)
     engine(feeds())
     build.go.set()
     assert engine.wait(10)
@@ -176,7 +176,7 @@ def test_an_engine_with_other_answers_never_serves(quick, tmp_path, caplog):
 
 def test_one_closed_while_it_builds_frees_what_comes_late(quick, tmp_path, caplog):
     build = Build(network(tmp_path / "better.onnx"))
-    engine = Switching(quick, "better", build, 0.01)
+    engine = HotSwap(quick, "better", build, 0.01)
     engine.close()
     assert build.progress.cancelled
     build.go.set()
@@ -188,7 +188,7 @@ def test_one_closed_while_it_builds_frees_what_comes_late(quick, tmp_path, caplo
 def test_progress_is_logged_while_it_goes_on(quick, monkeypatch, caplog):
     monkeypatch.setattr(hot_swap, "REPORT_S", 0.01)
     build = Build(error=EngineError("enough"))
-    engine = Switching(quick, "better", build, 0.01)
+    engine = HotSwap(quick, "better", build, 0.01)
     wait_for(lambda: len(caplog.messages) > 2, "three lines")
     build.go.set()
     assert engine.wait(10)
@@ -210,7 +210,7 @@ def test_a_pipeline_goes_on_and_tells_what_it_runs_on(tmp_path, monkeypatch):
     model = toy_networks.rtmo(tmp_path / "rtmo.onnx", size)
     cpu, build = onnxruntime.cpu, Build(model)
     monkeypatch.setattr(
-        onnxruntime, "cpu", lambda *given: Switching(cpu(*given), "better", build, 1e-6)
+        onnxruntime, "cpu", lambda *given: HotSwap(cpu(*given), "better", build, 1e-6)
     )
     pipeline = MonocularPipeline(engine="cpu", lift=False, detector="rtmo", detector_model=model)
     monkeypatch.undo()  # the build itself is of the real one

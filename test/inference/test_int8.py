@@ -90,10 +90,10 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("flavour", [int8.CPU, int8.TENSORRT], ids=lambda flavour: flavour.engine)
-def test_weights_become_int8_and_answers_stay_near(tmp_path, flavour):
+@pytest.mark.parametrize("scheme", [int8.CPU, int8.TENSORRT], ids=lambda scheme: scheme.engine)
+def test_weights_become_int8_and_answers_stay_near(tmp_path, scheme):
     path = network(tmp_path / "net.onnx", loud=1)
-    model, left = int8.quantise(path, pictures(12), flavour)
+    model, left = int8.quantise(path, pictures(12), scheme)
     weights = [
         tensor
         for tensor in onnx.load_from_string(model).graph.initializer
@@ -131,7 +131,7 @@ def test_what_was_calibrated_runs_and_what_was_not_says_how(tmp_path, engine):
         match="net.onnx was not calibrated .*; run pose3d models build --engine cpu ",
     ):
         inference.create(path, engine, Options(1, "int8"))
-    int8.keep(path, pictures(12))
+    int8.calibrate(path, pictures(12))
     running, exact = (
         inference.create(path, engine, Options(1, "int8")),
         inference.create(path, "cpu", Options(1)),

@@ -17,7 +17,7 @@ from pose3d_ros.inference.batching import Profile, in_parts, profiles, rows_of
 from pose3d_ros.inference.engine import largest_difference
 from pose3d_ros.inference.engines.tensorrt import engine as tensorrt_engine
 from pose3d_ros.inference.hot_swap import Phases
-from pose3d_ros.inference.mixed_precision import typed
+from pose3d_ros.inference.mixed_precision import in_precision
 from pose3d_ros.model_store import store
 
 PATH = Path("model.onnx")
@@ -123,7 +123,7 @@ def test_typed_models_answer_as_the_original(name, precision):
     import onnxruntime
 
     path = store.locate(name)
-    model = onnx.load_from_string(typed(path, precision))
+    model = onnx.load_from_string(in_precision(path, precision))
     onnx.checker.check_model(model, full_check=True)
     assert [
         value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)
@@ -152,7 +152,7 @@ def test_typed_models_answer_as_the_original(name, precision):
 def test_a_model_that_cannot_be_read_is_told(tmp_path):
     (tmp_path / "junk.onnx").write_bytes(b"junk")
     with pytest.raises(EngineError, match="junk.onnx: ONNX Runtime cannot load this model"):
-        typed(tmp_path / "junk.onnx", "fp16")
+        in_precision(tmp_path / "junk.onnx", "fp16")
 
 
 def missing() -> str | None:

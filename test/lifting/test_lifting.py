@@ -7,7 +7,7 @@ from bodies import CAMERA, STANDING_M, seen
 
 from pose3d_ros.geometry import CAMERA_DOWN, look_along
 from pose3d_ros.inference import EngineError
-from pose3d_ros.lifting import chosen, create
+from pose3d_ros.lifting import create, lifter_name
 from pose3d_ros.lifting.normalise import normalise
 from pose3d_ros.lifting.windowed import resample
 from pose3d_ros.metrics import pa_mpjpe
@@ -163,9 +163,9 @@ def test_auto_looks_at_what_the_detector_tells():
     """A guess of depth from blazepose; other detectors give keypoints alone, and the shipped
     lifter refuses them.
     """
-    assert chosen(PipelineSettings()) == "rpsm-context"
-    assert chosen(PipelineSettings(detector="rtmo")) == "rpsm"
-    assert chosen(PipelineSettings(lifter_model="my.onnx")) == "my.onnx"
+    assert lifter_name(PipelineSettings()) == "rpsm-context"
+    assert lifter_name(PipelineSettings(detector="rtmo")) == "rpsm"
+    assert lifter_name(PipelineSettings(lifter_model="my.onnx")) == "my.onnx"
     with pytest.raises(
         SettingsError, match="expected a detector that guesses depth .*, got 'rtmo'"
     ):

@@ -58,7 +58,7 @@ class StandIn:
         camera: Camera | None,
         stamp_ns: int,
         depth_m: Callable[[], np.ndarray | None],
-        watch: Stopwatch,
+        stopwatch: Stopwatch,
     ) -> People3D:
         if stamp_ns <= self.stamp_ns:
             raise ValueError(
@@ -67,7 +67,7 @@ class StandIn:
         self.stamp_ns = stamp_ns
         self.seen.append(int(image[0, 0, 0]))
         self.cameras.append(camera)
-        with watch("pose"):
+        with stopwatch("pose"):
             self.may_go_on.wait(10)
         self.depths.append(depth_m())
         if image[0, 0, 0] == 255:
@@ -243,7 +243,7 @@ def test_diagnostics(ros: Any, start: Any, camera_info: Any) -> None:
     assert float(values["rate_hz"]) > 0
     assert float(values["latency_p50_ms"]) <= float(values["latency_p95_ms"])
     assert {"dropped", "engine", "detector", "lifter"} <= set(values)
-    for stage in ("latency", "transport", "wait", "decode", "pose", "publish"):
+    for stage in ("latency", "network", "wait", "decode", "pose", "publish"):
         p50, p95, most = (float(values[f"{stage}_{what}_ms"]) for what in ("p50", "p95", "max"))
         assert 0 <= p50 <= p95 <= most, stage
 
@@ -663,14 +663,14 @@ def test_depth_of_another_time_is_said_until_it_stops(
 def test_the_pipeline_asks_for_depth_after_detection() -> None:
     pipeline = MonocularPipeline(max_people=1)
     asked: list[list[str]] = []
-    watch = Stopwatch()
+    stopwatch = Stopwatch()
 
     def depth() -> None:
-        asked.append(list(watch.seconds))
+        asked.append(list(stopwatch.seconds))
 
-    pipeline(picture(0, 640, 480), CAMERA, 1, depth, watch)
+    pipeline(picture(0, 640, 480), CAMERA, 1, depth, stopwatch)
     pipeline.close()
-    assert asked == [["detect", "track"]] and "lift" in watch.seconds
+    assert asked == [["detect", "track"]] and "lift" in stopwatch.seconds
 
 
 def test_an_empty_frame_id_is_said(ros: Any, start: Any, camera_info: Any) -> None:

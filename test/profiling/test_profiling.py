@@ -28,11 +28,11 @@ def short(monkeypatch):
 
 def frame(start_s, **stages):
     """A frame that begins then, whose stages take so many milliseconds, one after the other."""
-    watch = Stopwatch()
+    stopwatch = Stopwatch()
     for stage, milliseconds in stages.items():
-        watch.add(stage, start_s, start_s + milliseconds * 1e-3)
+        stopwatch.add(stage, start_s, start_s + milliseconds * 1e-3)
         start_s += milliseconds * 1e-3
-    return watch
+    return stopwatch
 
 
 def report(*rounds_ms, engine="cpu", **others):
@@ -47,10 +47,12 @@ def report(*rounds_ms, engine="cpu", **others):
 @pytest.mark.parametrize("count", [1, 3])
 def test_everybody_in_a_crowd_is_a_person(count):
     runner = run.Runner(crowd(count), PipelineSettings(engine="cpu", threads=1))
-    watches = runner.round(3)
+    stopwatches = runner.round(3)
     runner.pipeline.close()
     assert runner.found[-1] == count and runner.scene.images[0].shape == (SIZE[1], SIZE[0], 3)
-    assert all({"pose", "track", "lift", "filter"} <= set(watch.seconds) for watch in watches)
+    assert all(
+        {"pose", "track", "lift", "filter"} <= set(stopwatch.seconds) for stopwatch in stopwatches
+    )
 
 
 @pytest.mark.parametrize("count", [0, 11])
@@ -103,14 +105,14 @@ def test_the_fastest_engine_is_measured_and_remembered(tmp_path, monkeypatch):
     )
     chosen = run.choose(settings)
     assert list(chosen) == ["lifter-martinez"]
-    assert list(tmp_path.rglob("lifter-martinez-choice-*")), "written to the cache"
-    assert autotune.remembered(model) == chosen["lifter-martinez"]
+    assert list(tmp_path.rglob("lifter-martinez-autotune-*")), "written to the cache"
+    assert autotune.stored(model) == chosen["lifter-martinez"]
 
 
 def test_table():
-    watches = [[frame(0.0, pose=number, track=1) for number in (2, 3, 4)] for _ in range(2)]
-    watches[0][0].add("detect", 0.003, 0.008)
-    scene = scene_report(Measured("clip", watches, 1.5, (640, 480), "cpu"))
+    stopwatches = [[frame(0.0, pose=number, track=1) for number in (2, 3, 4)] for _ in range(2)]
+    stopwatches[0][0].add("detect", 0.003, 0.008)
+    scene = scene_report(Measured("clip", stopwatches, 1.5, (640, 480), "cpu"))
     lines = scene_table("clip", scene).splitlines()
     assert lines[0].split() == ["clip,", "ms", "p50", "p95", "max", "in", "frames", "share"]
     assert lines[1].split() == ["detect", "5.00", "5.00", "5.00", "17%", "17%"]
@@ -177,11 +179,11 @@ def test_through_nodes():
     played = play(
         share("demo", "cam0.mp4"), PipelineSettings(engine="cpu", threads=1), warm_up=1, frames=3
     )
-    assert len(played.watches) == 3 and played.people >= 1 and played.engine == "cpu"
-    for watch in played.watches:
-        stages = set(watch.seconds)
+    assert len(played.stopwatches) == 3 and played.people >= 1 and played.engine == "cpu"
+    for stopwatch in played.stopwatches:
+        stages = set(stopwatch.seconds)
         assert {
-            "transport",
+            "network",
             "wait",
             "decode",
             "pose",
@@ -190,7 +192,7 @@ def test_through_nodes():
             "filter",
             "publish",
         } <= stages
-        assert sum(watch.seconds.values()) <= watch.total_s + 1e-9
+        assert sum(stopwatch.seconds.values()) <= stopwatch.total_s + 1e-9
 
 
 def test_nodes_play_files_only(capsys):

@@ -20,7 +20,7 @@ from pose3d_ros.detection import regions  # noqa: E402
 from pose3d_ros.io.videos import frames  # noqa: E402
 
 # noqa: E402
-from pose3d_ros.lifting.feature_maps import crop_keypoints, crop_rays, relief, upright
+from pose3d_ros.lifting.feature_maps import crop_keypoints, crop_rays, root_relative_depth, upright
 from pose3d_ros.lifting.normalise import normalise  # noqa: E402
 from pose3d_ros.model_store.store import ModelError  # noqa: E402
 from pose3d_ros.networks.context_poseformer import BLAZEPOSE  # noqa: E402
@@ -66,12 +66,12 @@ def with_crops(people, angles, side_px=420.0):
     features = tuple(
         rng.uniform(0, 6, (len(people), *shape)).astype(np.float32) for shape in BLAZEPOSE
     )
-    relief_px = rng.normal(0, 100, (len(people), 17))
+    root_relative_depth_px = rng.normal(0, 100, (len(people), 17))
     return replace(
         people,
         features=features,
         crop_from_image=regions.region_from_image(where),
-        relief_px=relief_px,
+        root_relative_depth_px=root_relative_depth_px,
         ids=np.arange(len(people)),
     )
 
@@ -215,10 +215,14 @@ def test_the_guess_of_depth_is_looked_at_whatever_its_scale(lifter):
     """
     people = with_crops(seen(PLACES_M[:1], 1), [0.0])
     expected = anew(lifter, people).joints_m
-    assert people.relief_px is not None
-    doubled = relief(2 * people.keypoints_px, 2 * people.relief_px)
-    np.testing.assert_allclose(doubled, relief(people.keypoints_px, people.relief_px), rtol=1e-5)
-    other = anew(lifter, replace(people, relief_px=people.relief_px + 30))
+    assert people.root_relative_depth_px is not None
+    doubled = root_relative_depth(2 * people.keypoints_px, 2 * people.root_relative_depth_px)
+    np.testing.assert_allclose(
+        doubled, root_relative_depth(people.keypoints_px, people.root_relative_depth_px), rtol=1e-5
+    )
+    other = anew(
+        lifter, replace(people, root_relative_depth_px=people.root_relative_depth_px + 30)
+    )
     assert np.abs(other.joints_m - expected).max() > 1e-6
 
 
@@ -332,7 +336,9 @@ def test_training_and_node_make_the_same_of_the_detectors_depth(seen_folder):
     )
     (_, seen_relief, *_), _ = CropView(1)(crops)
     pixels = crops.crop_keypoints * 210
-    np.testing.assert_allclose(seen_relief, relief(pixels, 420 * crops.landmark_z), rtol=1e-4)
+    np.testing.assert_allclose(
+        seen_relief, root_relative_depth(pixels, 420 * crops.landmark_z), rtol=1e-4
+    )
 
 
 def test_joints_without_a_label_teach_nothing(seen_folder):
@@ -508,7 +514,7 @@ def test_exported_lifter_answers_as_torch_does(model):
     torch.manual_seed(1)
     feeds: dict[str, Any] = {
         "keypoints": torch.randn(3, 1, 18, 3),
-        "relief": torch.randn(3, 17),
+        "root_relative_depth": torch.randn(3, 17),
         "crop_keypoints": torch.rand(3, 17, 2) * 2 - 1,
     }
     maps = {f"features{level}": 6 * torch.rand(3, *BLAZEPOSE[level]) for level in (1, 2, 3)}
@@ -520,7 +526,7 @@ def test_exported_lifter_answers_as_torch_does(model):
     with torch.no_grad():
         expected, after = network(
             feeds["keypoints"],
-            feeds["relief"][:, None],
+            feeds["root_relative_depth"][:, None],
             feeds["crop_keypoints"][:, None],
             [level[:, None] for level in maps.values()],
             *state.values(),
@@ -656,7 +662,11 @@ def test_a_lifter_of_keypoints_and_depth_sees_both_sides(tmp_path):
     ]
     answers = []
     for k, d in ((keypoints, depth), (other, depth[:, H36M17.flip])):
-        feeds = {"keypoints": k.astype(np.float32), "relief": d.astype(np.float32), "state": state}
+        feeds = {
+            "keypoints": k.astype(np.float32),
+            "root_relative_depth": d.astype(np.float32),
+            "state": state,
+        }
         answers.append(engine(feeds)["joints"].copy())
     engine.close()
     np.testing.assert_allclose(answers[1], answers[0][:, H36M17.flip] * [-1, 1, 1, 1], atol=1e-5)

@@ -156,7 +156,7 @@ def test_feature_maps_are_kept_of_a_picture_each_tenth_of_a_second(watched, tmp_
             people,
             features=levels,
             crop_from_image=crop,
-            relief_px=np.full((len(people), 17), 50.0),
+            root_relative_depth_px=np.full((len(people), 17), 50.0),
         )
         maps.add(number, seen)
         rich.append(replace(seen, features=()))

@@ -91,19 +91,19 @@ class BlazePose:
         self._landmark.close()
 
     def __call__(
-        self, image_bgr: np.ndarray, stamp_ns: int, watch: Stopwatch | None = None
+        self, image_bgr: np.ndarray, stamp_ns: int, stopwatch: Stopwatch | None = None
     ) -> People2D:
         """People in the image (H, W, 3) uint8, at most ``max_people``, without ids."""
-        watch = watch or Stopwatch()
+        stopwatch = stopwatch or Stopwatch()
         size = (image_bgr.shape[1], image_bgr.shape[0])
         followed = self._regions
-        where, found = self._read(image_bgr, followed, self._looks(size, stamp_ns), watch)
+        where, found = self._read(image_bgr, followed, self._looks(size, stamp_ns), stopwatch)
         lost = np.array(
             [region for region in followed if not (where == region).all(1).any()]
         ).reshape(-1, 4)
         if len(lost):
             self._search_until_ns = stamp_ns + int(SEARCH_LOST_S * 1e9)
-            where, found = self._read(image_bgr, where, lost * [1, 1, 2, 0], watch)
+            where, found = self._read(image_bgr, where, lost * [1, 1, 2, 0], stopwatch)
         if found is None:
             self._regions = where
             return People2D.empty(self.skeleton, stamp_ns, size)
@@ -118,7 +118,7 @@ class BlazePose:
             size,
             features=found.features,
             crop_from_image=regions.region_from_image(where) if found.features else None,
-            relief_px=found.relief_px,
+            root_relative_depth_px=found.root_relative_depth_px,
         )
 
     def _looks(self, size: tuple[int, int], stamp_ns: int) -> np.ndarray:
@@ -138,7 +138,7 @@ class BlazePose:
         return looks
 
     def _read(
-        self, image_bgr: np.ndarray, followed: np.ndarray, looks: np.ndarray, watch: Stopwatch
+        self, image_bgr: np.ndarray, followed: np.ndarray, looks: np.ndarray, stopwatch: Stopwatch
     ) -> tuple[np.ndarray, Landmarks | None]:
         """The regions (P, 4) that show a person each, and what is seen in them.
 
@@ -147,14 +147,14 @@ class BlazePose:
         """
         where = followed
         if len(looks):
-            with watch("detect"):
+            with stopwatch("detect"):
                 new = person_detector.find(self._person, image_bgr, looks)
             distance = np.linalg.norm(new[:, None, :2] - followed[None, :, :2], axis=-1)
             covered = (distance < COVERED * followed[None, :, 2]).any(1)
             where = np.concatenate([followed, new[~covered]])[: self.settings.max_people]
         if not len(where):
             return where, None
-        with watch("pose"):
+        with stopwatch("pose"):
             found = landmarks.read(self._landmark, image_bgr, where)
             kept = different(found, where[:, 2], len(followed))
         if len(kept) == len(where):  # as nearly always; feature maps need not be copied

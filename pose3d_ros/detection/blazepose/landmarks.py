@@ -24,8 +24,9 @@ class Landmarks:
 
     ``keypoints_px`` (P, 33, 2); ``confidence`` (P, 33); ``auxiliary_px`` (P, 2, 2) mid-hip and the
     top of the circle around the body; ``presence`` (P,) probability that the crop shows a person;
-    ``heat`` (P,) how sharply it sees the keypoints that it calls visible, 0 to 1; ``relief_px``
-    (P, 33) as in ``People2D``; ``features`` (P, C, H, W) per level, as asked for.
+    ``heat`` (P,) how sharply it sees the keypoints that it calls visible, 0 to 1;
+    ``root_relative_depth_px`` (P, 33) as in ``People2D``; ``features`` (P, C, H, W) per level, as
+    asked for.
     """
 
     keypoints_px: np.ndarray
@@ -33,7 +34,7 @@ class Landmarks:
     auxiliary_px: np.ndarray
     presence: np.ndarray
     heat: np.ndarray
-    relief_px: np.ndarray
+    root_relative_depth_px: np.ndarray
     features: tuple[np.ndarray, ...]
 
     def __getitem__(self, rows: np.ndarray) -> Landmarks:
@@ -44,7 +45,7 @@ class Landmarks:
             self.auxiliary_px[rows],
             self.presence[rows],
             self.heat[rows],
-            self.relief_px[rows],
+            self.root_relative_depth_px[rows],
             tuple(level[rows] for level in self.features),
         )
 

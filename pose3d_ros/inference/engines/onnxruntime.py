@@ -15,8 +15,8 @@ from pose3d_ros.inference import gpu, int8
 from pose3d_ros.inference.batching import in_parts, joined, profiles, rows_of, wrong_feeds
 from pose3d_ros.inference.cpu import threads as threads_for
 from pose3d_ros.inference.engine import Engine, restricted, warm_up
-from pose3d_ros.inference.hot_swap import Progress, Switching
-from pose3d_ros.inference.mixed_precision import typed
+from pose3d_ros.inference.hot_swap import HotSwap, Progress
+from pose3d_ros.inference.mixed_precision import in_precision
 from pose3d_ros.inference.options import Options
 from pose3d_ros.inference.reference_check import TOLERANCES
 from pose3d_ros.model_store.store import cache_folder
@@ -56,12 +56,12 @@ class OnnxRuntimeEngine:
         options.log_severity_level = 3
         model: str | bytes = str(path)
         if precision == "fp16":
-            model = typed(path, precision)
+            model = in_precision(path, precision)
             # All of them end the process on an LSTM in fp16 that runs on the CPU (ONNX Runtime
             # 1.31).
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         elif precision == "int8":
-            model = int8.kept(path)
+            model = int8.calibrated_model(path)
         try:
             session = runtime.InferenceSession(
                 model, options, providers=providers, disabled_optimizers=int8.UNWANTED
@@ -182,7 +182,7 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
     if options.wait:
         serving.close()
         return make(Progress())
-    return Switching(serving, f"onnxruntime-tensorrt of {path.stem}", make, TOLERANCES[precision])
+    return HotSwap(serving, f"onnxruntime-tensorrt of {path.stem}", make, TOLERANCES[precision])
 
 
 def _on_gpu(

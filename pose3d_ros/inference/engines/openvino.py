@@ -105,7 +105,7 @@ def openvino(path: Path, options: Options, outputs: Sequence[str] | None) -> Ope
         cpu.threads(options.threads),
         arithmetic,
         outputs,
-        int8.kept(path) if precision == "int8" else None,
+        int8.calibrated_model(path) if precision == "int8" else None,
     )
 
 

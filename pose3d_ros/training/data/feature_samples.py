@@ -11,7 +11,7 @@ from typing import cast
 
 import numpy as np
 
-from pose3d_ros.lifting.feature_maps import relief, upright
+from pose3d_ros.lifting.feature_maps import root_relative_depth, upright
 from pose3d_ros.lifting.normalise import normalise
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.detector_noise import (
@@ -98,7 +98,8 @@ def recorded_detector(folder: Path, split: str) -> Detector:
     begins |= np.isin(rows, seen.begins)
     run = np.cumsum(begins) - 1
     depth = Depth.fit(
-        relief(labels["crop_keypoints"] / 2, labels["landmark_z"]), true_relief(joints_m)
+        root_relative_depth(labels["crop_keypoints"] / 2, labels["landmark_z"]),
+        true_relief(joints_m),
     )
     return Detector(
         residual,
@@ -252,6 +253,6 @@ class SeenPeople:
         crops = Crops(
             **seen,
             features=features,
-            relief=relief(seen["crop_keypoints"] / 2, seen["landmark_z"]),
+            relief=root_relative_depth(seen["crop_keypoints"] / 2, seen["landmark_z"]),
         )
         return cast(Crops, hide(rng, crops)) if varied else crops

@@ -75,13 +75,13 @@ class Reader:
             size,
             features=found.features,
             crop_from_image=regions.region_from_image(where),
-            relief_px=found.relief_px,
+            root_relative_depth_px=found.root_relative_depth_px,
         ).to(H36M17)
-        assert people.relief_px is not None
+        assert people.root_relative_depth_px is not None
         followed = (found.presence >= detector.MIN_PRESENCE_FOLLOWED) & (
             found.heat >= detector.MIN_HEAT
         )
-        return Seen(people, found.heat, followed, people.relief_px / where[:, 2:3])
+        return Seen(people, found.heat, followed, people.root_relative_depth_px / where[:, 2:3])
 
     def close(self) -> None:
         """Free the engine."""

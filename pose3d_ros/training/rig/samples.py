@@ -181,8 +181,8 @@ def seen_people(
                 person = pictures[picture][[row]]
                 assert person.crop_from_image is not None
                 depth = np.zeros(17)  # where the detector does not guess it
-                if person.relief_px is not None:
-                    depth = person.relief_px[0] * np.sqrt(
+                if person.root_relative_depth_px is not None:
+                    depth = person.root_relative_depth_px[0] * np.sqrt(
                         np.linalg.det(person.crop_from_image[0, :, :2])
                     )
                 rows.append(

@@ -72,7 +72,7 @@ class Built(NamedTuple):
 def build(
     path: Path, model: bytes, most: int, exact: bool, timings: bytes, progress: Progress
 ) -> Built:
-    """Build an engine from a typed ONNX ``model`` (``typed``), for 1 to ``most`` rows.
+    """Build an engine from a typed ONNX ``model`` (``in_precision``), for 1 to ``most`` rows.
 
     ``path`` is for messages; ``exact`` forbids TF32; ``timings`` of an earlier build, or empty.
     Raises ``EngineError``.

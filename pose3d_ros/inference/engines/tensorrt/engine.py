@@ -20,8 +20,8 @@ from pose3d_ros.inference import gpu, int8
 from pose3d_ros.inference.cache import Cache, hash_of
 from pose3d_ros.inference.engine import Engine, warm_up
 from pose3d_ros.inference.engines import onnxruntime
-from pose3d_ros.inference.hot_swap import Progress, Switching
-from pose3d_ros.inference.mixed_precision import typed
+from pose3d_ros.inference.hot_swap import HotSwap, Progress
+from pose3d_ros.inference.mixed_precision import in_precision
 from pose3d_ros.inference.options import Options
 from pose3d_ros.inference.reference_check import TOLERANCES
 
@@ -42,7 +42,7 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
     precision = options.precision_of("tensorrt", "fp16", "fp32", "int8")
     device = gpu.required("tensorrt")
     where = {"TensorRT": version, "gpu": device.name, "capability": device.capability}
-    quantised = int8.kept(path, int8.TENSORRT) if precision == "int8" else None
+    quantised = int8.calibrated_model(path, int8.TENSORRT) if precision == "int8" else None
     content = hash_of(path) if quantised is None else hashlib.sha256(quantised).hexdigest()
     parts = {
         "name": path.stem,
@@ -60,7 +60,7 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
 
         def build() -> bytes:
             timings = {"name": "timings", **where}
-            model = quantised or typed(path, precision)
+            model = quantised or in_precision(path, precision)
             built = tensorrt_build.build(
                 path,
                 model,
@@ -85,7 +85,7 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
     if options.wait or cache.read(parts) is not None:
         return make(Progress())
     quick = onnxruntime.quick(path, replace(options, precision="auto"), outputs)
-    return Switching(quick, f"tensorrt of {path.stem}", make, TOLERANCES[precision])
+    return HotSwap(quick, f"tensorrt of {path.stem}", make, TOLERANCES[precision])
 
 
 def check() -> str:
