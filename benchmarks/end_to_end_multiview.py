@@ -51,7 +51,7 @@ from pose3d_ros.io.rig_file import RigFile, read_rig, topic_of, write_rig  # noq
 from pose3d_ros.metrics import jitter_mm  # noqa: E402
 from pose3d_ros.nodes import process_tuning  # noqa: E402
 from pose3d_ros.nodes.messages import JOINTS, stamp_ns  # noqa: E402
-from pose3d_ros.nodes.rig_launch import Planned, plan_rig  # noqa: E402
+from pose3d_ros.nodes.rig_launch import NodeToStart, nodes_of_rig  # noqa: E402
 from pose3d_ros.people import People3D  # noqa: E402
 from pose3d_ros.resources import share  # noqa: E402
 from pose3d_ros.skeleton import BODY25B, H36M17  # noqa: E402
@@ -68,7 +68,7 @@ BONES = [
 ]
 
 
-def process(planned: Planned) -> subprocess.Popen[bytes]:
+def process(planned: NodeToStart) -> subprocess.Popen[bytes]:
     """What ``ros2 run`` starts."""
     words = ["-r", f"__ns:=/{planned.namespace}"]
     for name, value in planned.parameters.items():
@@ -82,7 +82,7 @@ def process(planned: Planned) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def processes(plan: list[Planned]) -> Iterator[list[subprocess.Popen[bytes]]]:
+def processes(plan: list[NodeToStart]) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Started, and ended afterwards."""
     started = [process(planned) for planned in plan]
     try:
@@ -109,7 +109,7 @@ class Run:
             name: given.get(name) or argument.default
             for name, argument in arguments(("multiview",)).items()
         }
-        *cameras, video = plan_rig(values)
+        *cameras, video = nodes_of_rig(values)
         rclpy.init()
         node, executor = (
             rclpy.create_node("watcher", namespace=NAMESPACE),

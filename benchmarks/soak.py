@@ -27,7 +27,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.messages import JOINTS, time_of
-from pose3d_ros.nodes.up import elsewhere
+from pose3d_ros.nodes.up import up_in_process
 from pose3d_ros.profiling.scenes import PLACES, canvas, cut_outs
 
 TENTHS = 10
@@ -102,7 +102,7 @@ def main() -> None:
 
     with (
         listener("soak") as (node, executor),
-        elsewhere("monocular", "assumed_fov_deg:=60", "namespace:=soak") as process,
+        up_in_process("monocular", "assumed_fov_deg:=60", "namespace:=soak") as process,
     ):
         node.create_subscription(PointCloud2, "/soak/joints", hear_joints, 10)
         for message_type, topic in ((PointCloud2, "keypoints"), (MarkerArray, "markers")):

@@ -20,7 +20,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from listener import age_s, listener, memory_mb
 from sensor_msgs.msg import PointCloud2
 
-from pose3d_ros.nodes.up import elsewhere
+from pose3d_ros.nodes.up import up_in_process
 from pose3d_ros.resources import share
 
 SETTLING_S = 2.0
@@ -66,8 +66,8 @@ def main() -> None:
     )
     with (
         listener("benchmark") as (node, executor),
-        elsewhere(*monocular) as process,
-        elsewhere(*video),
+        up_in_process(*monocular) as process,
+        up_in_process(*video),
     ):
         node.create_subscription(PointCloud2, "/benchmark/joints", hear_joints, 10)
         node.create_subscription(DiagnosticArray, "/diagnostics", hear_diagnostics, 10)

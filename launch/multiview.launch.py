@@ -11,7 +11,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from pose3d_ros.arguments import Argument, arguments
-from pose3d_ros.nodes.rig_launch import plan_rig
+from pose3d_ros.nodes.rig_launch import nodes_of_rig
 from pose3d_ros.resources import share
 
 ARGUMENTS = {
@@ -42,7 +42,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ],
             arguments=["--ros-args", "--log-level", given["log_level"]],
         )
-        for planned in plan_rig(given)
+        for planned in nodes_of_rig(given)
     ]
     if given["rviz"] == "true":
         namespace = given["namespace"].strip("/")

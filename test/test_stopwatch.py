@@ -48,9 +48,9 @@ def test_nothing_happened():
 
 def test_report_for_diagnostics():
     pytest.importorskip("rclpy", reason="needs rclpy")
-    from pose3d_ros.nodes.diagnostics import Statistics, report
+    from pose3d_ros.nodes.diagnostics import FrameTimes, report
 
-    statistics = Statistics()
+    statistics = FrameTimes()
     for number in range(1, 5):
         statistics.add(None if number == 1 else number * 0.01, frame(pose=number))
     values = report(statistics.take(), 2.0)

@@ -26,7 +26,7 @@ FOCAL_TOLERANCE = 0.05  # two calibrations of one lens differ by less
 LEAST_MOMENTS, MOMENTS = 10, 30  # that lag and residual are taken over
 
 
-class View:
+class CameraInput:
     """Hears a camera's ``keypoints`` and ``camera_info``, and hands on each message's people to
     ``deliver``.
 
@@ -204,7 +204,7 @@ class View:
             self.solved("focal")
         return camera
 
-    def judged(self, took_part: bool, contributed: bool, residual: Residual | None) -> None:
+    def record(self, took_part: bool, contributed: bool, residual: Residual | None) -> None:
         """What came of the camera's poses in one moment, if it had any."""
         self._moments += took_part
         self._contributed += contributed

@@ -23,7 +23,7 @@ from pose3d_ros.drawing import draw_people, render_view, viewpoint
 from pose3d_ros.nodes import image_messages, process_tuning
 from pose3d_ros.nodes.managed_node import in_background
 from pose3d_ros.nodes.messages import JOINTS, KEYPOINTS, stamp_ns
-from pose3d_ros.nodes.up import elsewhere
+from pose3d_ros.nodes.up import up_in_process
 from pose3d_ros.people import People2D
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
@@ -98,8 +98,8 @@ def play(
     video_words = ("video", f"source:={source}", lens, "wait_for_subscribers:=2", PLACE)
     with (
         in_background(Watcher) as watcher,
-        elsewhere(*video_words) as video,
-        elsewhere("monocular", PLACE) as monocular,
+        up_in_process(*video_words) as video,
+        up_in_process("monocular", PLACE) as monocular,
     ):
         _wait(lambda: watcher.count_publishers("joints"), START_S, monocular, video)
         print(f"playing {source}; Ctrl-C stops")

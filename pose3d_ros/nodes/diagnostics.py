@@ -9,33 +9,33 @@ from typing import NamedTuple
 from pose3d_ros.stopwatch import Stopwatch, Summary, summaries, summary
 
 
-class Frame(NamedTuple):
+class FrameTime(NamedTuple):
     """Time from acquisition to publication, None where unknown, and what it went into."""
 
     latency_s: float | None
     stopwatch: Stopwatch
 
 
-class Statistics:
+class FrameTimes:
     """Filled by the thread that works, read by the one that reports."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._frames: list[Frame] = []
+        self._frames: list[FrameTime] = []
 
     def add(self, latency_s: float | None, stopwatch: Stopwatch) -> None:
         """A frame that was published."""
         with self._lock:
-            self._frames.append(Frame(latency_s, stopwatch))
+            self._frames.append(FrameTime(latency_s, stopwatch))
 
-    def take(self) -> list[Frame]:
+    def take(self) -> list[FrameTime]:
         """The frames since the last call."""
         with self._lock:
             frames, self._frames = self._frames, []
         return frames
 
 
-def report(frames: Sequence[Frame], period_s: float) -> dict[str, float]:
+def report(frames: Sequence[FrameTime], period_s: float) -> dict[str, float]:
     """Values for diagnostics of the frames of a period: Hz, then ms of the latency and of each
     stage.
     """

@@ -20,7 +20,7 @@ from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.io import image_encodings
 from pose3d_ros.lifting import LATENCY_FRAMES, lifter_name
 from pose3d_ros.nodes import image_messages
-from pose3d_ros.nodes.diagnostics import Statistics, report
+from pose3d_ros.nodes.diagnostics import FrameTimes, report
 from pose3d_ros.nodes.inputs import SILENCE_S, Input, Newest
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line, run
 from pose3d_ros.nodes.messages import camera_from_info, diagnostics, stamp_ns
@@ -84,7 +84,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self._info_heard = Event()
         self._camera: Camera | None = None  # of the last frame
         self._last_ns: int | None = None
-        self._statistics = Statistics()
+        self._frame_times = FrameTimes()
         compressed = self.settings.transport == "compressed"
         self._decode = image_encodings.compressed_to_bgr if compressed else image_messages.to_bgr
         topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
@@ -183,7 +183,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             self._outputs.publish_with_image(
                 people, message.header, self.settings.publish_tf, image
             )
-        self._statistics.add(self.latency_s(acquired_ns), stopwatch)
+        self._frame_times.add(self.latency_s(acquired_ns), stopwatch)
 
     def _in_order(self, acquired_ns: int) -> bool:
         """Whether time advances; when it jumps back (a bag plays again), the past is forgotten."""
@@ -342,7 +342,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
     def _diagnose(self) -> None:
         assert self._pipeline is not None
         values = {
-            **report(self._statistics.take(), self.settings.diagnostics_period_s),
+            **report(self._frame_times.take(), self.settings.diagnostics_period_s),
             "dropped": self._images.dropped,
             "engine": self._pipeline.engine_name,
             "detector": self.settings.detector,

@@ -18,20 +18,20 @@ from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
 from pose3d_ros.multiview.calibration_monitor import RigWatch, residual
 from pose3d_ros.multiview.rig import Rig
 from pose3d_ros.multiview.tracker import MAX_AGE_S
-from pose3d_ros.nodes.camera_input import View
-from pose3d_ros.nodes.diagnostics import Statistics, report
+from pose3d_ros.nodes.camera_input import CameraInput
+from pose3d_ros.nodes.diagnostics import FrameTimes, report
 from pose3d_ros.nodes.inputs import SILENCE_S
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line, run
 from pose3d_ros.nodes.messages import diagnostics, time_of
 from pose3d_ros.nodes.outputs import Outputs
-from pose3d_ros.nodes.tf import Transforms
+from pose3d_ros.nodes.tf import TransformLookup
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.settings import MultiviewNodeSettings
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.stopwatch import Stopwatch
 
-WATCH_S = 0.02  # between two looks whether waiting for a late camera is over
-JUDGE_S = 0.5
+POLL_S = 0.02  # between two looks whether waiting for a late camera is over
+CHECK_S = 0.5
 DISAGREEMENT_S = (
     5.0  # cameras that see people for so long without seeing the same ones do not fit together
 )
@@ -45,9 +45,9 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
 
     def __init__(self, **options: Any) -> None:
         self._rig: RigFile | None = None
-        self._transforms: Transforms | None = None
+        self._transforms: TransformLookup | None = None
         self._outputs: Outputs | None = None
-        self._views: list[View] = []
+        self._inputs: list[CameraInput] = []
         self._ticks: list[Any] = []
         super().__init__("multiview", MultiviewNodeSettings, **options)
         self._diagnostics = self.create_publisher(
@@ -66,7 +66,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         self._rig = read_rig(settings.rig) if settings.rig else None
         self._names = list(self._rig.cameras) if self._rig else names
         self._frame_id = settings.fixed_frame or (self._rig.frame_id if self._rig else "world")
-        self._transforms = None if self._rig and self._rig.posed else Transforms(self)
+        self._transforms = None if self._rig and self._rig.posed else TransformLookup(self)
         self._outputs = Outputs(self)
         self.get_logger().info(
             f"ready: cameras {', '.join(self._names)} in '{self._frame_id}', "
@@ -82,20 +82,20 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             [NOWHERE] * count, H36M17, self._frame_id, self.settings.max_occlusion_s
         )
         self._watch = RigWatch(count)
-        self._statistics = Statistics()
+        self._frame_times = FrameTimes()
         self._disagree_since: float | None = None
         self._alone_since = time.monotonic()
-        self._views = [self._view(index, name) for index, name in enumerate(self._names)]
+        self._inputs = [self._camera_input(index, name) for index, name in enumerate(self._names)]
         self._ticks = [
-            self.every(WATCH_S, self._fuse),
-            self.every(JUDGE_S, self._judge),
+            self.every(POLL_S, self._fuse),
+            self.every(CHECK_S, self._check_rig),
             self.every(self.settings.diagnostics_period_s, self._diagnose),
         ]
 
-    def _view(self, index: int, name: str) -> View:
+    def _camera_input(self, index: int, name: str) -> CameraInput:
         rig, transforms = self._rig, self._transforms
         sources = rig.sources.get(name, {}) if rig else {}
-        return View(
+        return CameraInput(
             self,
             name,
             namespace_of(name, sources),
@@ -109,9 +109,9 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         """Stop."""
         for timer in self._ticks:
             self.destroy_timer(timer)
-        for view in self._views:
-            view.close()
-        self._ticks, self._views = [], []
+        for camera_input in self._inputs:
+            camera_input.close()
+        self._ticks, self._inputs = [], []
 
     def cleanup(self) -> None:
         """Release the topics."""
@@ -143,7 +143,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         assert self._outputs is not None
         stopwatch = Stopwatch()
         with stopwatch("fuse"):
-            self._place_cameras()
+            self._update_cameras()
             seen = [
                 None if camera is None else people
                 for people, camera in zip(seen, self._cameras, strict=True)
@@ -158,18 +158,18 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
                 self.settings.publish_tf,
             )
         latency_s = self.latency_s(stamp_ns)
-        with stopwatch("calibration"):
-            self._assess(seen, people, stamp_ns)
-        self._statistics.add(latency_s, stopwatch)
+        with stopwatch("residuals"):
+            self._record_residuals(seen, people, stamp_ns)
+        self._frame_times.add(latency_s, stopwatch)
 
-    def _place_cameras(self) -> None:
+    def _update_cameras(self) -> None:
         """Give the tracker the cameras as they are known now."""
-        cameras = [view.camera() for view in self._views]
-        for index, (view, camera) in enumerate(zip(self._views, cameras, strict=True)):
+        cameras = [camera_input.camera() for camera_input in self._inputs]
+        for index, (camera_input, camera) in enumerate(zip(self._inputs, cameras, strict=True)):
             twin = next(
                 (
                     other.name
-                    for other, earlier in zip(self._views, cameras[:index], strict=False)
+                    for other, earlier in zip(self._inputs, cameras[:index], strict=False)
                     if camera
                     and earlier
                     and np.array_equal(camera.camera_from_world, earlier.camera_from_world)
@@ -177,18 +177,20 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
                 None,
             )
             if twin is not None:
-                view.problem(
+                camera_input.problem(
                     "twin",
                     f"left out: TF has it exactly where camera {twin} is; correct its transform",
                 )
                 cameras[index] = None
             else:
-                view.solved("twin")
+                camera_input.solved("twin")
         if any(new is not old for new, old in zip(cameras, self._cameras, strict=True)):
             self._cameras = cameras
             self._tracker.rig = Rig.of([camera or NOWHERE for camera in cameras])
 
-    def _assess(self, seen: list[People2D | None], people: People3D, stamp_ns: int) -> None:
+    def _record_residuals(
+        self, seen: list[People2D | None], people: People3D, stamp_ns: int
+    ) -> None:
         """What each camera contributed, and whether they agree."""
         matched = self._tracker.residuals_px
         residuals = [
@@ -196,16 +198,18 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             for px, camera, poses in zip(matched, self._cameras, seen, strict=True)
         ]
         self._watch.update(residuals, stamp_ns)
-        for view, poses, px, measured in zip(self._views, seen, matched, residuals, strict=True):
-            view.judged(poses is not None and len(people) > 0, px is not None, measured)
+        for camera_input, poses, px, measured in zip(
+            self._inputs, seen, matched, residuals, strict=True
+        ):
+            camera_input.record(poses is not None and len(people) > 0, px is not None, measured)
         if len(people) or sum(poses is not None and len(poses) > 0 for poses in seen) < 2:
             self._disagree_since = None
         elif self._disagree_since is None:
             self._disagree_since = time.monotonic()
 
-    def _judge(self) -> None:
+    def _check_rig(self) -> None:
         """Say what is wrong with the rig as a whole."""
-        live = [view for view in self._views if view.alive]
+        live = [camera_input for camera_input in self._inputs if camera_input.alive]
         if len(live) != 1 or live[0].tells_depth:
             self._alone_since = time.monotonic()
             self.solved("views")
@@ -215,16 +219,16 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
                 f"only camera {live[0].name} is heard: nobody new is found without a second one"
                 + (
                     ""
-                    if len(self._views) > 1
+                    if len(self._inputs) > 1
                     else ", and the rig has no other; for one camera there is the monocular node"
                 ),
             )
-        for view, offset_s in self._clock_offsets():
+        for camera_input, offset_s in self._clock_offsets():
             if abs(offset_s) <= MAX_AGE_S:
-                view.in_time_at = time.monotonic()
-                view.solved("clock")
-            elif time.monotonic() - view.in_time_at > SILENCE_S:
-                view.problem(
+                camera_input.in_time_at = time.monotonic()
+                camera_input.solved("clock")
+            elif time.monotonic() - camera_input.in_time_at > SILENCE_S:
+                camera_input.problem(
                     "clock",
                     f"its stamps are {abs(offset_s):.1f} s "
                     f"{'ahead of' if offset_s > 0 else 'behind'}"
@@ -232,13 +236,13 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
                     f"(chrony, PTP), or make its detector faster",
                 )
             else:
-                view.solved("clock")
-        for view, moved in zip(self._views, self._watch.moved, strict=True):
+                camera_input.solved("clock")
+        for camera_input, moved in zip(self._inputs, self._watch.moved, strict=True):
             if moved is None:
-                view.solved("moved")
+                camera_input.solved("moved")
             else:
                 since = time.strftime("%H:%M:%S", time.localtime(moved.since_ns * 1e-9))
-                view.problem(
+                camera_input.problem(
                     "moved",
                     f"has moved, or its calibration is wrong: it sees people {moved.px:.0f} px "
                     f"from "
@@ -257,30 +261,36 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         elif self._disagree_since is None:
             self.solved("agreement")
 
-    def _clock_offsets(self) -> list[tuple[View, float]]:
+    def _clock_offsets(self) -> list[tuple[CameraInput, float]]:
         """Of each live camera's stamps from the others', in seconds; of two, the earlier is right
         (``PoseBuffer``).
         """
         lags = [
-            (view, lag) for view in self._views if view.alive and (lag := view.lag_s) is not None
+            (camera_input, lag)
+            for camera_input in self._inputs
+            if camera_input.alive and (lag := camera_input.lag_s) is not None
         ]
         if not lags:
             return []
         middle = sorted(lag for _, lag in lags)[(len(lags) - 1) // 2]
-        return [(view, lag - middle) for view, lag in lags]
+        return [(camera_input, lag - middle) for camera_input, lag in lags]
 
     def _diagnose(self) -> None:
         period_s, name = (
             self.settings.diagnostics_period_s,
             self.get_fully_qualified_name().lstrip("/"),
         )
-        offsets = {view.name: offset_s for view, offset_s in self._clock_offsets()}
+        offsets = {camera_input.name: offset_s for camera_input, offset_s in self._clock_offsets()}
         parts = [
-            (f"{name}/{view.name}", view.problems, view.report(period_s, offsets.get(view.name)))
-            for view in self._views
+            (
+                f"{name}/{camera_input.name}",
+                camera_input.problems,
+                camera_input.report(period_s, offsets.get(camera_input.name)),
+            )
+            for camera_input in self._inputs
         ]
         told = {text for _, problems, _ in parts for text in problems}
-        values = {**report(self._statistics.take(), period_s), "cameras": len(offsets)}
+        values = {**report(self._frame_times.take(), period_s), "cameras": len(offsets)}
         self._diagnostics.publish(
             diagnostics(
                 self.get_clock().now().to_msg(),

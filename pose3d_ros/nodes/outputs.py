@@ -35,7 +35,7 @@ class Outputs:
         self.markers = self._publisher(MarkerArray, "markers")
         self._tf: Any = None
         self._marked: set[int] = set()
-        self._timer = node.every(1.0, self._forgive)
+        self._timer = node.every(1.0, self._clear_qos_warnings)
 
     def _publisher(self, message_type: type, topic: str, depth: int = 5) -> Any:
         name = self.node.resolve_topic_name(topic)
@@ -56,7 +56,7 @@ class Outputs:
         )
         return self._publishers[topic]
 
-    def _forgive(self) -> None:
+    def _clear_qos_warnings(self) -> None:
         """DDS tells of an incompatible subscriber that comes, but not of one that goes."""
         for topic in self._publishers:
             subscribers = self.node.get_subscriptions_info_by_topic(

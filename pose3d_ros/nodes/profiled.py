@@ -1,4 +1,4 @@
-"""The monocular node at work, watched from inside: for ``pose3d benchmark --node``."""
+"""The monocular node at work, with its stopwatches kept: for ``pose3d benchmark --node``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sensor_msgs.msg import PointCloud2
 from pose3d_ros.nodes import process_tuning
 from pose3d_ros.nodes.managed_node import in_background
 from pose3d_ros.nodes.monocular import MonocularNode
-from pose3d_ros.nodes.up import elsewhere
+from pose3d_ros.nodes.up import up_in_process
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.stopwatch import Stopwatch
 
@@ -24,7 +24,7 @@ ASSUMED_FOV_DEG = 60.0
 START_S = 60.0  # loading models on a slow machine
 
 
-class Played(NamedTuple):
+class PlayedFrames(NamedTuple):
     """Frames that were published, people in each on average, the engine."""
 
     stopwatches: list[Stopwatch]
@@ -32,7 +32,7 @@ class Played(NamedTuple):
     engine: str
 
 
-class Watched(MonocularNode):
+class ProfiledNode(MonocularNode):
     """Keeps what it would sum up in diagnostics, and hears its own joints: without a subscriber
     none are published.
     """
@@ -46,10 +46,10 @@ class Watched(MonocularNode):
         )
 
     def _diagnose(self) -> None:
-        self.stopwatches += [frame.stopwatch for frame in self._statistics.take()]
+        self.stopwatches += [frame.stopwatch for frame in self._frame_times.take()]
 
 
-def play(video: Path, settings: PipelineSettings, warm_up: int, frames: int) -> Played:
+def play(video: Path, settings: PipelineSettings, warm_up: int, frames: int) -> PlayedFrames:
     """So many frames of a video, which a node in a process of its own plays at its own rate, after
     some to warm up.
     """
@@ -65,8 +65,10 @@ def play(video: Path, settings: PipelineSettings, warm_up: int, frames: int) -> 
     )
     values = [Parameter(name, value=value) for name, value in asdict(settings).items()]
     with (
-        in_background(lambda: Watched(namespace=NAMESPACE, parameter_overrides=values)) as node,
-        elsewhere(*words) as player,
+        in_background(
+            lambda: ProfiledNode(namespace=NAMESPACE, parameter_overrides=values)
+        ) as node,
+        up_in_process(*words) as player,
     ):
         if not node.start():
             raise ChildProcessError("the pose node cannot start; the line above says why")
@@ -80,7 +82,7 @@ def play(video: Path, settings: PipelineSettings, warm_up: int, frames: int) -> 
                 )
             time.sleep(0.1)
         assert node._pipeline is not None
-        return Played(
+        return PlayedFrames(
             node.stopwatches[warm_up : warm_up + frames],
             float(np.mean(node.people[warm_up:])),
             node._pipeline.engine_name,

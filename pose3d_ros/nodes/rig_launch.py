@@ -14,7 +14,7 @@ from pose3d_ros.io.rig_file import namespace_of, read_rig
 TOPICS = ("image", "camera_info")
 
 
-class Planned(NamedTuple):
+class NodeToStart(NamedTuple):
     """A node to start: its key in ``arguments.NODES``, where, and what it is told."""
 
     node: str
@@ -37,7 +37,7 @@ def beside(rig: str | Path, source: str) -> str:
     )
 
 
-def plan_rig(given: Mapping[str, str]) -> list[Planned]:
+def nodes_of_rig(given: Mapping[str, str]) -> list[NodeToStart]:
     """Fusion, a 2D node for each camera, and what plays the cameras' videos, from ``name:=value``
     arguments.
 
@@ -56,7 +56,7 @@ def plan_rig(given: Mapping[str, str]) -> list[Planned]:
             else f"{base}/{namespace}"
         )
 
-    planned = [Planned("multiview", base, parameters("multiview", given), {})]
+    planned = [NodeToStart("multiview", base, parameters("multiview", given), {})]
     video = {
         "wait_for_subscribers": 1,
         **parameters("video", given),
@@ -67,7 +67,7 @@ def plan_rig(given: Mapping[str, str]) -> list[Planned]:
         namespace = below(namespace_of(name, sources))
         renamed = {topic: sources[topic] for topic in TOPICS if topic in sources}
         planned.append(
-            Planned(
+            NodeToStart(
                 "monocular", namespace, {**parameters("monocular", given), "lift": False}, renamed
             )
         )
@@ -75,7 +75,7 @@ def plan_rig(given: Mapping[str, str]) -> list[Planned]:
         if is_device(played):
             device = {key: value for key, value in video.items() if key != "rig"}
             planned.append(
-                Planned(
+                NodeToStart(
                     "video",
                     namespace,
                     {**device, "source": played, "frame_id": rig.cameras[name].frame_id},
@@ -83,4 +83,4 @@ def plan_rig(given: Mapping[str, str]) -> list[Planned]:
                 )
             )
         files |= bool(played) and not is_device(played)
-    return [*planned, Planned("video", base, video, {})] if files else planned
+    return [*planned, NodeToStart("video", base, video, {})] if files else planned

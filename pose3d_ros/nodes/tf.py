@@ -20,7 +20,7 @@ def matrix_of(transform: Any) -> np.ndarray:
     return rigid(rotation_from_quaternion([q.x, q.y, q.z, q.w]), [t.x, t.y, t.z])
 
 
-class Transforms:
+class TransformLookup:
     """Listens to /tf and /tf_static for a node. Raises ``TransformError`` where tf2_ros is not
     installed.
     """

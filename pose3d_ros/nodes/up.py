@@ -22,7 +22,7 @@ from rclpy.validate_namespace import validate_namespace
 
 from pose3d_ros.arguments import NODES, TOPICS, arguments, parameters
 from pose3d_ros.nodes.managed_node import ManagedNode, run
-from pose3d_ros.nodes.rig_launch import Planned, plan_rig
+from pose3d_ros.nodes.rig_launch import NodeToStart, nodes_of_rig
 from pose3d_ros.resources import share
 
 CLASSES = {
@@ -40,7 +40,7 @@ def up(words: list[str]) -> int:
 
 
 @contextmanager
-def elsewhere(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+def up_in_process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
     """``pose3d up`` with these words in a process of its own, until the end of the block."""
     process = subprocess.Popen([sys.executable, "-m", "pose3d_ros.cli", "up", *words])
     try:
@@ -92,7 +92,7 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
         values["log_level"],
     ]
     if nodes == ["multiview"]:
-        return [_factory(planned) for planned in plan_rig(values)], ros_arguments
+        return [_factory(planned) for planned in nodes_of_rig(values)], ros_arguments
     for topic in TOPICS:
         _check_name(
             topic,
@@ -105,11 +105,11 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
         )  # a short video would be over too early
     renamed = {topic: values[topic] for topic in TOPICS if values[topic] != topic}
     return [
-        _factory(Planned(node, namespace, parameters(node, values), renamed)) for node in nodes
+        _factory(NodeToStart(node, namespace, parameters(node, values), renamed)) for node in nodes
     ], ros_arguments
 
 
-def _factory(planned: Planned) -> Callable[[], ManagedNode[Any]]:
+def _factory(planned: NodeToStart) -> Callable[[], ManagedNode[Any]]:
     module, name = CLASSES[planned.node].split(":")
     remappings = [
         word for old, new in planned.remappings.items() for word in ("-r", f"{old}:={new}")

@@ -262,7 +262,7 @@ def test_stamps_of_another_clock_have_no_latency(ros: Any, start: Any, camera_in
         return next((values for values in all_values if float(values["rate_hz"])), None)
 
     values = wait_for(with_rate, "a rate")
-    assert "pose_p50_ms" in values and not {"latency_p50_ms", "transport_p50_ms"} & set(values)
+    assert "pose_p50_ms" in values and not {"latency_p50_ms", "network_p50_ms"} & set(values)
     ros.line("latency unknown", "use_sim_time")
     wait_for(
         lambda: "clock" not in node.problems or publisher.publish(just_now(3)),

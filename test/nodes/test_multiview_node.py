@@ -419,7 +419,7 @@ def test_forty_people(ros: Any, tmp_path: Path, start: Any) -> None:
 def test_diagnostics(ros: Any, scene: Scene, start: Any) -> None:
     start(rig=scene.rig(), diagnostics_period_s=0.4)
     received = ros.collect(DiagnosticArray, "/diagnostics")
-    scene.late_ns = {"cam1": -50_000_000}
+    scene.late_ns = {"cam1": -200_000_000}
 
     def measured() -> dict[str, dict[str, float]] | None:
         if not received:
@@ -449,7 +449,7 @@ def test_diagnostics(ros: Any, scene: Scene, start: Any) -> None:
     assert camera["rate_hz"] > 5 and 0 <= camera["age_ms"] < 1000
     assert camera["contribution"] > 0.9
     assert 0.5 < camera["residual_px"] < 10, "the noise has 2 px"
-    assert camera["clock_offset_ms"] == pytest.approx(-50, abs=15)
+    assert camera["clock_offset_ms"] == pytest.approx(-200, abs=60)
 
 
 def test_a_subscriber_that_asks_for_too_much(ros: Any, scene: Scene, start: Any) -> None:
@@ -554,7 +554,7 @@ def transforms(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.nd
     """Where the cameras are according to TF."""
     table = {camera.frame_id: camera.camera_from_world for camera in scene.cameras}
     monkeypatch.setattr(KnownTransforms, "table", table)
-    monkeypatch.setattr(multiview, "Transforms", KnownTransforms)
+    monkeypatch.setattr(multiview, "TransformLookup", KnownTransforms)
     return table
 
 

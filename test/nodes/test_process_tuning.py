@@ -21,8 +21,8 @@ COUNT = 30
 SENDER = f"""
 import time
 from pose3d_ros.nodes import image_messages
-from pose3d_ros.nodes import process_tuning as transport
-transport.tune()
+from pose3d_ros.nodes import process_tuning
+process_tuning.tune()
 import numpy as np, rclpy
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
@@ -38,7 +38,7 @@ time.sleep(0.5)  # best effort: the subscriber has to know its publisher, too
 for number in range({COUNT}):
     header = Header()
     header.stamp.sec = number
-    publisher.publish(images.to_message(picture, header))
+    publisher.publish(image_messages.to_message(picture, header))
     time.sleep(0.05)
 rclpy.shutdown()
 """
