@@ -48,14 +48,7 @@ ROS_FREE = re.compile(r"rosbags")  # reads bags without ROS
 
 # What is still to be mended: each set shrinks to nothing, and the tests fail when an entry is no
 # longer true.
-KNOWN_ARROWS_UP = {
-    "calibration.recorded_keypoints -> evaluation.multiview_bag",
-    "io.bag_images -> evaluation.multiview_bag",
-    "io.image_sources -> evaluation.multiview_bag",
-    "io.image_sources -> nodes.image_messages",
-    "training.rig.labels -> evaluation.multiview_bag",
-    "training.rig.observations -> evaluation.multiview_bag",
-}
+KNOWN_ARROWS_UP: set[str] = set()
 KNOWN_TORCH: set[str] = set()
 KNOWN_CIRCLES = {
     frozenset(

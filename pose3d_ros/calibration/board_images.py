@@ -5,15 +5,18 @@ them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import glob, has_magic
 from itertools import product
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from pose3d_ros.calibration.boards import Board, Corners, Finder
+from pose3d_ros.io import videos
+from pose3d_ros.io.image_sources import natural_key
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MOST_FRAMES = 200  # looked at in a video, evenly spread
@@ -22,15 +25,19 @@ TRIED = 5  # pictures in which other boards are looked for when the given one is
 
 @dataclass(frozen=True)
 class Pictures:
-    """What one camera took: ``files`` in order, or one ``video``; ``rate_hz`` is 1 for images,
-    whose time is their place in the order.
+    """What one camera took: ``files`` in order, or one ``video``; ``times_s`` (N,) of each from
+    the first, for images their place in the order.
     """
 
     name: str
     files: tuple[Path, ...]
     video: bool
-    count: int
-    rate_hz: float
+    times_s: npt.NDArray[np.float64] = field(compare=False)
+
+    @property
+    def count(self) -> int:
+        """How many pictures there are."""
+        return len(self.times_s)
 
     @classmethod
     def of(cls, text: str) -> Pictures:
@@ -42,22 +49,23 @@ class Pictures:
         if path.is_dir() or has_magic(place):
             files = tuple(
                 f
-                for f in sorted(path.iterdir() if path.is_dir() else map(Path, glob(place)))
+                for f in sorted(
+                    path.iterdir() if path.is_dir() else map(Path, glob(place)),
+                    key=lambda file: natural_key(file.name),
+                )
                 if f.suffix.lower() in IMAGES
             )
             if not files:
                 raise ValueError(f"{place}: expected images ({', '.join(IMAGES)}), found none")
-            return cls(name or path.name, files, False, len(files), 1.0)
+            return cls(name or path.name, files, False, np.arange(len(files), dtype=np.float64))
         if not path.exists():
             raise ValueError(f"{place}: no such file or folder")
         if path.suffix.lower() in IMAGES:
-            return cls(name or path.stem, (path,), False, 1, 1.0)
-        capture = cv2.VideoCapture(str(path))
-        count, rate = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)
-        capture.release()
-        if count < 1 or not rate > 0:
-            raise ValueError(f"{place}: expected a video or an image that OpenCV reads")
-        return cls(name or path.stem, (path,), True, count, rate)
+            return cls(name or path.stem, (path,), False, np.arange(1, dtype=np.float64))
+        times_ns = videos.frame_times_ns(path)
+        if not len(times_ns):
+            raise ValueError(f"{place}: expected a video or an image, got a video of no frame")
+        return cls(name or path.stem, (path,), True, times_ns * 1e-9)
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Index and picture (H, W, 3) of some of them, ascending."""
@@ -68,20 +76,15 @@ class Pictures:
                     raise ValueError(f"{self.files[i]}: expected an image that OpenCV reads")
                 yield i, image
             return
-        capture, wanted = cv2.VideoCapture(str(self.files[0])), set(indices)
-        for i in range(max(wanted) + 1):
-            if not capture.grab():
-                break
-            if i in wanted:
-                good, image = capture.retrieve()
-                if good:
-                    yield i, image
-        capture.release()
+        wanted = sorted(set(indices))
+        times_ns = np.round(self.times_s[wanted] * 1e9).astype(np.int64)
+        for place, image in videos.frames_at(self.files[0], times_ns):
+            yield wanted[place], image
 
     def describe(self, i: int) -> str:
         """The picture's name, for messages."""
         return (
-            f"{self.files[0].name} at {i / self.rate_hz:.1f} s"
+            f"{self.files[0].name} at {self.times_s[i]:.1f} s"
             if self.video
             else self.files[i].name
         )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.spatial.transform import Rotation
 
@@ -87,13 +89,23 @@ def common_indices(pictures: Sequence[Pictures]) -> list[list[int]]:
             f"expected as many images of every camera, taken in the same moments, got "
             f"{', '.join(f'{n} of {name}' for name, n in counts.items())}"
         )
-    end_s = min((p.count - 1) / p.rate_hz for p in pictures)
-    slowest = min(p.rate_hz for p in pictures)
-    count = min(int(end_s * slowest) + 1, MOST_MOMENTS)
-    times = np.linspace(0, end_s, count)
-    return [
-        np.minimum(np.round(times * p.rate_hz).astype(int), p.count - 1).tolist() for p in pictures
-    ]
+    end_s = min(p.times_s[-1] for p in pictures)
+    period_s = max(
+        (float(np.median(np.diff(p.times_s))) for p in pictures if p.count > 1), default=1
+    )
+    times_s = np.linspace(0, end_s, min(int(end_s / period_s + 1e-6) + 1, MOST_MOMENTS))
+    nearest = [_nearest(p.times_s, times_s) for p in pictures]
+    # A moment of which a camera has no picture, because it left some out, is no moment of all.
+    apart_s = [np.abs(p.times_s[i] - times_s) for p, i in zip(pictures, nearest, strict=True)]
+    common = np.all([apart <= 0.5 * period_s + 1e-6 for apart in apart_s], axis=0)
+    return [i[common].tolist() for i in nearest]
+
+
+def _nearest(rising: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """Index of the nearest of some rising numbers for each value."""
+    after = np.searchsorted(rising, values).clip(0, len(rising) - 1)
+    before = (after - 1).clip(0)
+    return np.where(values - rising[before] <= rising[after] - values, before, after)
 
 
 def sightings(views: Sequence[Views], indices: Sequence[Sequence[int]]) -> list[Seen]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from pose3d_ros.evaluation.multiview_bag import CLOUD_TYPE, opened
-from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
-from pose3d_ros.people import NO_ID
+from pose3d_ros.io.bags import read_keypoints
+from pose3d_ros.people import NO_ID, People2D
 from pose3d_ros.skeleton import H36M17
 
 RATE_HZ = 10.0  # poses nearer in time say little more
@@ -32,43 +31,25 @@ def read(path: Path, namespaces: Sequence[str]) -> list[list[Message]]:
     """Per camera its messages in the order of their stamps. The topic of a camera is
     ``.../NAMESPACE/keypoints``.
 
-    Raises ``ValueError`` that lists the bag's topics when one is missing, not unique, or is not in
-    our layout.
+    Raises ``BagError`` that lists the bag's topics when one is missing, not unique, or is not in
+    our layout, ``ValueError`` when one has no messages or does not follow people.
     """
-    with opened(path) as reader:
-        offered = {c.topic: c for c in reader.connections if c.msgtype == CLOUD_TYPE}
-        chosen = []
-        for namespace in namespaces:
-            ending = f"/{namespace.strip('/')}/keypoints"
-            fitting = [topic for topic in offered if f"/{topic.strip('/')}".endswith(ending)]
-            if len(fitting) != 1:
-                raise ValueError(
-                    f"{path}: expected one topic ...{ending} of {CLOUD_TYPE}, got "
-                    f"{', '.join(fitting) or 'none'} among {', '.join(offered) or 'none'}: record "
-                    f"the "
-                    f"keypoints of every camera of the rig"
-                )
-            chosen.append(fitting[0])
-        messages: dict[str, list[Message]] = {topic: [] for topic in chosen}
-        for connection, _, raw in reader.messages([offered[topic] for topic in chosen]):
-            messages[connection.topic].append(
-                _message(connection.topic, reader.deserialize(raw, connection.msgtype))
-            )
-    empty = [topic for topic in chosen if not messages[topic]]
+    cameras: list[list[Message]] = [[] for _ in namespaces]
+    for _, camera, people in read_keypoints(path, namespaces):
+        cameras[camera].append(_message(namespaces[camera], people))
+    empty = [name for name, messages in zip(namespaces, cameras, strict=True) if not messages]
     if empty:
-        raise ValueError(f"{path}: {', '.join(empty)} has no messages")
-    return [sorted(messages[topic], key=lambda m: m.stamp_s) for topic in chosen]
+        raise ValueError(
+            f"{path}: expected messages on .../keypoints of {', '.join(empty)}, got none"
+        )
+    return [sorted(messages, key=lambda m: m.stamp_s) for messages in cameras]
 
 
-def _message(topic: str, cloud: Any) -> Message:
-    try:
-        people = people_2d(cloud, H36M17)
-    except CloudError as error:
-        raise ValueError(f"{topic}: {error}") from None
+def _message(namespace: str, people: People2D) -> Message:
     if (people.ids == NO_ID).any():
         raise ValueError(
-            f"{topic}: expected clouds with the field person, by which people are followed, got "
-            f"none"
+            f".../{namespace}/keypoints: expected clouds with the field person, by which people "
+            f"are followed, got none"
         )
     poses = np.concatenate(
         [np.nan_to_num(people.keypoints_px), people.confidence[..., None]], -1

@@ -151,8 +151,8 @@ def _from_board(
     if place in cameras:
         result = result.at_camera(place)
     else:
-        wanted = float(moment or 0) * pictures[0].rate_hz
-        result = result.at_board(int(np.abs(np.array(indices[0]) - wanted).argmin()))
+        apart_s = np.abs(pictures[0].times_s[indices[0]] - float(moment or 0))
+        result = result.at_board(int(apart_s.argmin()))
     _say(
         f"{len(result.moments)} moments with the board"
         + (

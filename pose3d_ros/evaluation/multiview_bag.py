@@ -4,9 +4,6 @@ they arrived.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,17 +12,14 @@ from zipfile import BadZipFile
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from pose3d_ros.camera import Camera
 from pose3d_ros.evaluation.shelf import PERSON_M
-from pose3d_ros.io.keypoints_cloud import people_2d
+from pose3d_ros.io.bags import read_keypoints
 from pose3d_ros.io.rig_file import RigFile, namespace_of
 from pose3d_ros.metrics import id_switches, jitter_mm
-from pose3d_ros.multiview.pose_buffer import PoseBuffer
-from pose3d_ros.multiview.tracker import MultiViewTracker
-from pose3d_ros.people import People2D, People3D, TrackState
+from pose3d_ros.multiview.replay import replay
+from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.skeleton import H36M17, SKELETONS, convert
 
-CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 MOST_GAP_S = 0.2  # the truth is interpolated over no more than this
 # Parts of the protocol of PCP whose ends a skeleton of 17 joints has.
 PARTS = (
@@ -80,80 +74,6 @@ class Truth:
         return np.asarray((1 - share) * self.joints_m[after - 1] + share * self.joints_m[after])
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """A rosbag2's reader, of the package rosbags; raises ``ValueError``."""
-    try:
-        from rosbags.highlevel import AnyReader, AnyReaderError
-        from rosbags.rosbag2 import ReaderError
-        from rosbags.typesys import Stores, get_typestore
-    except ImportError:
-        raise ValueError(
-            "reading a rosbag2 needs the package rosbags: pip install rosbags"
-        ) from None
-    try:
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
-            yield reader
-    except (AnyReaderError, ReaderError) as error:
-        raise ValueError(
-            f"{path}: expected a rosbag2 that can be read ({error}); 'ros2 bag reindex' mends one "
-            f"whose "
-            f"recording was cut off"
-        ) from None
-
-
-def is_called(topic: str, name: str) -> bool:
-    """Whether a topic has a name that is absolute, or one below any namespace."""
-    return topic == name or not name.startswith("/") and topic.endswith(f"/{name}")
-
-
-def read(path: Path, namespaces: list[str]) -> list[tuple[int, int, People2D]]:
-    """Arrival in nanoseconds, index of the camera and 2D poses of each message, in order of
-    arrival.
-
-    A camera's topic is ``NAMESPACE/keypoints``. Raises ``ValueError`` for a camera without one.
-    """
-    with opened(path) as reader:
-        clouds = [c for c in reader.connections if c.msgtype == CLOUD_TYPE]
-        chosen = {}
-        for index, namespace in enumerate(namespaces):
-            of_camera = [c for c in clouds if is_called(c.topic, f"{namespace}/keypoints")]
-            if len(of_camera) != 1:
-                raise ValueError(
-                    f"{path}: expected one topic .../{namespace.strip('/')}/keypoints of "
-                    f"{CLOUD_TYPE}, "
-                    f"got {len(of_camera)}; clouds in the bag: "
-                    f"{', '.join(c.topic for c in clouds) or 'none'}"
-                )
-            chosen[of_camera[0].topic] = index
-        connections = [c for c in clouds if c.topic in chosen]
-        return [
-            (
-                arrived,
-                chosen[connection.topic],
-                people_2d(reader.deserialize(raw, CLOUD_TYPE), H36M17),
-            )
-            for connection, arrived, raw in reader.messages(connections)
-        ]
-
-
-def play(
-    messages: list[tuple[int, int, People2D]], cameras: list[Camera]
-) -> tuple[list[People3D], np.ndarray]:
-    """People at every common time, as the multi-view node would have had them, and the seconds
-    that each took.
-    """
-    buffer, tracker = PoseBuffer(len(cameras)), MultiViewTracker(cameras, H36M17)
-    results, seconds = [], []
-    for arrived, camera, people in messages:
-        buffer.add(camera, people, arrived)
-        while (taken := buffer.take(arrived)) is not None:
-            start = time.perf_counter()
-            results.append(tracker.update(*taken))
-            seconds.append(time.perf_counter() - start)
-    return results, np.array(seconds)
-
-
 def evaluate(
     path: Path, rig: RigFile, truth: Truth | None, views: list[int] | None = None
 ) -> dict[str, Any]:
@@ -168,7 +88,9 @@ def evaluate(
         raise ValueError(f"expected views among 0 to {len(names) - 1}, got {absent}")
     names = [names[v] for v in views] if views is not None else names
     namespaces = [namespace_of(name, rig.sources.get(name, {})) for name in names]
-    results, seconds = play(read(path, namespaces), [rig.cameras[name] for name in names])
+    results, seconds = replay(
+        read_keypoints(path, namespaces), [rig.cameras[name] for name in names]
+    )
     if not results:
         raise ValueError(
             f"{path}: expected 2D poses on the topics of {', '.join(names)}, got no message"

@@ -1,23 +1,95 @@
-"""2D poses out of ``keypoints`` clouds, without ROS: whatever has the attributes of a
-sensor_msgs/PointCloud2.
+"""2D poses to and from ``keypoints`` clouds, without ROS: read from whatever has the attributes of
+a sensor_msgs/PointCloud2, written as the fields and bytes of one.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from pose3d_ros.errors import Pose3dError
 from pose3d_ros.people import People2D
-from pose3d_ros.skeleton import Skeleton
+from pose3d_ros.skeleton import SKELETONS, Skeleton
 
+KEYPOINTS = np.dtype(
+    [(name, "<f4") for name in ("x", "y", "confidence")]
+    + [(name, "<i4") for name in ("person", "joint", "image_width", "image_height")]
+    + [(name, "<f4") for name in ("depth", "depth_sigma")]
+)
+MAX_PEOPLE = 64  # of one image; more are no people, or an attack
+MAX_PX = 1e6  # no image is that large
+MAX_DEPTH_M = 1e3
+_MAX_FIELDS = 64
+_INT32 = np.iinfo(np.int32)
 # By the numbers of sensor_msgs/PointField.
 _DTYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
-MOST_PX = 1e6  # no picture is that large
+_NUMBERS = {kind: number for number, kind in _DTYPES.items()}
 
 
-class CloudError(ValueError):
+class CloudError(Pose3dError, ValueError):
     """A cloud that does not hold what it should."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """The attributes of a sensor_msgs/PointField."""
+
+    name: str
+    offset: int
+    datatype: int
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class CloudLayout:
+    """The attributes of a sensor_msgs/PointCloud2, its header excepted: ``height`` people of
+    ``width`` joints.
+    """
+
+    height: int
+    width: int
+    fields: tuple[Field, ...]
+    point_step: int
+    row_step: int
+    data: bytes
+    is_bigendian: bool = False
+    is_dense: bool = False
+
+
+def organised(points: npt.NDArray[Any]) -> CloudLayout:
+    """Layout and bytes of a structured array (people, joints), little-endian."""
+    dtype = points.dtype
+    assert dtype.fields is not None
+    return CloudLayout(
+        height=points.shape[0],
+        width=points.shape[1],
+        fields=tuple(
+            Field(name, offset, _NUMBERS[kind.str[1:]])
+            for name, (kind, offset, *_) in dtype.fields.items()
+        ),
+        point_step=dtype.itemsize,
+        row_step=dtype.itemsize * points.shape[1],
+        data=points.tobytes(),
+    )
+
+
+def keypoints_layout(people: People2D) -> CloudLayout:
+    """``keypoints`` of ``people_2d``'s inverse: pixels of an image of the size that each point
+    tells (``KEYPOINTS``).
+
+    ``depth`` along the optical axis in metres, with one standard deviation, is NaN where unknown.
+    """
+    points = np.empty(people.confidence.shape, KEYPOINTS)
+    points["x"], points["y"] = people.keypoints_px[..., 0], people.keypoints_px[..., 1]
+    points["confidence"] = people.confidence
+    points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
+    points["image_width"], points["image_height"] = people.image_size
+    points["depth"] = np.nan if people.depth_m is None else people.depth_m
+    points["depth_sigma"] = np.nan if people.depth_sigma_m is None else people.depth_sigma_m
+    return organised(points)
 
 
 def people_2d(cloud: Any, skeleton: Skeleton) -> People2D:
@@ -25,54 +97,121 @@ def people_2d(cloud: Any, skeleton: Skeleton) -> People2D:
     needed, in any layout.
 
     What is not a number, or has no confidence, is unknown: NaN with confidence 0. ``image_size``
-    is (0, 0) where the cloud does not tell. Raises ``CloudError``.
+    is (0, 0) where the cloud does not tell. Of more than ``MAX_PEOPLE`` the most confident are
+    kept, in the cloud's order. Raises ``CloudError``; no number of the message reaches numpy
+    unchecked.
     """
-    if cloud.width != len(skeleton) and cloud.height:
+    points = _points(cloud, skeleton)
+    joints = points.get("joint")
+    if joints is not None and joints.any() and (joints != np.arange(len(skeleton))).any():
+        raise CloudError(
+            f"expected the joints of {skeleton.name} in their order, 0 to {len(skeleton) - 1} in "
+            f"the field joint, got {joints[0].tolist()} in the first row: is it another skeleton?"
+        )
+    size = _image_size(points)
+    pixels = np.stack([points["x"], points["y"]], -1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        confidence = np.nan_to_num(
+            points["confidence"].astype(np.float32), nan=0, posinf=0, neginf=0
+        ).clip(0, 1)
+        unknown = ~((np.abs(pixels) < MAX_PX).all(-1) & (confidence > 0))
+        pixels = np.where(unknown[..., None], np.nan, pixels).astype(np.float32)
+    confidence[unknown] = 0
+    kept = np.arange(len(confidence))
+    if len(kept) > MAX_PEOPLE:
+        kept = np.sort(np.argsort(-confidence.mean(1), kind="stable")[:MAX_PEOPLE])
+    depth = sigma = None
+    if {"depth", "depth_sigma"} <= points.keys():
+        with np.errstate(invalid="ignore"):
+            told = (points["depth"] > 0) & (points["depth"] < MAX_DEPTH_M)
+            told &= (points["depth_sigma"] > 0) & (points["depth_sigma"] < MAX_DEPTH_M)
+        if told[kept].any():
+            depth, sigma = (
+                np.where(told, points[name], np.nan)[kept] for name in ("depth", "depth_sigma")
+            )
+    return People2D(
+        skeleton,
+        pixels[kept],
+        confidence[kept],
+        int(cloud.header.stamp.sec) * 1_000_000_000 + int(cloud.header.stamp.nanosec),
+        size,
+        _ids(points)[kept] if "person" in points else np.zeros(0, np.int32),
+        depth_m=depth,
+        depth_sigma_m=sigma,
+    )
+
+
+def _points(cloud: Any, skeleton: Skeleton) -> dict[str, npt.NDArray[Any]]:
+    """The known fields of a cloud by name, each (people, joints) in its own type; raises
+    ``CloudError`` for sizes, offsets and steps that the data does not bear out.
+    """
+    rows, columns = int(cloud.height), int(cloud.width)
+    if rows and columns != len(skeleton):
+        others = [name for name, other in SKELETONS.items() if len(other) == columns]
         raise CloudError(
             f"expected a cloud of width {len(skeleton)}, one column for each joint of "
-            f"{skeleton.name}, "
-            f"got {cloud.width}x{cloud.height}"
+            f"{skeleton.name}, got {columns}x{rows}"
+            f"{f', as of {others[0]}; convert it to {skeleton.name} first' if others else ''}"
         )
-    names = {field.name for field in cloud.fields}
-    if missing := [name for name in ("x", "y", "confidence") if name not in names]:
+    fields = {field.name: field for field in cloud.fields[: _MAX_FIELDS + 1]}
+    if len(cloud.fields) > _MAX_FIELDS:
+        raise CloudError(f"expected at most {_MAX_FIELDS} fields, got {len(cloud.fields)}")
+    if missing := [name for name in ("x", "y", "confidence") if name not in fields]:
         raise CloudError(
-            f"expected the fields x, y and confidence, got {', '.join(sorted(names)) or 'none'}: "
+            f"expected the fields x, y and confidence, got {', '.join(sorted(fields)) or 'none'}: "
             f"{', '.join(missing)} missing"
         )
-    order = ">" if cloud.is_bigendian else "<"
-    try:
-        dtype = np.dtype(
-            {
-                "names": [field.name for field in cloud.fields],
-                "formats": [order + _DTYPES[field.datatype] for field in cloud.fields],
-                "offsets": [field.offset for field in cloud.fields],
-                "itemsize": cloud.point_step,
-            }
-        )
-        points: np.ndarray = np.ndarray(
-            (cloud.height, len(skeleton)), dtype, cloud.data, 0, (cloud.row_step, cloud.point_step)
-        )
-    except (KeyError, ValueError, TypeError) as error:
+    step, row_step, size = int(cloud.point_step), int(cloud.row_step), len(cloud.data)
+    needed = (rows - 1) * row_step + columns * step
+    if rows and (step < 1 or row_step < columns * step or size < needed):
         raise CloudError(
-            f"expected {cloud.height} rows of {cloud.row_step} bytes as the fields tell, got "
-            f"{len(cloud.data)} bytes ({' '.join(str(error).split())})"
-        ) from None
-    pixels = np.stack([points["x"], points["y"]], -1).astype(np.float32)
-    confidence = np.nan_to_num(
-        points["confidence"].astype(np.float32), nan=0, posinf=0, neginf=0
-    ).clip(0, 1)
+            f"expected {rows} rows of {row_step} bytes with {columns} points of {step} bytes, as "
+            f"the message says of itself, got {size} bytes; its publisher's row_step, point_step "
+            f"or data is wrong"
+        )
+    points = {}
+    for name in KEYPOINTS.names or ():
+        if name not in fields:
+            continue
+        offset, number = int(fields[name].offset), int(fields[name].datatype)
+        item = np.dtype(_DTYPES[number]).itemsize if number in _DTYPES else 0
+        if not item or int(fields[name].count) != 1 or not 0 <= offset <= step - item:
+            raise CloudError(
+                f"expected one number (datatype 1 to 8) within {step} bytes as the field {name}, "
+                f"got count {fields[name].count}, datatype {number}, offset {offset}"
+            )
+        dtype = np.dtype(_DTYPES[number]).newbyteorder(">" if cloud.is_bigendian else "<")
+        points[name] = (
+            np.ndarray((rows, columns), dtype, cloud.data, offset, (row_step, step)).astype(
+                dtype.newbyteorder("=")
+            )
+            if rows
+            else np.zeros((0, len(skeleton)), dtype.newbyteorder("="))
+        )
+    return points
+
+
+def _image_size(points: dict[str, npt.NDArray[Any]]) -> tuple[int, int]:
+    """Width and height that the first point tells, (0, 0) where none does."""
+    if not {"image_width", "image_height"} <= points.keys() or not len(points["x"]):
+        return 0, 0
+    width, height = (float(points[name][0, 0]) for name in ("image_width", "image_height"))
+    if (width, height) == (0, 0):
+        return 0, 0
+    if not (1 <= width < MAX_PX and 1 <= height < MAX_PX):  # NaN neither
+        raise CloudError(
+            f"expected image_width and image_height in pixels, got {width:g}x{height:g}"
+        )
+    return int(width), int(height)
+
+
+def _ids(points: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.int32]:
+    """Track ids (people,) of the first joint of each row."""
+    ids = points["person"][:, 0]
     with np.errstate(invalid="ignore"):
-        unknown = ~((np.abs(pixels) < MOST_PX).all(-1) & (confidence > 0))
-    pixels[unknown], confidence[unknown] = np.nan, 0
-    size = (0, 0)
-    if cloud.height and {"image_width", "image_height"} <= names:
-        size = int(points["image_width"][0, 0]), int(points["image_height"][0, 0])
-    ids = points["person"][:, 0].astype(np.int32) if "person" in names else np.zeros(0, np.int32)
-    depth = sigma = None
-    if {"depth", "depth_sigma"} <= names and np.isfinite(points["depth"]).any():
-        told = (points["depth"] > 0) & (points["depth_sigma"] > 0)
-        depth, sigma = (np.where(told, points[name], np.nan) for name in ("depth", "depth_sigma"))
-    stamp_ns = int(cloud.header.stamp.sec) * 1_000_000_000 + int(cloud.header.stamp.nanosec)
-    return People2D(
-        skeleton, pixels, confidence, stamp_ns, size, ids, depth_m=depth, depth_sigma_m=sigma
-    )
+        if not ((ids >= _INT32.min) & (ids <= _INT32.max)).all():
+            raise CloudError(
+                f"expected the field person to be an int32, got {ids[:5].tolist()} in the first "
+                f"rows"
+            )
+    return ids.astype(np.int32)

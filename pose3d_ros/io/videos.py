@@ -1,27 +1,332 @@
-"""The pictures of video files."""
+"""Video files and network cameras, decoded with PyAV: each image at its own time, upright, with
+square pixels and no comb of interlaced lines.
+"""
 
 from __future__ import annotations
 
+import logging
+import re
+from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
+import numpy.typing as npt
+
+from pose3d_ros.errors import one_line
+from pose3d_ros.io.errors import VideoError
+from pose3d_ros.stamps import Order, StampOrder
+
+ASSUMED_HZ = 30.0  # of videos that tell neither times nor a rate
+SQUARE = 0.005
+"""Pixels whose width and height differ by less are taken as square: encoders that round the size
+of an image write such ratios.
+"""
+OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 5.0  # of network streams
+
+Image = npt.NDArray[np.uint8]
+
+log = logging.getLogger(__name__)
 
 
-def frames(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Images and stamps in nanoseconds of a video; ``ValueError`` when it cannot be read."""
-    capture = cv2.VideoCapture(str(path))
-    try:
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        if not capture.isOpened() or rate <= 0:
-            raise ValueError(f"video {path}: expected a video that OpenCV can read")
-        number = 0
-        while True:
-            ok, image = capture.read()
-            if not ok:
+def frames(path: str | Path) -> Iterator[tuple[Image, int]]:
+    """Images (H, W, 3) uint8 BGR of a video and their times in nanoseconds from the first.
+
+    Times are those that the file gives its frames; where it gives none (raw H.264), they follow
+    from its rate. Broken frames are left out, which is logged once. Raises ``VideoError`` when
+    there is no image at all.
+    """
+    with _opened(str(path)) as (container, stream):
+        times = _Times(stream)
+        count = 0
+        for image, time_ns in _images(container, stream, times):
+            count += 1
+            yield image, time_ns
+        if not count:
+            raise VideoError(f"{path}: expected a video with images, got none that can be decoded")
+        _report_losses(str(path), stream, times)
+
+
+def frame_times_ns(path: str | Path) -> npt.NDArray[np.int64]:
+    """(N,) times of all frames as ``frames`` has them; decodes only where the container gives no
+    times. Raises ``VideoError``.
+    """
+    with _opened(str(path)) as (container, stream):
+        shown: list[int] = []
+        last_dts: int | None = None
+        for packet in container.demux(stream):
+            if packet.size == 0 or packet.is_discard:
+                continue
+            if packet.pts is None or (
+                packet.dts is not None and last_dts is not None and packet.dts <= last_dts
+            ):
+                break
+            last_dts = packet.dts if packet.dts is not None else last_dts
+            shown.append(packet.pts)
+        else:
+            times = _Times(stream)
+            pts = sorted(set(shown))
+            return np.array([times.next_ns(_seconds(p, stream)) for p in pts], np.int64)
+    return np.array([time_ns for _, time_ns in frames(path)], np.int64)
+
+
+def frames_at(path: str | Path, times_ns: npt.NDArray[np.int64]) -> Iterator[tuple[int, Image]]:
+    """Index in ``times_ns`` (ascending, out of ``frame_times_ns``) and image of some frames; those
+    that cannot be decoded are left out. Raises ``VideoError``.
+    """
+    index_of = {int(time_ns): index for index, time_ns in enumerate(times_ns)}
+    with _opened(str(path)) as (container, stream):
+        for image, time_ns in _images(container, stream, _Times(stream), set(index_of)):
+            yield index_of[time_ns], image
+            if index_of[time_ns] == len(index_of) - 1:
                 return
-            number += 1
-            yield image, round(number / rate * 1e9)
-    finally:
-        capture.release()
+
+
+def stream_frames(url: str) -> Iterator[tuple[Image, float | None]]:
+    """Images of a network stream (RTSP, HTTP, ...) as they come, with None for their time; those
+    of a video file behind a URL with their time in seconds.
+
+    Raises ``VideoError`` when it cannot be opened, sends nothing for ``READ_TIMEOUT_S``, or, live,
+    ends.
+    """
+    options = {"rtsp_transport": "tcp", "fflags": "nobuffer"} if url.startswith("rtsp") else {}
+    with _opened(url, options, (OPEN_TIMEOUT_S, READ_TIMEOUT_S)) as (container, stream):
+        live = container.duration is None
+        stream.thread_type = "SLICE"  # threads by frame would hold some back
+        times = _Times(stream)
+        for image, time_ns in _images(container, stream, times):
+            yield image, None if live else time_ns * 1e-9
+        if live or times.interrupted:
+            raise VideoError(
+                f"camera {shown(url)} stopped delivering images"
+                f"{f' ({times.interrupted})' if times.interrupted else ''}; see whether it is on "
+                f"and reached over the network"
+            )
+
+
+def shown(url: str) -> str:
+    """A URL without the password in it."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url)
+
+
+@contextmanager
+def _opened(
+    source: str, options: dict[str, str] | None = None, timeout: tuple[float, float] | None = None
+) -> Iterator[tuple[Any, Any]]:
+    """Container and first video stream; raises ``VideoError``."""
+    try:
+        import av
+    except ImportError as error:
+        raise VideoError(
+            f"reading a video needs the package av (PyAV): pip install av ({one_line(error)})"
+        ) from None
+    try:
+        container = av.open(source, options=options or {}, timeout=timeout)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(
+            f"{shown(source)} cannot be opened as a video: expected a file or stream that FFmpeg "
+            f"can decode, got '{_reason(error)}'; an MP4 that was cut off lacks its index"
+        ) from None
+    with container:
+        if not container.streams.video:
+            raise VideoError(
+                f"{shown(source)}: expected a video, got a file or stream without images"
+            )
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        yield container, stream
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg's own words, without its numbers and names of files."""
+    return str(getattr(error, "strerror", None) or one_line(error))
+
+
+class _Times:
+    """Times of successive frames in nanoseconds from the first, always rising; counts what is
+    broken or out of order.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        rate = stream.guessed_rate or stream.average_rate or ASSUMED_HZ
+        self.period_ns = round(1e9 / float(rate)) if rate > 0 else round(1e9 / ASSUMED_HZ)
+        self.count = self.broken = self.late = 0
+        self.interrupted = ""
+        self._order = StampOrder()
+        self._first_ns: int | None = None
+        self._newest_ns = 0
+
+    def next_ns(self, seconds: float | None) -> int | None:
+        """Time of the next frame, whose container says ``seconds``; None for one that is late.
+
+        Where nothing is said, and after a jump back (recordings appended to each other), it
+        follows the one before by the stream's period.
+        """
+        if seconds is None:
+            time_ns = self._newest_ns + self.period_ns if self.count else 0
+        else:
+            stamp_ns = round(seconds * 1e9)
+            order = self._order(stamp_ns)
+            if order is Order.LATE:
+                self.late += 1
+                return None
+            if order is Order.JUMPED_BACK:
+                self._first_ns = stamp_ns - self._newest_ns - self.period_ns
+            elif self._first_ns is None:
+                self._first_ns = stamp_ns
+            time_ns = stamp_ns - (self._first_ns or 0)
+        self.count += 1
+        self._newest_ns = time_ns
+        return time_ns
+
+
+def _seconds(pts: int | None, stream: Any) -> float | None:
+    return None if pts is None else float(pts * stream.time_base)
+
+
+def _decoded(container: Any, stream: Any, times: _Times) -> Iterator[Any]:
+    """Frames of a stream; broken packets are counted, and what ends it early is kept."""
+    from av import FFmpegError
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (FFmpegError, OSError) as error:
+            times.interrupted = _reason(error)
+            return
+        if packet is None:
+            return
+        try:
+            yield from packet.decode()
+        except FFmpegError:
+            times.broken += 1
+
+
+def _images(
+    container: Any, stream: Any, times: _Times, wanted: set[int] | None = None
+) -> Iterator[tuple[Image, int]]:
+    """Images and times of those frames that are wanted, or of all."""
+    deinterlace: _Deinterlacer | None = None
+    for frame in _decoded(container, stream, times):
+        time_ns = times.next_ns(_seconds(frame.pts, stream))
+        if time_ns is None:
+            continue
+        if frame.interlaced_frame and deinterlace is None:
+            deinterlace = _Deinterlacer()
+        if deinterlace is None:
+            if wanted is None or time_ns in wanted:
+                yield _image(frame, stream), time_ns
+            continue
+        for whole, its_ns in deinterlace.push(frame, time_ns):
+            if wanted is None or its_ns in wanted:
+                yield _image(whole, stream), its_ns
+    for whole, its_ns in deinterlace.end() if deinterlace else ():
+        if wanted is None or its_ns in wanted:
+            yield _image(whole, stream), its_ns
+
+
+class _Deinterlacer:
+    """FFmpeg's yadif, one image for each frame; frames that are not interlaced pass unchanged."""
+
+    def __init__(self) -> None:
+        self._graph: Any = None
+        self._shape: tuple[int, int, str] | None = None
+        self._times_ns: deque[int] = deque()
+        self._matrix: Any = None
+
+    def push(self, frame: Any, time_ns: int) -> Iterator[tuple[Any, int]]:
+        """Frames that are whole after this one."""
+        shape = (frame.width, frame.height, frame.format.name)
+        if shape != self._shape:
+            yield from self.end()
+            self._build(frame)
+            self._shape = shape
+        self._times_ns.append(time_ns)
+        self._graph.push(frame)
+        yield from self._pull()
+
+    def end(self) -> Iterator[tuple[Any, int]]:
+        """Frames that are still inside."""
+        if self._graph is not None:
+            self._graph.push(None)
+            yield from self._pull()
+            self._graph = None
+
+    def _build(self, frame: Any) -> None:
+        from av.filter import Graph
+
+        self._graph = Graph()
+        nodes = (
+            self._graph.add_buffer(
+                width=frame.width,
+                height=frame.height,
+                format=frame.format,
+                time_base=frame.time_base,
+            ),
+            self._graph.add("yadif", "deint=interlaced"),
+            self._graph.add("buffersink"),
+        )
+        self._graph.link_nodes(*nodes).configure()
+
+    def _pull(self) -> Iterator[tuple[Any, int]]:
+        from av import EOFError as EndOfFile
+
+        while self._times_ns:
+            try:
+                frame = self._graph.pull()
+            except (BlockingIOError, EndOfFile):
+                return
+            yield frame, self._times_ns.popleft()
+
+
+def _image(frame: Any, stream: Any) -> Image:
+    """(H, W, 3) uint8 BGR of a frame with square pixels, as its display matrix turns it."""
+    width, height = frame.width, frame.height
+    aspect = float(stream.sample_aspect_ratio or 1)
+    if abs(aspect - 1) > SQUARE and aspect > 0:
+        if aspect > 1:
+            width = round(width * aspect)
+        else:
+            height = round(height / aspect)
+    if (width, height) != (frame.width, frame.height):
+        frame = frame.reformat(width=width, height=height, interpolation="BICUBIC")
+    image: Image = frame.to_ndarray(format="bgr24")
+    turned = _upright(image, frame)
+    return turned if turned is image else np.ascontiguousarray(turned)
+
+
+def _upright(image: Image, frame: Any) -> Image:
+    """Image turned and mirrored by the nearest of the eight ways that the frame's display matrix
+    may tell.
+    """
+    for data in frame.side_data:
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = np.frombuffer(bytes(data), "<i4")[:5] / 65536
+            # x' = a x + c y, y' = b x + d y
+            if abs(b) > abs(a):  # the axes change places
+                image = image.transpose(1, 0, 2)
+                a, d = c, b
+            return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return image
+
+
+def _report_losses(source: str, stream: Any, times: _Times) -> None:
+    """Log once what of a video was not to be had."""
+    told = int(stream.frames or 0)
+    if times.interrupted:
+        log.warning("%s: ends early after %d frames: %s", source, times.count, times.interrupted)
+    elif told > times.count + times.late + times.broken:
+        log.warning(
+            "%s: %d of %d frames could be read: the file was cut off", source, times.count, told
+        )
+    if times.broken or times.late:
+        log.warning(
+            "%s: %d frames left out: %d broken, %d not later than the one before",
+            source,
+            times.broken + times.late,
+            times.broken,
+            times.late,
+        )

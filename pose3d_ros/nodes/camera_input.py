@@ -14,11 +14,11 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from pose3d_ros.camera import Camera, CameraError
+from pose3d_ros.io.camera_info import camera_from_info
 from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
 from pose3d_ros.multiview.calibration_monitor import Residual
 from pose3d_ros.nodes.inputs import SILENCE_S, Input
 from pose3d_ros.nodes.managed_node import ManagedNode
-from pose3d_ros.nodes.messages import camera_from_info
 from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import H36M17
 

@@ -17,39 +17,32 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.drawing import colour, limb_colours
+from pose3d_ros.io.keypoints_cloud import CloudLayout, keypoints_layout, organised
 from pose3d_ros.people import People2D, People3D, TrackState
 
 JOINTS = np.dtype(
     [(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
     + [("person", "<i4"), ("joint", "<i4")]
 )
-KEYPOINTS = np.dtype(
-    [(name, "<f4") for name in ("x", "y", "confidence")]
-    + [(name, "<i4") for name in ("person", "joint", "image_width", "image_height")]
-    + [(name, "<f4") for name in ("depth", "depth_sigma")]
-)
-_FIELD_TYPE = {"<f4": PointField.FLOAT32, "<i4": PointField.INT32}
 MARKER_LIFETIME_S = 1
 
 
-def _cloud(points: np.ndarray, header: Header) -> PointCloud2:
-    """Organised cloud of a structured (people, joints) array."""
-    dtype = points.dtype
-    assert dtype.fields is not None
+def _cloud(layout: CloudLayout, header: Header) -> PointCloud2:
+    """Organised cloud message."""
     data = array("B")
-    data.frombytes(points.tobytes())
+    data.frombytes(layout.data)
     return PointCloud2(
         header=header,
-        height=points.shape[0],
-        width=points.shape[1],
-        is_bigendian=False,
-        is_dense=False,
+        height=layout.height,
+        width=layout.width,
+        is_bigendian=layout.is_bigendian,
+        is_dense=layout.is_dense,
         fields=[
-            PointField(name=name, offset=offset, datatype=_FIELD_TYPE[kind.str], count=1)
-            for name, (kind, offset, *_) in dtype.fields.items()
+            PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count)
+            for f in layout.fields
         ],
-        point_step=dtype.itemsize,
-        row_step=dtype.itemsize * points.shape[1],
+        point_step=layout.point_step,
+        row_step=layout.row_step,
         data=data,
     )
 
@@ -64,24 +57,12 @@ def joints_cloud(people: People3D, header: Header) -> PointCloud2:
         points[velocity] = people.velocity_mps[..., axis]
     points["confidence"], points["sigma"] = people.confidence, people.sigma_m
     points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
-    return _cloud(points, header)
+    return _cloud(organised(points), header)
 
 
 def keypoints_cloud(people: People2D, header: Header) -> PointCloud2:
-    """``keypoints``: the same layout in pixels of an image of the size that each point tells
-    (``KEYPOINTS``).
-
-    ``depth`` along the optical axis, with one standard deviation, is NaN where no depth image
-    tells it.
-    """
-    points = np.empty(people.confidence.shape, KEYPOINTS)
-    points["x"], points["y"] = people.keypoints_px[..., 0], people.keypoints_px[..., 1]
-    points["confidence"] = people.confidence
-    points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
-    points["image_width"], points["image_height"] = people.image_size
-    points["depth"] = np.nan if people.depth_m is None else people.depth_m
-    points["depth_sigma"] = np.nan if people.depth_sigma_m is None else people.depth_sigma_m
-    return _cloud(points, header)
+    """``keypoints``: height people, width joints, in pixels (``io.keypoints_cloud``)."""
+    return _cloud(keypoints_layout(people), header)
 
 
 def stamp_ns(header: Header) -> int:
@@ -185,23 +166,6 @@ def camera_info(camera: Camera, header: Header) -> CameraInfo:
         k=k.ravel().tolist(),
         r=np.eye(3).ravel().tolist(),
         p=np.hstack([k, np.zeros((3, 1))]).ravel().tolist(),
-    )
-
-
-def camera_from_info(info: CameraInfo) -> Camera:
-    """Camera of the image that a CameraInfo describes: of its region of interest and with its
-    binning, where it has them. Raises ``CameraError`` for what no real camera is.
-    """
-    roi = info.roi
-    return Camera.from_camera_info(
-        info.width,
-        info.height,
-        info.k.tolist(),
-        list(info.d),
-        info.distortion_model,
-        info.header.frame_id,
-        (roi.x_offset, roi.y_offset, roi.width, roi.height),
-        (info.binning_x, info.binning_y),
     )
 
 

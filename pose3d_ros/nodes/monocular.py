@@ -18,12 +18,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.io import image_encodings
+from pose3d_ros.io.camera_info import camera_from_info
 from pose3d_ros.lifting import LATENCY_FRAMES, lifter_name
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.diagnostics import FrameTimes, report
 from pose3d_ros.nodes.inputs import SILENCE_S, Input, Newest
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line, run
-from pose3d_ros.nodes.messages import camera_from_info, diagnostics, stamp_ns
+from pose3d_ros.nodes.messages import diagnostics, stamp_ns
 from pose3d_ros.nodes.outputs import ImageOutputs
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import MonocularNodeSettings

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pose3d_ros.arguments import parameters
+from pose3d_ros.io.image_sources import is_device
 from pose3d_ros.io.rig_file import namespace_of, read_rig
 
 TOPICS = ("image", "camera_info")
@@ -21,11 +22,6 @@ class NodeToStart(NamedTuple):
     namespace: str
     parameters: dict[str, Any]
     remappings: dict[str, str]
-
-
-def is_device(source: str) -> bool:
-    """Whether a source of pictures is a camera, by its number or path."""
-    return source.isdecimal() or source.startswith("/dev/video")
 
 
 def beside(rig: str | Path, source: str) -> str:

@@ -19,12 +19,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.io.image_sources import Frame, SourceError, frames
+from pose3d_ros.io.image_sources import Frame, SourceError, frames, is_device
 from pose3d_ros.io.rig_file import read_rig, topic_of
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line, run
 from pose3d_ros.nodes.messages import camera_info, time_of
-from pose3d_ros.nodes.rig_launch import beside, is_device
+from pose3d_ros.nodes.rig_launch import beside
 from pose3d_ros.settings import VideoNodeSettings
 
 JOINTS_TIMEOUT_S = 5.0

@@ -214,7 +214,10 @@ def exact_views(camera: Camera, noise_px: float = 0.05) -> Views:
         Corners(ids, pixels + rng.normal(0, noise_px, pixels.shape)) for pixels in seen
     )
     pictures = Pictures(
-        "cam", tuple(Path(f"{i}.png") for i in range(len(VARIED))), False, len(VARIED), 1.0
+        "cam",
+        tuple(Path(f"{i}.png") for i in range(len(VARIED))),
+        False,
+        np.arange(len(VARIED), dtype=np.float64),
     )
     return Views(
         pictures,

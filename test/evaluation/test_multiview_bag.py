@@ -3,6 +3,7 @@ import pytest
 from rigs import detected, ring, standing
 
 from pose3d_ros.evaluation import multiview_bag
+from pose3d_ros.io.bags import CLOUD_TYPE
 from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.skeleton import H36M17
 
@@ -43,9 +44,7 @@ def recorded(tmp_path, rig):
             events.append((taken + int(rng.uniform(20, 60) * 1e6), name, camera, taken))
     with Writer(tmp_path / "bag", version=8) as writer:
         topics = {
-            name: writer.add_connection(
-                f"/pose3d/{name}/keypoints", multiview_bag.CLOUD_TYPE, typestore=store
-            )
+            name: writer.add_connection(f"/pose3d/{name}/keypoints", CLOUD_TYPE, typestore=store)
             for name in NAMES
         }
         for arrived, name, camera, taken in sorted(events, key=lambda event: event[0]):

@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from pose3d_ros.camera import Camera, CameraError
+from pose3d_ros.io.camera_info import camera_from_info
 from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
 from pose3d_ros.nodes import messages
 from pose3d_ros.people import People2D, People3D, TrackState
@@ -202,8 +203,8 @@ def test_keypoints_of_another_maker() -> None:
         ),
         (lambda c: setattr(c, "fields", []), "got none"),
         (lambda c: setattr(c, "data", c.data[:100]), "got 100 bytes"),
-        (lambda c: setattr(c.fields[0], "datatype", 99), "as the fields tell"),
-        (lambda c: setattr(c.fields[0], "offset", 9999), "as the fields tell"),
+        (lambda c: setattr(c.fields[0], "datatype", 99), "as the field x, got"),
+        (lambda c: setattr(c.fields[0], "offset", 9999), "as the field x, got"),
     ],
 )
 def test_clouds_that_are_no_keypoints(spoil: Any, message: str) -> None:
@@ -271,7 +272,7 @@ def test_camera_info_there_and_back(model: str, distortion: list[float]) -> None
         model,
         frame_id="camera",
     )
-    back = messages.camera_from_info(messages.camera_info(camera, HEADER))
+    back = camera_from_info(messages.camera_info(camera, HEADER))
     assert np.array_equal(back.matrix, camera.matrix)
     assert np.array_equal(back.distortion, camera.distortion)
     assert (back.size, back.frame_id) == (camera.size, "camera")
@@ -284,15 +285,15 @@ def test_region_of_interest_moves_the_principal_point() -> None:
         k=[500.0, 0.0, 320.0, 0.0, 500.0, 240.0, 0.0, 0.0, 1.0],
         roi=RegionOfInterest(x_offset=100, y_offset=50, width=400, height=300),
     )
-    camera = messages.camera_from_info(info)
+    camera = camera_from_info(info)
     assert camera.size == (400, 300)
     assert camera.matrix[:2, 2].tolist() == [220.0, 190.0]
     info.binning_x = info.binning_y = 2
-    binned = messages.camera_from_info(info)
+    binned = camera_from_info(info)
     assert binned.size == (200, 150)
     assert binned.at_resolution(400, 300).matrix.tolist() == camera.matrix.tolist()
 
 
 def test_intrinsics_of_zeros_are_refused() -> None:
     with pytest.raises(CameraError, match="not calibrated"):
-        messages.camera_from_info(CameraInfo(width=640, height=480))
+        camera_from_info(CameraInfo(width=640, height=480))

@@ -27,7 +27,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import quaternion_from_rotation
-from pose3d_ros.io.keypoints_cloud import people_2d
+from pose3d_ros.io.keypoints_cloud import KEYPOINTS, people_2d
 from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.multiview import calibration_monitor
 from pose3d_ros.nodes import messages, multiview
@@ -263,9 +263,7 @@ def test_keypoints_that_are_none(ros: Any, scene: Scene, start: Any) -> None:
     start(rig=scene.rig())
 
     def with_nan(cloud: PointCloud2) -> PointCloud2:
-        points = (
-            np.frombuffer(cloud.data, messages.KEYPOINTS).copy().reshape(cloud.height, cloud.width)
-        )
+        points = np.frombuffer(cloud.data, KEYPOINTS).copy().reshape(cloud.height, cloud.width)
         points["x"][:, ::2], points["confidence"][:, 1::2], points["y"][:, 3] = (
             np.nan,
             np.nan,

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.evaluation import multiview_bag
 from pose3d_ros.geometry import transform_points
+from pose3d_ros.multiview.replay import replay
 from pose3d_ros.people import People2D, People3D, TrackState
 
 AGREE_M = 0.06  # a camera tells where a joint is if the ray of its keypoint passes this near,
@@ -54,9 +54,7 @@ def label(cameras: Sequence[Camera], pictures: Sequence[Sequence[People2D]]) -> 
             for i, people in enumerate(sights)
         )
     )
-    results, _ = multiview_bag.play(
-        [(stamp, c, pictures[c][i]) for stamp, c, i in seen], list(cameras)
-    )
+    results, _ = replay([(stamp, c, pictures[c][i]) for stamp, c, i in seen], list(cameras))
     stamps = np.array([result.stamp_ns for result in results])
     near = [(c, i, _nearest(stamps, stamp)) for stamp, c, i in seen]
     sights: list[dict[int, People2D]] = [{} for _ in results]

@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.detection import Detector, create
-from pose3d_ros.evaluation import multiview_bag
-from pose3d_ros.io import bag_images
+from pose3d_ros.io import bags
 from pose3d_ros.io.image_encodings import ImageError
 from pose3d_ros.io.rig_file import RigFile, namespace_of
 from pose3d_ros.io.videos import frames
@@ -115,22 +114,21 @@ def in_bag(path: Path, rig: RigFile, out: Path | None) -> list[Watched]:
     With ``out``, always by their pictures, for feature maps. Raises ``ValueError`` if fewer than
     two have any.
     """
-    offered = bag_images.topics(path)
+    offered = bags.topics(path)
     clouds, shown = {}, {}
     for name in rig.cameras:
         sources = rig.sources.get(name, {})
         namespace = namespace_of(name, sources)
         if out is None and any(
-            kind == multiview_bag.CLOUD_TYPE
-            and multiview_bag.is_called(topic, f"{namespace}/keypoints")
+            kind == bags.CLOUD_TYPE and bags.is_called(topic, f"{namespace}/keypoints")
             for topic, kind in offered.items()
         ):
             clouds[name] = namespace
-        elif (topic := bag_images.image_topic(offered, name, sources)) is not None:
+        elif (topic := bags.image_topic(offered, name, sources)) is not None:
             shown[name] = topic
     _check(path, rig, [*clouds, *shown], offered, out is not None)
     heard: dict[str, list[People2D]] = {name: [] for name in clouds}
-    for _, camera, people in multiview_bag.read(path, list(clouds.values())) if clouds else ():
+    for _, camera, people in bags.read_keypoints(path, list(clouds.values())) if clouds else ():
         heard[list(clouds)[camera]].append(people)
     silent = [name for name, people in heard.items() if not people]
     if silent:
@@ -142,10 +140,14 @@ def in_bag(path: Path, rig: RigFile, out: Path | None) -> list[Watched]:
     return [
         _listened(name, rig.cameras[name], heard[name])
         if name in heard
-        else watch(name, rig.cameras[name], usable(name, bag_images.read(path, shown[name])), out)
+        else watch(name, rig.cameras[name], usable(name, _images(path, shown[name])), out)
         for name in rig.cameras
         if name in heard or name in shown
     ]
+
+
+def _images(path: Path, topic: str) -> Iterator[tuple[np.ndarray | ImageError, int]]:
+    return ((image.image_bgr, image.stamp_ns) for image in bags.read_images(path, topic))
 
 
 def _check(
@@ -153,16 +155,14 @@ def _check(
 ) -> None:
     """That two cameras or more are in the bag, and say which are not."""
     topics = [
-        topic
-        for topic, kind in offered.items()
-        if kind in (*bag_images.IMAGE_TYPES, multiview_bag.CLOUD_TYPE)
+        topic for topic, kind in offered.items() if kind in (*bags.IMAGE_TYPES, bags.CLOUD_TYPE)
     ]
     for name in rig.cameras:
         if name in found:
             continue
         sources = rig.sources.get(name, {})
         wanted = (
-            f"pictures on {' or '.join(bag_images.names(name, sources))}, perhaps with /compressed"
+            f"pictures on {' or '.join(bags.image_names(name, sources))}, perhaps with /compressed"
         )
         wanted += (
             ", for this lifter looks at them"

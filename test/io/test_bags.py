@@ -12,7 +12,7 @@ pytest.importorskip("rosbags", reason="needs rosbags")
 from image_bags import compressed, jpeg, raw, write_bag
 from rosbags.rosbag2 import StoragePlugin
 
-from pose3d_ros.io.bag_images import IMAGE_TYPES, image_topic, read, topics
+from pose3d_ros.io.bags import IMAGE_TYPES, image_topic, read_images, topics
 from pose3d_ros.io.image_encodings import ENCODINGS, ImageError, to_bgr
 
 START_NS = 1_700_000_000_250_000_000
@@ -32,15 +32,15 @@ def test_pictures_and_stamps(tmp_path, storage):
         storage,
     )
     assert topics(bag) == {"/left/image_raw": RAW, "/right/image_raw/compressed": COMPRESSED}
-    left = list(read(bag, "/left/image_raw"))
-    assert [stamp_ns for _, stamp_ns in left] == [
+    left = list(read_images(bag, "/left/image_raw"))
+    assert [stamp_ns for _, stamp_ns, _ in left] == [
         START_NS,
         START_NS + 40_000_000,
         START_NS + 80_000_000,
     ]
-    for k, (picture, _) in enumerate(left):
+    for k, (picture, *_) in enumerate(left):
         np.testing.assert_array_equal(picture, COLOUR + k)
-    ((picture, stamp_ns),) = read(bag, "/right/image_raw/compressed")
+    ((picture, stamp_ns, _),) = read_images(bag, "/right/image_raw/compressed")
     assert stamp_ns == START_NS and isinstance(picture, np.ndarray)
     assert np.abs(picture.astype(int) - COLOUR).mean() < 6  # JPEG halves the colours
 
@@ -54,7 +54,7 @@ def test_every_encoding_of_the_nodes(tmp_path, encoding):
     )
     message = raw(samples, START_NS, encoding, (64, 48))
     bag = write_bag(tmp_path / "bag", {"/camera/image_raw": [message]})
-    ((picture, _),) = read(bag, "/camera/image_raw")
+    ((picture, *_),) = read_images(bag, "/camera/image_raw")
     assert isinstance(picture, np.ndarray)
     assert picture.shape == (48, 64, 3) and picture.std() > 40
     np.testing.assert_array_equal(picture, to_bgr(message))  # which test_images.py looks at
@@ -72,12 +72,12 @@ def test_what_is_no_picture_does_not_end_the_reading(tmp_path):
             "/camera/image": [raw(COLOUR, START_NS, "32FC3")],
         },
     )
-    pictures = [picture for picture, _ in read(bag, "/camera/image/compressed")]
+    pictures = [picture for picture, *_ in read_images(bag, "/camera/image/compressed")]
     assert isinstance(pictures[1], ImageError) and "expected a JPEG or PNG, got 99 bytes" in str(
         pictures[1]
     )
     assert isinstance(pictures[0], np.ndarray) and isinstance(pictures[2], np.ndarray)
-    ((unknown, _),) = read(bag, "/camera/image")
+    ((unknown, *_),) = read_images(bag, "/camera/image")
     assert "expected an encoding among bgr8," in str(
         unknown
     ) and "got '32FC3'; publish bgr8" in str(unknown)
@@ -121,5 +121,5 @@ def test_two_topics_that_could_be_a_cameras():
 
 def test_a_bag_that_cannot_be_read(tmp_path):
     (tmp_path / "metadata.yaml").write_text("cut off")
-    with pytest.raises(ValueError, match="expected a rosbag2 that can be read .*ros2 bag reindex"):
+    with pytest.raises(ValueError, match="expected a bag that can be read, .*ros2 bag reindex"):
         topics(tmp_path)
