@@ -65,7 +65,7 @@ class Pictures:
         times_ns = videos.frame_times_ns(path)
         if not len(times_ns):
             raise ValueError(f"{place}: expected a video or an image, got a video of no frame")
-        return cls(name or path.stem, (path,), True, times_ns * 1e-9)
+        return cls(name or path.stem, (path,), True, times_ns.astype(np.float64) * 1e-9)
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Index and picture (H, W, 3) of some of them, ascending."""
