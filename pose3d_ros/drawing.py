@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import CAMERA_DOWN, camera_pose, look_along
@@ -43,7 +44,7 @@ def draw_people(
 
     Joints below ``min_confidence`` are left out.
     """
-    picture = np.ascontiguousarray(image_bgr).copy()
+    picture: npt.NDArray[np.uint8] = np.array(image_bgr, order="C")
     width = max(2, round(picture.shape[0] / 240))
     for person, keypoints, confidence in zip(
         people.ids.tolist(), people.keypoints_px, people.confidence, strict=True

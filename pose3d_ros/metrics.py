@@ -8,11 +8,15 @@ is zero.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pose3d_ros.people import People3D
 from pose3d_ros.skeleton import H36M17
+
+Floats = npt.NDArray[np.floating[Any]]
 
 PCK_THRESHOLD_M = 0.150
 AUC_THRESHOLDS_M = (
@@ -37,14 +41,15 @@ PCK_JOINTS = H36M17.indices(
 """The 14 joints that MPI-INF-3DHP's test script counts; its neck is our thorax."""
 
 
-def mpjpe(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def mpjpe(predicted: Floats, truth: Floats) -> Floats:
     """Mean per-joint position error in metres: protocol 1 of Human3.6M (Ionescu et al., PAMI
     2014).
     """
-    return np.linalg.norm(predicted - truth, axis=-1).mean(-1)
+    errors: Floats = np.linalg.norm(predicted - truth, axis=-1).mean(-1)
+    return errors
 
 
-def align(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def align(predicted: Floats, truth: Floats) -> Floats:
     """``predicted`` moved, turned and scaled to fit ``truth`` best in the least squares sense
     (Umeyama, 1991).
     """
@@ -55,45 +60,46 @@ def align(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     sign[..., -1] = np.sign(np.linalg.det(u @ vt))
     rotation = (u * sign[..., None, :]) @ vt
     scale = (s * sign).sum(-1) / np.maximum((p**2).sum((-1, -2)), 1e-12)
-    return scale[..., None, None] * (p @ rotation) + mean_t
+    aligned: Floats = scale[..., None, None] * (p @ rotation) + mean_t
+    return aligned
 
 
-def pa_mpjpe(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def pa_mpjpe(predicted: Floats, truth: Floats) -> Floats:
     """MPJPE after ``align``: protocol 2, as Martinez et al. (ICCV 2017) define it."""
     return mpjpe(align(predicted, truth), truth)
 
 
-def n_mpjpe(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def n_mpjpe(predicted: Floats, truth: Floats) -> Floats:
     """MPJPE after scaling about the root alone: protocol 3 (Rhodin et al., CVPR 2018)."""
     scale = (predicted * truth).sum((-1, -2)) / np.maximum((predicted**2).sum((-1, -2)), 1e-12)
     return mpjpe(scale[..., None, None] * predicted, truth)
 
 
-def mpjve(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def mpjve(predicted: Floats, truth: Floats) -> Floats:
     """Mean per-joint velocity error (T - 1,) of sequences (T, J, 3) in metres per frame: MPJPE of
     the differences from frame to frame (Pavllo et al., CVPR 2019). It depends on the frame rate.
     """
     return mpjpe(np.diff(predicted, axis=0), np.diff(truth, axis=0))
 
 
-def pck(
-    predicted: np.ndarray, truth: np.ndarray, threshold_m: float = PCK_THRESHOLD_M
-) -> np.ndarray:
+def pck(predicted: Floats, truth: Floats, threshold_m: float = PCK_THRESHOLD_M) -> Floats:
     """Share of joints with an error below 150 mm (3DPCK, Mehta et al., 3DV 2017); pass
     ``PCK_JOINTS`` only.
     """
-    return (np.linalg.norm(predicted - truth, axis=-1) < threshold_m).mean(-1)
+    share: Floats = (np.linalg.norm(predicted - truth, axis=-1) < threshold_m).mean(-1)
+    return share
 
 
-def auc(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def auc(predicted: Floats, truth: Floats) -> Floats:
     """Area under the curve of ``pck``: its mean over thresholds of 0, 5, ... 150 mm (Mehta et al.,
     3DV 2017).
     """
     errors = np.linalg.norm(predicted - truth, axis=-1)
-    return (errors[..., None] < AUC_THRESHOLDS_M).mean((-1, -2))
+    area: Floats = (errors[..., None] < AUC_THRESHOLDS_M).mean((-1, -2))
+    return area
 
 
-def protocols(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+def protocols(predicted: Floats, truth: Floats) -> dict[str, Floats]:
     """Every protocol for T poses (T, 17, 3) of H36M17: name -> values (T,), and (T - 1,) of the
     velocity error.
 
@@ -102,7 +108,7 @@ def protocols(predicted: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]
     """
     predicted, truth = predicted - predicted[:, :1], truth - truth[:, :1]
     seen = np.isfinite(predicted).all((1, 2))
-    known = np.isfinite(truth[seen]).all((0, 2))
+    known = np.asarray(np.isfinite(truth[seen]).all((0, 2)))
     p, t = predicted[seen][:, known], truth[seen][:, known]
     counted = [int(known[:joint].sum()) for joint in PCK_JOINTS if known[joint]]
     scores = {

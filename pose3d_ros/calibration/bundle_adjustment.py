@@ -48,7 +48,7 @@ def moved(camera_from_world: np.ndarray, by: np.ndarray) -> np.ndarray:
     ``by[:, 3:]`` metres; both in the cameras' own (new) axes.
     """
     turn = Rotation.from_rotvec(by[:, :3]).as_matrix()
-    result = camera_from_world.copy()
+    result: np.ndarray = camera_from_world.copy()
     result[:, :3] = turn @ camera_from_world[:, :3]
     result[:, :3, 3] += by[:, 3:]
     return result
@@ -169,7 +169,7 @@ def aligned(
 
 
 def _shifted(world_from_body: np.ndarray, by: np.ndarray) -> np.ndarray:
-    result = world_from_body.copy()
+    result: np.ndarray = world_from_body.copy()
     result[:, :3, :3] = Rotation.from_rotvec(by[:, :3]).as_matrix() @ result[:, :3, :3]
     result[:, :3, 3] += by[:, 3:]
     return result
@@ -270,13 +270,12 @@ def _cross(v: np.ndarray) -> np.ndarray:
 
 
 def _left_jacobian(v: np.ndarray) -> np.ndarray:
-    """(N, 3, 3): how exp(v) turns further when the rotation vector v (N, 3) grows (Sola et al.
-    2018, eq. 145).
-    """
+    """Left Jacobian (N, 3, 3) of SO(3) at vectors v (N, 3) (Sola et al., 2018, (145))."""
     angle = np.maximum(np.linalg.norm(v, axis=1), 1e-6)[:, None, None]
     k = _cross(v)
-    return (
+    jacobian: np.ndarray = (
         np.eye(3)
         + (1 - np.cos(angle)) / angle**2 * k
         + (angle - np.sin(angle)) / angle**3 * (k @ k)
     )
+    return jacobian

@@ -315,7 +315,7 @@ def _errors(rig: Rig, world_from_board: np.ndarray, corners: Sightings) -> np.nd
     """(N,) distance in undistorted pixels between corners and where they should be."""
     boards = world_from_board[corners.body]
     points = (boards[:, :3, :3] @ corners.local_m[..., None])[..., 0] + boards[:, :3, 3]
-    pixels, _ = rig.see(points)
+    pixels, _ = rig.project_by_point(points)
     return np.asarray(
         np.linalg.norm(pixels[np.arange(len(corners)), corners.view] - corners.pixels, axis=1)
     )

@@ -21,7 +21,7 @@ from pose3d_ros.calibration.people_matching import (
 )
 from pose3d_ros.camera import Camera
 from pose3d_ros.multiview.rig import Rig
-from pose3d_ros.multiview.triangulation import linear
+from pose3d_ros.multiview.triangulation import triangulate_linear
 
 PRIOR = (
     0.3,
@@ -197,7 +197,7 @@ def _sightings(rig: Rig, poses: Poses2D, person: np.ndarray) -> tuple[Sightings,
     weight[(weight > 0).sum(-1) < 2] = 0
     known = weight.any(-1)
     pixels, weight = pixels[known], weight[known]
-    points = linear(rig, pixels, weight) if len(pixels) else np.zeros((0, 3))
+    points = triangulate_linear(rig, pixels, weight) if len(pixels) else np.zeros((0, 3))
     body, view = np.nonzero(weight)
     chosen = Sightings(
         pixels[body, view], view, body, np.zeros((len(body), 3)), weight[body, view]
@@ -211,7 +211,7 @@ def _errors(rig: Rig, poses: Poses2D, person: np.ndarray) -> Errors:
     chosen, points = _sightings(rig, poses, person)
     if not len(points):
         return Errors(np.inf, np.inf, 0)
-    pixels, _ = rig.see(points[:, 2:])
+    pixels, _ = rig.project_by_point(points[:, 2:])
     away = np.linalg.norm(pixels[chosen.body, chosen.view] - chosen.pixels, axis=1)
     return Errors(float(np.median(away)), float(np.quantile(away, 0.9)), len(away))
 

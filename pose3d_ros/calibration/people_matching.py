@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from pose3d_ros.calibration import recorded_keypoints
 from pose3d_ros.camera import Camera
 from pose3d_ros.multiview.rig import NEAR_M, Rig
-from pose3d_ros.multiview.triangulation import MIN_PARALLAX
+from pose3d_ros.multiview.triangulation import closest_approach
 from pose3d_ros.skeleton import H36M17, SKELETONS, Skeleton
 
 # Detectors place these on the body; eyes, ears and toes they guess from behind.
@@ -193,15 +193,13 @@ def _ray_distance(rig: Rig, poses: Poses2D) -> np.ndarray:
     rays, origin = rig.directions(poses.pixels, poses.view), rig.position_m[poses.view]
     a, b = rays[:, None], rays[None]
     gap = (origin[None] - origin[:, None])[:, :, None]
-    cosine = (a * b).sum(-1)
-    slant = np.maximum(1 - cosine**2, MIN_PARALLAX**2)
-    along_a, along_b = (a * gap).sum(-1), (b * gap).sum(-1)
-    on_a, on_b = (along_a - cosine * along_b) / slant, (cosine * along_a - along_b) / slant
+    on_a, on_b, _ = closest_approach(a, b, gap)
     miss = np.linalg.norm(on_a[..., None] * a - on_b[..., None] * b - gap, axis=-1)
     miss = np.where((on_a > NEAR_M) & (on_b > NEAR_M), np.minimum(miss, 10), 10)
     shared = np.sqrt(poses.weight[:, None] * poses.weight[None])
     enough = ((shared > 0).sum(-1) >= MIN_JOINTS) & (poses.view[:, None] != poses.view[None])
-    return np.where(enough, (shared * miss).sum(-1) / np.maximum(shared.sum(-1), 1e-9), np.inf)
+    mean_miss = (shared * miss).sum(-1) / np.maximum(shared.sum(-1), 1e-9)
+    return np.asarray(np.where(enough, mean_miss, np.inf))
 
 
 def _mutual(cost: np.ndarray, gate_m: float) -> np.ndarray:

@@ -21,10 +21,10 @@ from pose3d_ros.metrics import id_switches, jitter_mm
 from pose3d_ros.multiview.association import (
     GATE_M,
     NOBODY,
-    Detections,
+    RigDetections,
     agreement,
     assign,
-    should_see,
+    expected_in_view,
 )
 from pose3d_ros.multiview.rig import Rig
 from pose3d_ros.multiview.tracker import MultiViewTracker
@@ -171,7 +171,7 @@ def _supported(recording: Recording, frame: int, joints_m: np.ndarray) -> np.nda
     seen = [recording.people(frame, view, 0) for view in range(len(rig))]
     view = np.repeat(np.arange(len(rig)), [len(people) for people in seen])
     pixels = np.concatenate([people.keypoints_px for people in seen]).astype(float)
-    detections = Detections(
+    detections = RigDetections(
         np.nan_to_num(rig.undistort(pixels, view)),
         np.concatenate([people.confidence for people in seen]).astype(float),
         view,
@@ -180,7 +180,7 @@ def _supported(recording: Recording, frame: int, joints_m: np.ndarray) -> np.nda
     projected, depth = rig.project(np.nan_to_num(joints_m).astype(float))
     score = agreement(rig, detections, projected, depth, known, np.full(known.shape, GATE_M))
     views = (assign(score, view, len(rig)) != NOBODY).sum(1)
-    possible = should_see(rig, projected, depth, known).sum(1)
+    possible = expected_in_view(rig, projected, depth, known).sum(1)
     return np.asarray(views >= np.clip(possible, 1, 2))
 
 

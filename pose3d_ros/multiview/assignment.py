@@ -1,4 +1,4 @@
-"""Known people find their 2D poses in every camera, and left and right are put right."""
+"""Assignment of 2D poses to the tracks of known people, with swapped left and right corrected."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from pose3d_ros.multiview.association import (
     GATE_M,
     MIN_JOINTS,
     NOBODY,
-    Detections,
+    RigDetections,
     agreement,
     assign,
 )
 from pose3d_ros.multiview.rig import NEAR_M, Rig
-from pose3d_ros.multiview.tracks import MOST_EVIDENCE, Tracks
+from pose3d_ros.multiview.tracks import MAX_EVIDENCE, Tracks
 
-SIDES_FIT = (
-    0.5  # views that agree better with the prediction than this have left and right as it has
-)
-SIDES_GAIN_M = (
-    0.1  # left and right are exchanged when that brings joints nearer by this on average
-)
-SIDES_CAP_M = 0.5  # where none counts further than this
+# A view that agrees better with the prediction than this has left and right as the track has.
+SWAP_MAX_AGREEMENT = 0.5
+# Left and right are swapped when that brings joints nearer by this on average, where no joint
+# counts for more than the cap.
+SWAP_GAIN_M = 0.1
+SWAP_CAP_M = 0.5
 
 
 @dataclass(frozen=True)
-class Match:
-    """The detection ``chosen`` (T, C) for each person or ``NOBODY``, whose each detection is
-    (``owner`` (N,)), and the people's points (T, C, J, 2) with their weight (T, C, J), left and
-    right put right.
+class Assignment:
+    """Detections of T tracks in C views.
+
+    ``chosen`` (T, C): row of the detection, or ``NOBODY``. ``owner`` (N,): the track of each
+    detection, or ``NOBODY``. ``points`` (T, C, J, 2) in undistorted pixels and ``weight`` (T, C,
+    J), left and right as the track has them.
     """
 
     chosen: np.ndarray
@@ -39,117 +40,119 @@ class Match:
     weight: np.ndarray
 
 
-def match(
+def assign_detections(
     rig: Rig,
-    people: Tracks,
-    detections: Detections,
+    tracks: Tracks,
+    detections: RigDetections,
     pixels: np.ndarray,
     depth: np.ndarray,
     flip: np.ndarray,
-) -> Match:
-    """Detections of people whose joints are expected at ``pixels`` (C, T, J, 2) and ``depth`` (C,
-    T, J).
+) -> Assignment:
+    """Assign detections to tracks whose joints are predicted at ``pixels`` (C, T, J, 2) in
+    undistorted pixels and ``depth`` (C, T, J) in metres.
 
-    A detection that nobody got is tried with left and right exchanged (``flip`` (J,)), or joins
-    the one that it fits best where that one lacks its joints: a body that came in two pieces.
+    A detection that fits no track is tried with left and right swapped (``flip`` (J,)). One that
+    is left over joins the track that it fits best where that one lacks its joints: a body that
+    the detector found in two pieces. ``tracks`` counts the votes for its sides and may be swapped.
     """
-    gate = GATE_M + np.minimum(people.sigma_m, GATE_M)
-    standing = (
-        0.5 + 0.5 * people.evidence / MOST_EVIDENCE
-    )  # of two whom a detection fits, it is the known one's
-    score = agreement(rig, detections, pixels, depth, people.known, gate)
-    chosen = assign(score * standing, detections.view, len(rig))
-    crossed = np.zeros(chosen.shape, bool)
+    gate = GATE_M + np.minimum(tracks.sigma_m, GATE_M)
+    # Of two tracks that a detection fits, the better established one gets it.
+    established = 0.5 + 0.5 * tracks.evidence / MAX_EVIDENCE
+    score = agreement(rig, detections, pixels, depth, tracks.known, gate)
+    chosen = assign(score * established, detections.view, len(rig))
+    swapped = np.zeros(chosen.shape, bool)
     owner = np.full(len(detections), NOBODY)
     owner[chosen[chosen != NOBODY]] = np.nonzero(chosen != NOBODY)[0]
-    left = np.flatnonzero((owner == NOBODY) & (score < 0).all(1))
-    if len(left):
-        left = left[_near_missing(rig, people, detections[left], pixels, depth, chosen == NOBODY)]
-    if len(left):
-        mirrored = detections[left].exchanged(flip)
-        again = agreement(rig, mirrored, pixels, depth, people.known, gate)
-        again[again < SIDES_FIT * mirrored.confidence.sum(1, keepdims=True)] = -1
-        again[(chosen != NOBODY).T[detections.view[left]]] = -1
-        found = assign(again * standing, detections.view[left], len(rig))
-        crossed = found != NOBODY
-        chosen[crossed] = left[found[crossed]]
-        owner[chosen[crossed]] = np.nonzero(crossed)[0]
+    spare = np.flatnonzero((owner == NOBODY) & (score < 0).all(1))
+    if len(spare):
+        spare = spare[
+            _near_missed_track(rig, tracks, detections[spare], pixels, depth, chosen == NOBODY)
+        ]
+    if len(spare):
+        mirrored = detections[spare].swapped(flip)
+        again = agreement(rig, mirrored, pixels, depth, tracks.known, gate)
+        again[again < SWAP_MAX_AGREEMENT * mirrored.confidence.sum(1, keepdims=True)] = -1
+        again[(chosen != NOBODY).T[detections.view[spare]]] = -1
+        found = assign(again * established, detections.view[spare], len(rig))
+        swapped = found != NOBODY
+        chosen[swapped] = spare[found[swapped]]
+        owner[chosen[swapped]] = np.nonzero(swapped)[0]
     points, weight = detections.of(chosen)
     for row in np.flatnonzero((owner == NOBODY) & (score > 0).any(1)):
-        person, camera = score[row].argmax(), detections.view[row]
-        gaps = (weight[person, camera] == 0) & (detections.confidence[row] > 0)
+        track, camera = score[row].argmax(), detections.view[row]
+        gaps = (weight[track, camera] == 0) & (detections.confidence[row] > 0)
         if gaps.sum() > 0.5 * (detections.confidence[row] > 0).sum():
-            points[person, camera, gaps] = detections.points[row, gaps]
-            weight[person, camera, gaps] = detections.confidence[row, gaps]
-            owner[row] = person
-    best = np.concatenate([score, np.zeros((1, len(people)))])[
-        chosen, np.arange(len(people))[:, None]
+            points[track, camera, gaps] = detections.points[row, gaps]
+            weight[track, camera, gaps] = detections.confidence[row, gaps]
+            owner[row] = track
+    best = np.concatenate([score, np.zeros((1, len(tracks)))])[
+        chosen, np.arange(len(tracks))[:, None]
     ]
-    doubtful = (chosen != NOBODY) & ~crossed & (best < SIDES_FIT * weight.sum(-1))
-    if doubtful.any():
-        crossed[doubtful] = _crossed(
-            rig, people, points, weight, pixels, depth, flip, *np.nonzero(doubtful)
+    suspect = (chosen != NOBODY) & ~swapped & (best < SWAP_MAX_AGREEMENT * weight.sum(-1))
+    if suspect.any():
+        swapped[suspect] = _swap_fits_better(
+            rig, tracks, points, weight, pixels, depth, flip, *np.nonzero(suspect)
         )
-    # Where most views of a person have been so for a while, it is the person who was begun the
-    # wrong way round.
-    people.sides = np.minimum(
-        people.sides + (chosen != NOBODY).sum(1), MOST_EVIDENCE
-    ) - 2 * crossed.sum(1)
-    turned = people.sides < 0
-    if turned.any():
-        people.exchange_sides(turned, flip)
-    crossed &= ~turned[:, None]
-    points[crossed], weight[crossed] = points[crossed][:, flip], weight[crossed][:, flip]
-    return Match(chosen, owner, points, weight)
+    # Where most views have been swapped for a while, it is the track that started the wrong way
+    # round.
+    tracks.side_votes = np.minimum(
+        tracks.side_votes + (chosen != NOBODY).sum(1), MAX_EVIDENCE
+    ) - 2 * swapped.sum(1)
+    outvoted = tracks.side_votes < 0
+    if outvoted.any():
+        tracks.swap_sides(outvoted, flip)
+    swapped &= ~outvoted[:, None]
+    points[swapped], weight[swapped] = points[swapped][:, flip], weight[swapped][:, flip]
+    return Assignment(chosen, owner, points, weight)
 
 
-def _near_missing(
+def _near_missed_track(
     rig: Rig,
-    people: Tracks,
-    detections: Detections,
+    tracks: Tracks,
+    detections: RigDetections,
     pixels: np.ndarray,
     depth: np.ndarray,
     missing: np.ndarray,
 ) -> np.ndarray:
-    """Which detections (N,) have their middle where that of somebody is whom their camera is
+    """Mask (N,) of detections whose centre is near that of a track which their camera is
     ``missing`` (T, C).
     """
     seen = detections.confidence > 0
-    middle = (detections.points * seen[..., None]).sum(1) / np.maximum(seen.sum(1), 1)[:, None]
-    known = people.known / np.maximum(people.known.sum(1), 1)[:, None]
-    expected, far = (pixels * known[..., None]).sum(2), (depth * known).sum(2)
+    centre = (detections.points * seen[..., None]).sum(1) / np.maximum(seen.sum(1), 1)[:, None]
+    share = tracks.known / np.maximum(tracks.known.sum(1), 1)[:, None]
+    expected, distance = (pixels * share[..., None]).sum(2), (depth * share).sum(2)
     view = detections.view
-    away = (
-        np.sqrt(((middle[:, None] - expected[view]) ** 2).sum(-1))
-        * far[view]
+    apart_m = (
+        np.sqrt(((centre[:, None] - expected[view]) ** 2).sum(-1))
+        * distance[view]
         / rig.focal_px[view, None]
     )
-    return np.asarray(((away < GATE_M) & missing.T[view]).any(1))
+    return np.asarray(((apart_m < GATE_M) & missing.T[view]).any(1))
 
 
-def _crossed(
+def _swap_fits_better(
     rig: Rig,
-    people: Tracks,
+    tracks: Tracks,
     points: np.ndarray,
     weight: np.ndarray,
     pixels: np.ndarray,
     depth: np.ndarray,
     flip: np.ndarray,
-    person: np.ndarray,
+    track: np.ndarray,
     camera: np.ndarray,
 ) -> np.ndarray:
-    """Which views (K,) of some people, ``camera`` (K,) and ``person`` (K,), fit better with left
-    and right exchanged.
+    """Mask (K,) of views, ``camera`` (K,) of ``track`` (K,), that fit better with left and right
+    swapped.
 
     Turning round moves left and right through each other, so it takes a clear gain.
     """
-    here, seen = points[person, camera], weight[person, camera] > 0
-    metre = rig.focal_px[camera, None] / np.maximum(depth[camera, person], NEAR_M)
-    both = (flip != np.arange(len(flip))) & people.known[person] & seen & seen[:, flip]
-    straight, crossed = (
-        np.minimum(np.sqrt(((side - pixels[camera, person]) ** 2).sum(-1)) / metre, SIDES_CAP_M)
+    here, seen = points[track, camera], weight[track, camera] > 0
+    px_per_m = rig.focal_px[camera, None] / np.maximum(depth[camera, track], NEAR_M)
+    both = (flip != np.arange(len(flip))) & tracks.known[track] & seen & seen[:, flip]
+    as_seen, mirrored = (
+        np.minimum(np.sqrt(((side - pixels[camera, track]) ** 2).sum(-1)) / px_per_m, SWAP_CAP_M)
         for side in (here, here[:, flip])
     )
     return np.asarray(
-        ((straight - crossed) * both).sum(1) > SIDES_GAIN_M * np.maximum(both.sum(1), MIN_JOINTS)
+        ((as_seen - mirrored) * both).sum(1) > SWAP_GAIN_M * np.maximum(both.sum(1), MIN_JOINTS)
     )

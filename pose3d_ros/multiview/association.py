@@ -1,4 +1,4 @@
-"""Which 2D poses of different cameras show the same person."""
+"""Association of 2D poses between cameras: same person or not, by geometry."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.multiview.rig import NEAR_M, Rig
-from pose3d_ros.multiview.triangulation import MIN_PARALLAX
+from pose3d_ros.multiview.triangulation import closest_approach
 
-NOBODY = -1
+NOBODY = -1  # in place of the row of a detection or a track
 GATE_M = 0.20  # joints of one person lie within this of their prediction, on average
-LEAST_QUALITY = (
-    0.2  # agreement per confidence: 0 for joints at the gate on average, 1 for joints in place
-)
-BIRTH_QUALITY = 0.5  # the same for newcomers, who have no past to prove them
+# Least agreement per confidence: 0 for joints at the gate on average, 1 for joints in place.
+MIN_AGREEMENT = 0.2
+BIRTH_MIN_AGREEMENT = 0.5  # the same for new people, whom no prediction supports
 BIRTH_GATE_M = 0.12  # rays of one person's joint pass each other within this, on average
 BODY_SIZE_M = (0.1, 0.9)  # root mean square distance of a person's joints from their mean
 MIN_JOINTS = 4  # joints that two views must share
-HIDING_M = (
-    0.4,
-    1.0,
-)  # whose middle is nearer than this in the picture, across and along, may hide somebody
-VISIBLE_SHARE = 0.8  # of the joints in the picture: the camera should see the person
-HYPOTHESES = 3  # pairs considered per detection,
-MOST_HYPOTHESES = 120  # and in all at once
-BLOCK, SOME = 20_000, 4  # pairs are looked through so many at a time, by every fourth joint first
+# Somebody whose centre is nearer than this in the image, across and along, may hide another.
+OCCLUSION_M = (0.4, 1.0)
+VISIBLE_SHARE = 0.8  # of the joints inside the image: the camera should see the person
+HYPOTHESES_PER_DETECTION = 3
+MAX_HYPOTHESES = 120  # in all, at once
+PAIR_BLOCK, JOINT_STRIDE = (
+    20_000,
+    4,
+)  # pairs are tested so many at a time, by every 4th joint first
 
 
 @dataclass(frozen=True)
-class Detections:
-    """All N 2D poses of one moment, camera by camera: ``points`` (N, J, 2) in undistorted pixels,
-    0 where unknown; ``confidence`` (N, J), 0 where unknown; ``view`` (N,), the camera, ascending.
-    ``depth`` (N, J, 2) in metres with one standard deviation, which is inf where unknown; None
-    where no camera knows it.
+class RigDetections:
+    """N 2D poses of one moment from all cameras of a rig.
+
+    ``points`` (N, J, 2) in undistorted pixels, 0 where unknown; ``confidence`` (N, J), 0 where
+    unknown; ``view`` (N,), index of the camera, ascending. ``depth`` (N, J, 2): metres along the
+    optical axis with one standard deviation, which is inf where unknown; None where no camera
+    measures it.
     """
 
     points: np.ndarray
@@ -45,21 +47,21 @@ class Detections:
     def __len__(self) -> int:
         return len(self.view)
 
-    def __getitem__(self, rows: np.ndarray) -> Detections:
-        return Detections(
+    def __getitem__(self, rows: np.ndarray) -> RigDetections:
+        return RigDetections(
             self.points[rows],
             self.confidence[rows],
             self.view[rows],
             None if self.depth is None else self.depth[rows],
         )
 
-    def exchanged(self, flip: np.ndarray) -> Detections:
+    def swapped(self, flip: np.ndarray) -> RigDetections:
         """The same with left and right exchanged."""
-        return Detections(self.points[:, flip], self.confidence[:, flip], self.view)
+        return RigDetections(self.points[:, flip], self.confidence[:, flip], self.view)
 
     def of(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points (P, C, J, 2) and confidence (P, C, J) of the rows (P, C) that people were given;
-        0 for ``NOBODY``.
+        """Points (P, C, J, 2) and confidence (P, C, J) of the rows ``chosen`` (P, C); 0 for
+        ``NOBODY``.
         """
         points, confidence = (
             np.concatenate([a, np.zeros((1, *a.shape[1:]))])
@@ -68,8 +70,8 @@ class Detections:
         return points[chosen], confidence[chosen]  # NOBODY is the last
 
     def depths_of(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Depth (P, C, J) and its standard deviation of the rows (P, C) that people were given;
-        inf for ``NOBODY``.
+        """Depth (P, C, J) and its standard deviation of the rows ``chosen`` (P, C); inf for
+        ``NOBODY``.
         """
         assert self.depth is not None
         depth = np.concatenate(
@@ -80,33 +82,37 @@ class Detections:
 
 def agreement(
     rig: Rig,
-    detections: Detections,
+    detections: RigDetections,
     pixels: np.ndarray,
     depth: np.ndarray,
     known: np.ndarray,
     gate_m: np.ndarray,
 ) -> np.ndarray:
-    """How well each detection fits each person: (N, P), positive where they may be the same.
+    """Agreement (N, P) of detections with people, positive where they may be the same.
 
     ``pixels`` (C, P, J, 2), ``depth`` (C, P, J) of the people's ``known`` (P, J) joints. Sum over
-    joints of confidence times 1 at no distance, 0 at the gate (P, J) in metres, -1 at twice that
-    and beyond: a leg that is elsewhere does not make another person. Below ``LEAST_QUALITY`` on
+    joints of confidence times 1 at no distance, 0 at ``gate_m`` (P, J), -1 at twice that and
+    beyond: a leg that is elsewhere does not make another person. Below ``MIN_AGREEMENT`` on
     average it is -1.
     """
-    away = detections.points[:, None] - pixels[detections.view]
-    seen = depth[detections.view]
-    metres = np.sqrt((away * away).sum(-1)) * seen / rig.focal_px[detections.view, None, None]
-    metres = np.where(seen > NEAR_M, metres, np.inf)
+    offset_px = detections.points[:, None] - pixels[detections.view]
+    distance = depth[detections.view]
+    metres = (
+        np.sqrt((offset_px * offset_px).sum(-1))
+        * distance
+        / rig.focal_px[detections.view, None, None]
+    )
+    metres = np.where(distance > NEAR_M, metres, np.inf)
     weight = detections.confidence[:, None] * known
     score = (weight * (1 - np.minimum(metres / gate_m, 2))).sum(-1)
-    return np.where(score > LEAST_QUALITY * weight.sum(-1), score, -1.0)
+    return np.where(score > MIN_AGREEMENT * weight.sum(-1), score, -1.0)
 
 
 def assign(score: np.ndarray, view: np.ndarray, cameras: int) -> np.ndarray:
-    """Row of the detection (P, C) that each person gets in each camera, or ``NOBODY``; each is
-    given once.
+    """Rows (P, C) of the detections assigned to people in each camera, or ``NOBODY``.
 
-    Per camera the assignment of the largest total of the positive scores (N, P).
+    Each detection is assigned once: per camera the assignment with the largest total of the
+    positive scores (N, P).
     """
     people = score.shape[1]
     chosen = np.full((people, cameras), NOBODY)
@@ -116,7 +122,7 @@ def assign(score: np.ndarray, view: np.ndarray, cameras: int) -> np.ndarray:
         return chosen
     best = gain[rows].argmax(1)
     chosen[best, view[rows]] = rows
-    # Where two want the same person, who gives way is not as simple.
+    # Where two detections of a camera want the same person, the optimum is not the best of each.
     wanted = np.bincount(best * cameras + view[rows], minlength=people * cameras).reshape(
         people, cameras
     )
@@ -129,32 +135,36 @@ def assign(score: np.ndarray, view: np.ndarray, cameras: int) -> np.ndarray:
     return chosen
 
 
-def should_see(rig: Rig, pixels: np.ndarray, depth: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Which cameras (P, C) have most of the ``known`` (P, J) joints, projected to (C, P, J, 2), in
-    their picture.
+def expected_in_view(
+    rig: Rig, pixels: np.ndarray, depth: np.ndarray, known: np.ndarray
+) -> np.ndarray:
+    """Mask (P, C) of cameras that have most of the ``known`` (P, J) joints, projected to (C, P, J,
+    2), inside their image.
     """
     return np.asarray(
         ((rig.inside(pixels, depth) & known).sum(-1) > VISIBLE_SHARE * known.sum(-1)).T
     )
 
 
-def unseen(
+def missed_views(
     rig: Rig,
     pixels: np.ndarray,
     depth: np.ndarray,
     known: np.ndarray,
     chosen: np.ndarray,
-    looked: np.ndarray,
+    observed: np.ndarray,
 ) -> np.ndarray:
-    """Which cameras (P, C) that ``looked`` (C,) should see people and have none ``chosen`` (P, C)
-    for them.
+    """Mask (P, C) of cameras that ``observed`` (C,), should see people, and have no detection
+    ``chosen`` (P, C) for them.
     """
-    return np.asarray(should_see(rig, pixels, depth, known) & (chosen == NOBODY) & looked)
+    return np.asarray(expected_in_view(rig, pixels, depth, known) & (chosen == NOBODY) & observed)
 
 
-def hidden(rig: Rig, pixels: np.ndarray, depth: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """In which cameras (P, C) somebody else stands before people, or so near that a detector makes
-    one of two.
+def occluded_views(
+    rig: Rig, pixels: np.ndarray, depth: np.ndarray, known: np.ndarray
+) -> np.ndarray:
+    """Mask (P, C) of cameras in which somebody else stands before people, or so near that a
+    detector makes one person of two.
     """
     count = np.maximum(known.sum(-1), 1)
     centre = (pixels * known[..., None]).sum(2) / count[:, None]
@@ -163,24 +173,21 @@ def hidden(rig: Rig, pixels: np.ndarray, depth: np.ndarray, known: np.ndarray) -
         np.abs(centre[:, :, None] - centre[:, None])
         * (far / rig.focal_px[:, None])[..., None, None]
     )
-    before = far[:, None] < far[..., None] + HIDING_M[0]
-    others = (beside < HIDING_M).all(-1) & before & ~np.eye(len(known), dtype=bool)
+    before = far[:, None] < far[..., None] + OCCLUSION_M[0]
+    others = (beside < OCCLUSION_M).all(-1) & before & ~np.eye(len(known), dtype=bool)
     return np.asarray(others.any(-1).T)
 
 
-def _crossings(
+def _ray_intersections(
     rig: Rig, rays: np.ndarray, view: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the rays (N, J, 3) of pairs of detections pass each other: points (H, J, 3), how far
+    """Points (H, J, 3) where the rays (N, J, 3) of pairs of detections pass each other, how far
     from each other (H, J) in metres, and whether before both cameras (H, J).
     """
     a, b = rays[first], rays[second]
     origin = rig.position_m[view]
     gap = (origin[second] - origin[first])[:, None]
-    cosine = (a * b).sum(-1)
-    along_a, along_b = (a * gap).sum(-1), (b * gap).sum(-1)
-    slant = np.maximum(1 - cosine**2, MIN_PARALLAX**2)
-    on_a, on_b = (along_a - cosine * along_b) / slant, (cosine * along_a - along_b) / slant
+    on_a, on_b, _ = closest_approach(a, b, gap)
     near_a, near_b = on_a[..., None] * a, gap + on_b[..., None] * b
     miss = np.sqrt(((near_a - near_b) ** 2).sum(-1))
     return (
@@ -191,10 +198,10 @@ def _crossings(
 
 
 def _pairs(
-    rig: Rig, detections: Detections, likeness: np.ndarray | None
+    rig: Rig, detections: RigDetections, similarity: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Poses (H, J, 3) of pairs of detections whose rays meet, which joints (H, J) they have, their
-    rows (H, 2), and their agreement (H,) times ``likeness`` (N, N), the best first.
+    """Poses (H, J, 3) of pairs of detections whose rays meet, their known joints (H, J), their
+    rows (H, 2), and their agreement (H,) times ``similarity`` (N, N), the best first.
     """
     rays = rig.directions(detections.points, detections.view)
     known = detections.confidence > 0
@@ -202,10 +209,10 @@ def _pairs(
     apart = detections.view[first] != detections.view[second]
     first, second = first[apart], second[apart]
     likely = [np.zeros(0, int)]
-    for start in range(0, len(first), BLOCK):  # a few joints tell most pairs that are none
-        i, j = first[start : start + BLOCK], second[start : start + BLOCK]
-        _, miss, before = _crossings(rig, rays[:, ::SOME], detections.view, i, j)
-        some = known[i, ::SOME] & known[j, ::SOME]
+    for start in range(0, len(first), PAIR_BLOCK):  # a few joints tell most pairs that are none
+        i, j = first[start : start + PAIR_BLOCK], second[start : start + PAIR_BLOCK]
+        _, miss, before = _ray_intersections(rig, rays[:, ::JOINT_STRIDE], detections.view, i, j)
+        some = known[i, ::JOINT_STRIDE] & known[j, ::JOINT_STRIDE]
         far = (np.where(before, np.minimum(miss / BIRTH_GATE_M, 2), 2) * some).sum(1)
         likely.append(
             start
@@ -214,66 +221,69 @@ def _pairs(
     chosen = np.concatenate(likely)
     first, second = first[chosen], second[chosen]
     shared = np.sqrt(detections.confidence[first] * detections.confidence[second])
-    poses, miss, before = _crossings(rig, rays, detections.view, first, second)
+    poses, miss, before = _ray_intersections(rig, rays, detections.view, first, second)
     meet = (shared > 0) & before
     score = (shared * (1 - np.minimum(np.where(meet, miss, np.inf) / BIRTH_GATE_M, 2))).sum(-1)
     count = np.maximum(meet.sum(-1), 1)[:, None]
     centre = (poses * meet[..., None]).sum(1) / count
     size = np.sqrt((((poses - centre[:, None]) ** 2).sum(-1) * meet).sum(-1) / count[:, 0])
-    good = (score > BIRTH_QUALITY * shared.sum(-1)) & (meet.sum(-1) >= MIN_JOINTS)
+    good = (score > BIRTH_MIN_AGREEMENT * shared.sum(-1)) & (meet.sum(-1) >= MIN_JOINTS)
     good &= (size > BODY_SIZE_M[0]) & (size < BODY_SIZE_M[1])
-    if likeness is not None:
-        score = score * likeness[first, second]
+    if similarity is not None:
+        score = score * similarity[first, second]
         good &= score > 0
     order = np.argsort(-np.where(good, score, -np.inf))[: good.sum()]
     return poses[order], meet[order], np.stack([first, second], 1)[order], score[order]
 
 
 def _hypotheses(pairs: np.ndarray, free: np.ndarray) -> list[int]:
-    """Of pairs (H, 2) of ``free`` (N,) detections the first of each detection, ``MOST_HYPOTHESES``
-    in all.
+    """Indices of pairs (H, 2), the best first, of ``free`` (N,) detections:
+    ``HYPOTHESES_PER_DETECTION`` of each, ``MAX_HYPOTHESES`` in all.
     """
     taken = np.zeros(len(free), int)
-    kept: list[int] = []
+    hypotheses: list[int] = []
     for pair in np.flatnonzero(free[pairs].all(1)):
         i, j = pairs[pair]
-        if taken[i] < HYPOTHESES or taken[j] < HYPOTHESES:
+        if taken[i] < HYPOTHESES_PER_DETECTION or taken[j] < HYPOTHESES_PER_DETECTION:
             taken[i] += 1
             taken[j] += 1
-            kept.append(int(pair))
-            if len(kept) == MOST_HYPOTHESES:
+            hypotheses.append(int(pair))
+            if len(hypotheses) == MAX_HYPOTHESES:
                 break
-    return kept
+    return hypotheses
 
 
-def group(rig: Rig, detections: Detections, likeness: np.ndarray | None = None) -> np.ndarray:
-    """Newcomers among the detections: rows (P, C), ``NOBODY`` where a camera does not see them.
+def group_detections(
+    rig: Rig, detections: RigDetections, similarity: np.ndarray | None = None
+) -> np.ndarray:
+    """Groups of detections that show one person each: rows (P, C), ``NOBODY`` where a camera does
+    not see them.
 
     Every pair of views proposes a person in space; all views vote on every proposal, so that a
     group's members agree with one and the same person (cycle consistency), and the proposals with
     most support that share no detection are taken. Somebody seen by one camera only makes no
-    group. ``likeness`` (N, N), at most 1: how much detections look like each other; agreement
-    counts so many times, and those of no likeness are different people.
+    group. ``similarity`` (N, N), at most 1: similarity of appearance; agreement
+    is multiplied by it, and detections whose similarity is not positive are different people.
     """
     groups: list[np.ndarray] = []
     starts = np.unique(detections.view, return_index=True)[1]
     if len(starts) < 2:
         return np.zeros((0, len(rig)), int)
-    every_pose, every_known, every_pair, every_score = _pairs(rig, detections, likeness)
+    every_pose, every_known, every_pair, every_score = _pairs(rig, detections, similarity)
     free = np.ones(len(detections), bool)
-    while kept := _hypotheses(every_pair, free):
+    while chosen := _hypotheses(every_pair, free):
         poses, known, pairs, agreed = (
-            every_pose[kept],
-            every_known[kept],
-            every_pair[kept],
-            every_score[kept],
+            every_pose[chosen],
+            every_known[chosen],
+            every_pair[chosen],
+            every_score[chosen],
         )
         pixels, depth = rig.project(poses)
         support = agreement(
             rig, detections, pixels, depth, known, np.full(known.shape, BIRTH_GATE_M)
         )
-        if likeness is not None:
-            alike = likeness[:, pairs].min(-1)
+        if similarity is not None:
+            alike = similarity[:, pairs].min(-1)
             support = np.where(alike > 0, support * alike, -1)
         columns = np.arange(len(poses))
         support[pairs[:, 0], columns] = support[pairs[:, 1], columns] = agreed / 2
@@ -284,7 +294,7 @@ def group(rig: Rig, detections: Detections, likeness: np.ndarray | None = None) 
             if total[best] <= 0:
                 break
             members = np.full(len(rig), NOBODY)
-            for row in np.argsort(support[:, best]):  # the best of each view comes last
+            for row in np.argsort(support[:, best]):  # the best of each view is last
                 if free[row] and support[row, best] > 0:
                     members[detections.view[row]] = row
             members[detections.view[pairs[best]]] = pairs[best]

@@ -1,5 +1,5 @@
-"""Bone lengths of tracked people, learnt while they are seen, and what they say about joints that
-are not.
+"""Bone lengths of tracked people: learnt from joints that are seen, a constraint on those that are
+not.
 """
 
 from __future__ import annotations
@@ -8,29 +8,23 @@ import numpy as np
 
 from pose3d_ros.skeleton import Skeleton
 
-LENGTH_M = 0.30  # a bone nobody has measured yet
+LENGTH_M = 0.30  # a bone that has not been measured yet
 LENGTH_SIGMA = 0.6  # of its logarithm
-MEASURED_SIGMA = (
-    0.15  # of the logarithm of one measured length: joints are not the same point in every pose
-)
-SIDES_SIGMA = 0.05  # left and right differ by this
-LEAST_SIGMA = (
-    0.03  # bones never get stiffer than that: a person who stands still teaches only one pose
-)
-DOUBT = 1.5  # growth of a length's variance in a frame that contradicts it
-CLEARLY = (
-    1.5  # the end nearer to the body is blamed only when its sigma is so many times the other's
-)
-SIZE_TOLERANCE = (
-    0.15  # people do not grow or shrink by more, as the median of their bones' logarithms tells
-)
-TOLERANCE = 3.0  # standard deviations beyond which a length is impossible
+# Of the logarithm of one measured length: joints are not the same point in every pose.
+MEASURED_SIGMA = 0.15
+SIDES_SIGMA = 0.05  # of the logarithm of the ratio of left to right
+# Lengths never get more certain than this: somebody who stands still teaches only one pose.
+MIN_SIGMA = 0.03
+CONTRADICTED_GROWTH = 1.5  # of a length's variance in a frame that contradicts it
+# The end nearer to the body is rejected only when its sigma is so many times the other's.
+BLAME_RATIO = 1.5
+# People do not grow or shrink by more, as the median of their bones' logarithms says.
+SIZE_TOLERANCE = 0.15
+TOLERANCE = 3.0  # standard deviations beyond which a length is implausible
 
 
 class Bones:
-    """Logarithms of bone lengths of T people as scalar Kalman filters, one per limb of the
-    skeleton.
-    """
+    """Bone lengths of T people: a scalar Kalman filter of the logarithm per limb."""
 
     def __init__(self, skeleton: Skeleton) -> None:
         self.limbs = skeleton.limb_indices
@@ -49,24 +43,24 @@ class Bones:
         self.variance = np.zeros((0, len(self.limbs)))
 
     def add(self, people: int) -> None:
-        """Newcomers, at the end."""
-        fresh = np.ones((people, len(self.limbs)))
-        self.log_length = np.concatenate([self.log_length, fresh * np.log(LENGTH_M)])
-        self.variance = np.concatenate([self.variance, fresh * LENGTH_SIGMA**2])
+        """Append so many people."""
+        ones = np.ones((people, len(self.limbs)))
+        self.log_length = np.concatenate([self.log_length, ones * np.log(LENGTH_M)])
+        self.variance = np.concatenate([self.variance, ones * LENGTH_SIGMA**2])
 
     def keep(self, rows: np.ndarray) -> None:
-        """Only the people of these rows."""
+        """Keep only the people of these rows."""
         self.log_length, self.variance = self.log_length[rows], self.variance[rows]
 
     def _measured(self, joints_m: np.ndarray) -> np.ndarray:
         bones = joints_m[:, self.limbs[:, 1]] - joints_m[:, self.limbs[:, 0]]
-        return np.log(np.maximum(np.sqrt((bones * bones).sum(-1)), 1e-3))
+        return np.asarray(np.log(np.maximum(np.sqrt((bones * bones).sum(-1)), 1e-3)))
 
-    def impossible(
+    def implausible(
         self, joints_m: np.ndarray, sigma_m: np.ndarray, known: np.ndarray
     ) -> np.ndarray:
-        """Joints (T, J) at the outer or clearly less certain end of a bone that is far too long or
-        too short.
+        """Mask (T, J) of joints at the outer or clearly less certain end of a bone that is far too
+        long or too short. The lengths that they contradict become less certain.
         """
         measured = self._measured(joints_m)
         parent, child = self.limbs.T
@@ -84,21 +78,21 @@ class Bones:
         if wrong.any():
             people, bones = np.nonzero(wrong)
             blamed = np.where(
-                sigma_m[people, parent[bones]] > CLEARLY * sigma_m[people, child[bones]],
+                sigma_m[people, parent[bones]] > BLAME_RATIO * sigma_m[people, child[bones]],
                 parent[bones],
                 child[bones],
             )
             result[people, blamed] = True
-            # Cameras that insist are right in the end: what was learnt first may have been
+            # Cameras that insist are right in the end: the first length may have been learnt from
             # somebody else's arm.
             self.variance[people, bones] = np.minimum(
-                self.variance[people, bones] * DOUBT, LENGTH_SIGMA**2
+                self.variance[people, bones] * CONTRADICTED_GROWTH, LENGTH_SIGMA**2
             )
         return result
 
-    def another_size(self, joints_m: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """Which people (T,) are of another size than they were, with a third of their bones
-        ``known`` (T, J) or more.
+    def wrong_size(self, joints_m: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Mask (T,) of people whose size is not what it was, of whose bones a third or more is
+        ``known`` (T, J).
 
         Rays of two different people that happen to meet, as those of two cameras at one height do,
         meet nearer or further away than either of them is.
@@ -110,9 +104,7 @@ class Bones:
         return np.asarray((count >= len(self.limbs) / 3) & (np.abs(median) > SIZE_TOLERANCE))
 
     def _lengths(self) -> tuple[np.ndarray, np.ndarray]:
-        """Logarithms (T, L) and their variance, where a bone and the one of the other side teach
-        each other.
-        """
+        """Logarithms (T, L) and their variance; the bones of both sides inform each other."""
         other = self.variance[:, self._mirror] + SIDES_SIGMA**2
         share = self.variance / (self.variance + other)
         return (
@@ -120,11 +112,15 @@ class Bones:
             self.variance * (1 - share),
         )
 
-    def stretch(
-        self, joints_m: np.ndarray, covariance: np.ndarray, known: np.ndarray, loose: np.ndarray
+    def constrain_lengths(
+        self,
+        joints_m: np.ndarray,
+        covariance: np.ndarray,
+        known: np.ndarray,
+        uncertain_depth: np.ndarray,
     ) -> np.ndarray:
-        """Joints (T, J, 3) of ``covariance`` (T, J, 3, 3) with the ``loose`` (T, J) ones put at
-        their bone's length.
+        """Joints (T, J, 3) of ``covariance`` (T, J, 3, 3), those of
+        ``uncertain_depth`` (T, J) shifted towards their bone's length.
 
         The shift is a Kalman update's: a joint that one camera sees moves along its ray. The
         covariance stays as it is, because the same length is used again in every frame.
@@ -132,7 +128,7 @@ class Bones:
         joints_m = joints_m.copy()
         log_length, variance = self._lengths()
         people, bones = np.nonzero(
-            loose[:, self.child] & known[:, self.parent] & known[:, self.child]
+            uncertain_depth[:, self.child] & known[:, self.parent] & known[:, self.child]
         )
         child, parent, limb = self.child[bones], self.parent[bones], self._bone[bones]
         length = np.exp(log_length[people, limb])
@@ -148,11 +144,11 @@ class Bones:
         return joints_m
 
     def learn(self, joints_m: np.ndarray, known: np.ndarray) -> None:
-        """Lengths between joints (T, J, 3) that are both ``known`` (T, J) from this frame's
-        images.
+        """Update the lengths between joints (T, J, 3) that are both ``known`` (T, J) from this
+        frame's images.
         """
         measured = self._measured(joints_m)
         both = known[:, self.limbs[:, 0]] & known[:, self.limbs[:, 1]]
         gain = np.where(both, self.variance / (self.variance + MEASURED_SIGMA**2), 0)
         self.log_length += gain * (measured - self.log_length)
-        self.variance = np.maximum(self.variance * (1 - gain), LEAST_SIGMA**2)
+        self.variance = np.maximum(self.variance * (1 - gain), MIN_SIGMA**2)

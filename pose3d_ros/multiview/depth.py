@@ -1,17 +1,17 @@
-"""Cameras that know how far away joints are: from a depth image, or from a monocular lifter."""
+"""Depth of joints that one camera measures: from a depth image or a monocular lifter."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from pose3d_ros.multiview.rig import NEAR_M, Rig
-from pose3d_ros.multiview.triangulation import OUTLIER_SIGMAS, inverse
+from pose3d_ros.multiview.triangulation import OUTLIER_SIGMAS, inverse_symmetric
 
-# joints' depths relative to each other are known this well; what sigma has beyond, they share
+# Depths of joints relative to each other are known this well; what sigma has beyond is common.
 SHAPE_SIGMA_M = 0.10
 
 
-def apply(
+def correct_by_depth(
     rig: Rig,
     mean: np.ndarray,
     covariance: np.ndarray,
@@ -19,13 +19,15 @@ def apply(
     depth: np.ndarray,
     sigma: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Expected joints (T, J, 3), (T, J, 3, 3) corrected by ``depth`` (T, C, J) with one ``sigma``,
-    inf where unknown.
+    """Predicted joints (T, J, 3) with covariance (T, J, 3, 3) corrected by ``depth`` (T, C, J) in
+    metres with one standard deviation ``sigma``, inf where unknown.
 
-    Returns mean and covariance, which depths (T, C, J) agree with them, and joints (T, J) that a
-    depth image shows. A Kalman update along the optical axis that takes a joint's variance to that
-    of the measurement and no further: a depth's error, be it of an assumed stature or of the flesh
-    before the joint, is the same from frame to frame and does not average out.
+    Returns mean and covariance, the depths (T, C, J) that agree with them, and the joints (T, J)
+    that a depth image shows.
+
+    A Kalman update along the optical axis that takes a joint's variance to that of the measurement
+    and no further: a depth's error, be it of an assumed stature or of the flesh before the joint,
+    is the same from frame to frame and does not average out.
     """
     agree = np.zeros(sigma.shape, bool)
     for c in np.flatnonzero(np.isfinite(sigma).any((0, 2))):
@@ -33,7 +35,9 @@ def apply(
         along = covariance @ axis
         variance = along @ axis
         distance = mean @ axis + rig.translation[c, 2]
-        measured, noise = _shared(depth[:, c], sigma[:, c], distance, variance, expected)
+        measured, noise = _correct_common_scale(
+            depth[:, c], sigma[:, c], distance, variance, expected
+        )
         away = measured - distance
         agree[:, c] = expected & (away**2 < OUTLIER_SIGMAS**2 * (variance + noise))
         gain = (
@@ -47,15 +51,15 @@ def apply(
     return mean, covariance, agree, np.asarray((agree & (sigma <= SHAPE_SIGMA_M)).any(1))
 
 
-def _shared(
+def _correct_common_scale(
     depth: np.ndarray,
     sigma: np.ndarray,
     distance: np.ndarray,
     variance: np.ndarray,
     expected: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Depth (T, J) and its variance after what people's joints have wrong in common is told by
-    those known better.
+    """Depth (T, J) and its variance after the error that is common to all joints of a person is
+    estimated from those known better.
 
     A lifter that takes a person for taller than they are puts every joint too far away, in the
     same proportion.
@@ -73,7 +77,7 @@ def _shared(
     )
 
 
-def place(
+def locate(
     rig: Rig,
     points: np.ndarray,
     precision: np.ndarray,
@@ -81,8 +85,8 @@ def place(
     depth: np.ndarray,
     sigma: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Joints (N, J, 3) with covariance (N, J, 3, 3) of people whom one camera sees, and which (N,
-    J) are known.
+    """Joints (N, J, 3) with covariance (N, J, 3, 3) of people seen by one camera with depth, and
+    a mask (N, J) of those known.
 
     ``points`` (N, J, 2) in undistorted pixels with ``precision`` (N, J) in 1/px^2 that camera
     ``view`` (N,) saw.
@@ -98,4 +102,4 @@ def place(
         derivative.swapaxes(-1, -2) @ derivative * np.where(known, precision, 1.0)[..., None, None]
     )
     information += axis[..., None] * axis[..., None, :] / (sigma**2)[..., None, None]
-    return mean, inverse(information), known
+    return mean, inverse_symmetric(information), known

@@ -11,14 +11,14 @@ from pose3d_ros.people import People2D
 
 LIVE_S = 0.5  # a camera that has sent nothing for this long is not waited for
 TIME_JUMP_S = 2.0  # stamps that go back by more belong to a new recording
-MOST_SKEW_S = 1.0  # a camera whose stamps are further from the others' has another clock
-LENGTH = 30  # 2D poses kept per camera
+MAX_SKEW_S = 1.0  # a camera whose stamps are further from the others' has another clock
+MAX_POSES = 30  # 2D poses kept per camera
 
 
 @dataclass
 class _Stream:
     pending: deque[tuple[People2D, int]] = field(
-        default_factory=lambda: deque(maxlen=LENGTH)
+        default_factory=lambda: deque(maxlen=MAX_POSES)
     )  # with arrival time
     newest_ns: int | None = None
     period_ns: int = 0  # between its newest stamp and the one before
@@ -64,7 +64,7 @@ class PoseBuffer:
         return True
 
     def out_of_step(self, now_ns: int) -> list[int]:
-        """Live cameras whose clock differs by over ``MOST_SKEW_S`` from the others': they are left
+        """Live cameras whose clock differs by over ``MAX_SKEW_S`` from the others': they are left
         out.
         """
         newest = {
@@ -73,7 +73,7 @@ class PoseBuffer:
             if s.newest_ns is not None and self._live(s, now_ns)
         }
         middle = sorted(newest.values())[(len(newest) - 1) // 2] if newest else 0
-        return [c for c, n in newest.items() if abs(n - middle) > MOST_SKEW_S * 1e9]
+        return [c for c, n in newest.items() if abs(n - middle) > MAX_SKEW_S * 1e9]
 
     def take(self, now_ns: int) -> tuple[list[People2D | None], int] | None:
         """2D poses (None of a camera that has nothing new) and their common stamp, or None: it is
@@ -121,6 +121,6 @@ class PoseBuffer:
         )
         stream.used_ns = chosen.stamp_ns
         stream.pending = deque(
-            ((p, a) for p, a in stream.pending if p.stamp_ns > chosen.stamp_ns), maxlen=LENGTH
+            ((p, a) for p, a in stream.pending if p.stamp_ns > chosen.stamp_ns), maxlen=MAX_POSES
         )
         return chosen

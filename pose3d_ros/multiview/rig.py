@@ -1,5 +1,6 @@
-"""Several calibrated cameras as arrays, in undistorted pixels: viewing rays times the focal
-length.
+"""Several calibrated cameras as arrays.
+
+Undistorted pixels are viewing rays times the focal length: their principal point is at (0, 0).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from pose3d_ros.camera import Camera
 
@@ -17,18 +19,32 @@ NEAR_M = 0.05  # points closer to a camera's plane than this, or behind it, are 
 
 @dataclass(frozen=True)
 class Rig:
-    """C cameras. Undistorted pixels have the principal point at (0, 0) and no lens distortion."""
+    """C cameras, of which those ``absent`` (indices) see nothing: their entries only keep the
+    arrays' shapes.
+
+    Raises ``ValueError`` without any camera.
+    """
 
     cameras: tuple[Camera, ...]
+    absent: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.cameras:
             raise ValueError("expected at least one camera, got none")
 
     @classmethod
-    def of(cls, cameras: Sequence[Camera]) -> Rig:
-        """From any sequence of cameras."""
-        return cls(tuple(cameras))
+    def of(cls, cameras: Sequence[Camera | None]) -> Rig:
+        """From any sequence of cameras, None where one is absent."""
+        blank = Camera.from_fov(640, 480, 1.0)
+        return cls(
+            tuple(camera or blank for camera in cameras),
+            frozenset(index for index, camera in enumerate(cameras) if camera is None),
+        )
+
+    @cached_property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Mask (C,) of cameras that are not absent."""
+        return np.array([index not in self.absent for index in range(len(self))])
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -50,21 +66,21 @@ class Rig:
 
     @cached_property
     def _projection_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """What a pixel's derivative by the point is made of: (C, 2, 3) of x and y times the focal
-        length, (C, 1, 3).
+        """Parts of a pixel's derivative by the point: axes x and y times the focal length (C, 2,
+        3), and axis z (C, 1, 3).
         """
         return self.focal_px[:, None, None] * self.rotation[:, :2], self.rotation[:, 2:]
 
     def derivative(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Of undistorted pixels (M, C, 2) at ``depth`` (M, C) by the point: (M, C, 2, 3) in
-        px/m.
+        """Derivative (M, C, 2, 3) in px/m of undistorted pixels (M, C, 2) at ``depth`` (M, C) by
+        the point.
         """
         across, along = self._projection_rows
-        return (across - pixels[..., None] * along) / depth[..., None, None]
+        return np.asarray((across - pixels[..., None] * along) / depth[..., None, None])
 
     @cached_property
     def position_m(self) -> np.ndarray:
-        """(C, 3) the cameras' centres in the world."""
+        """(C, 3) the cameras' centres in the world, metres."""
         return np.stack([camera.position_m for camera in self.cameras])
 
     @cached_property
@@ -76,7 +92,7 @@ class Rig:
 
     @cached_property
     def _affine(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Scale (C, 2) and origin (C, 2) where undistorting every camera is no more than that."""
+        """Scale (C, 2) and origin (C, 2) that undistort, where no camera has lens distortion."""
         if any(len(camera.distortion) or camera.matrix[0, 1] for camera in self.cameras):
             return None
         diagonal = np.stack([np.diag(camera.matrix)[:2] for camera in self.cameras])
@@ -86,7 +102,9 @@ class Rig:
 
     @cached_property
     def _bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Smallest and largest undistorted pixel (C, 2) at the middles of the image's sides."""
+        """Smallest and largest undistorted pixel (C, 2) at the middles of the image's sides; no
+        bound where a lens sees further than undistorted pixels reach.
+        """
         sides = np.array(
             [
                 [[0, h / 2], [w, h / 2], [w / 2, 0], [w / 2, h]]
@@ -95,24 +113,26 @@ class Rig:
             float,
         )
         flat = self.undistort(sides, np.arange(len(self)))
-        return flat.min(1), flat.max(1)
+        return (
+            np.nan_to_num(flat.min(1), nan=-np.inf),
+            np.nan_to_num(flat.max(1), nan=np.inf),
+        )
 
     def inside(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Which of projected points, ``pixels`` (C, ..., 2) and ``depth`` (C, ...), lie in the
-        camera's picture.
+        """Mask (C, ...) of projected points, ``pixels`` (C, ..., 2) and ``depth`` (C, ...), that
+        lie inside the camera's image.
         """
         low, high = (b.reshape(len(self), *(1,) * (pixels.ndim - 2), 2) for b in self._bounds)
-        return ((pixels > low) & (pixels < high)).all(-1) & (depth > NEAR_M)
+        present = self.present.reshape(len(self), *(1,) * (pixels.ndim - 2))
+        return np.asarray(((pixels > low) & (pixels < high)).all(-1) & (depth > NEAR_M) & present)
 
     def undistort(self, points_px: np.ndarray, view: np.ndarray) -> np.ndarray:
-        """Undistorted pixels (N, ..., 2) of image pixels (N, ..., 2) that camera ``view`` (N,) has
-        seen.
-        """
+        """Undistorted pixels (N, ..., 2) of image pixels (N, ..., 2) of cameras ``view`` (N,)."""
         if self._affine is not None:
             scale, origin = (
                 a[view].reshape(len(view), *(1,) * (points_px.ndim - 2), 2) for a in self._affine
             )
-            return (points_px - origin) * scale
+            return np.asarray((points_px - origin) * scale)
         flat = np.empty(points_px.shape)
         for c in np.unique(view):
             flat[view == c] = self.cameras[c].rays(points_px[view == c]) * self.focal_px[c]
@@ -124,14 +144,14 @@ class Rig:
         Points that a camera has behind it have a depth below ``NEAR_M`` and pixels without
         meaning.
         """
-        pixels, depth = self.see(points_m.reshape(-1, 3))
+        pixels, depth = self.project_by_point(points_m.reshape(-1, 3))
         shape = points_m.shape[:-1]
         return (
             pixels.swapaxes(0, 1).reshape(len(self), *shape, 2),
             depth.T.reshape(len(self), *shape),
         )
 
-    def see(self, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def project_by_point(self, points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As ``project`` with the points first: (M, C, 2) and (M, C) of points (M, 3)."""
         seen = (points_m @ self._rotations).reshape(-1, len(self), 3) + self.translation
         depth = seen[..., 2]
@@ -150,4 +170,4 @@ class Rig:
         )
         rotated = rays.reshape(len(view), -1, 3) @ self.rotation[view]
         rotated /= np.sqrt((rotated * rotated).sum(-1, keepdims=True))
-        return rotated.reshape(*points.shape[:-1], 3)
+        return np.asarray(rotated.reshape(*points.shape[:-1], 3))

@@ -1,6 +1,4 @@
-"""State of tracked people: a constant-velocity Kalman filter per joint, and what bones say about
-it.
-"""
+"""State of tracked people: a constant-velocity Kalman filter per joint, constrained by bones."""
 
 from __future__ import annotations
 
@@ -9,26 +7,32 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pose3d_ros.multiview.bones import Bones
-from pose3d_ros.multiview.triangulation import Points, inverse
+from pose3d_ros.multiview.triangulation import TriangulatedPoints, inverse_symmetric
 
-ACCELERATION = 5.0  # white noise in m^2/s^3
-BIRTH_SPEED_MPS = 1.0  # one standard deviation of a newcomer's velocity per axis
+ACCELERATION = 5.0  # spectral density of white noise in m^2/s^3
+BIRTH_SPEED_MPS = 1.0  # one standard deviation of a new track's velocity per axis
 UNSEEN_BONE_M = 0.35  # length of a bone whose end was not seen yet
 BODY_MEMORY_S = 0.2  # the velocity of a joint that is not seen turns into the body's
-COAST_S = 0.4  # and the velocity of a person who is not seen fades
-CONFIRM_EVIDENCE = 3.0  # views beyond the first, summed over frames, make a newcomer a person
-MOST_EVIDENCE = 12.0  # which somebody long known loses again
-DEPTH_EVIDENCE = 0.5  # of one view that knows how far away
-ABSENCE = (
-    0.5  # by so much for each camera that should see them and does not, when fewer than two do
-)
-NEWCOMERS_ABSENCE = 0.25  # newcomers lose this for it also when two do
+COAST_S = 0.4  # the velocity of a person who is not seen fades
+# Evidence: views beyond the first, summed over frames.
+CONFIRM_EVIDENCE = 3.0
+MAX_EVIDENCE = 12.0
+DEPTH_EVIDENCE = 0.5  # of one view that measures depth
+# Lost for each camera that should see a person and does not, when fewer than two do,
+ABSENCE_PENALTY = 0.5
+TENTATIVE_ABSENCE_PENALTY = 0.25  # and of tentative tracks also when two do.
 
 
 @dataclass
 class Tracks:
-    """State of T people: per joint the mean (T, J, 3) and covariance of position and velocity (T,
-    J, 3, 3), times in nanoseconds.
+    """State of T people.
+
+    ``mean`` and ``velocity`` (T, J, 3) of each joint in metres and m/s, with the blocks (T, J, 3,
+    3) of their covariance: ``pp`` of position, ``pv`` between both, ``vv`` of velocity.
+    ``confidence`` and ``known`` (T, J). Stamps in nanoseconds: ``joint_seen_ns`` (T, J),
+    ``seen_ns`` (T,), and ``located_ns`` (T,) when two views or a view with depth saw the person.
+    ``evidence`` (T,) for the person, who is ``confirmed`` (T,) or tentative. ``side_votes`` (T,):
+    views that had left and right as the track has, less those that had not. ``ids`` (T,).
     """
 
     mean: np.ndarray
@@ -40,15 +44,15 @@ class Tracks:
     known: np.ndarray
     joint_seen_ns: np.ndarray
     seen_ns: np.ndarray
-    placed_ns: np.ndarray  # seen by two cameras or more, or by one that knows how far away
+    located_ns: np.ndarray
     evidence: np.ndarray
     confirmed: np.ndarray
-    sides: np.ndarray  # views that had left and right the same way, less those that had not
+    side_votes: np.ndarray
     ids: np.ndarray
 
     @classmethod
     def blank(cls, people: int, joints: int) -> Tracks:
-        """Nothing known about anybody."""
+        """Tracks of people of whom nothing is known."""
         t = (people, joints)
         return cls(
             np.zeros((*t, 3)),
@@ -68,7 +72,7 @@ class Tracks:
         )
 
     @classmethod
-    def newcomers(
+    def initiate(
         cls,
         mean: np.ndarray,
         covariance: np.ndarray,
@@ -77,7 +81,7 @@ class Tracks:
         evidence: np.ndarray,
         stamp_ns: int,
     ) -> Tracks:
-        """People who were measured for the first time, without ids."""
+        """Tracks of people who were measured for the first time, without ids."""
         new = cls.blank(*known.shape)
         new.mean, new.pp, new.known, new.confidence, new.evidence = (
             mean,
@@ -87,7 +91,7 @@ class Tracks:
             evidence,
         )
         new.vv[:] = BIRTH_SPEED_MPS**2 * np.eye(3)
-        new.joint_seen_ns[known] = new.seen_ns[:] = new.placed_ns[:] = stamp_ns
+        new.joint_seen_ns[known] = new.seen_ns[:] = new.located_ns[:] = stamp_ns
         return new
 
     def __len__(self) -> int:
@@ -106,25 +110,25 @@ class Tracks:
 
     @property
     def sigma_m(self) -> np.ndarray:
-        """(T, J) standard deviation per axis of the joints, the root mean square over the axes."""
+        """(T, J) standard deviation per axis in metres, the root mean square over the axes."""
         return np.asarray(np.sqrt(np.trace(self.pp, axis1=-2, axis2=-1) / 3))
 
-    def complete(self, row: int, other: Tracks, other_row: int) -> None:
-        """Give one person the joints that they lack from another, who is the rest of them."""
+    def take_joints(self, row: int, other: Tracks, other_row: int) -> None:
+        """Copy the joints that a track lacks from another, the rest of the same person."""
         new = other.known[other_row] & ~self.known[row]
         self.velocity[row, new] = self.velocity[row][self.known[row]].mean(0)
         for name in ("mean", "pp", "pv", "vv", "confidence", "joint_seen_ns", "known"):
             getattr(self, name)[row, new] = getattr(other, name)[other_row, new]
 
-    def exchange_sides(self, rows: np.ndarray, flip: np.ndarray) -> None:
-        """Turn left of some people into right."""
+    def swap_sides(self, rows: np.ndarray, flip: np.ndarray) -> None:
+        """Swap left and right of some people."""
         for name in ("mean", "velocity", "pp", "pv", "vv", "confidence", "known", "joint_seen_ns"):
             value = getattr(self, name)
             value[rows] = value[rows][:, flip]
-        self.sides[rows] *= -1
+        self.side_votes[rows] *= -1
 
     def predict(self, before_ns: int, stamp_ns: int) -> None:
-        """Move everybody from one time to another."""
+        """Predict all states from one time to another."""
         dt = (stamp_ns - before_ns) * 1e-9
         if not len(self) or dt == 0:
             return
@@ -144,11 +148,11 @@ class Tracks:
         self.pv += dt * self.vv + ACCELERATION * dt**2 / 2 * eye
         self.vv += ACCELERATION * dt * eye
 
-    def expected(self, parent: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Where every joint should be: mean (T, J, 3), covariance (T, J, 3, 3), and which (T, J)
-        that is said of.
+    def expected_joints(self, parent: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Prior of every joint: mean (T, J, 3), covariance (T, J, 3, 3), and a mask (T, J) of the
+        joints that have one.
 
-        A joint that was not seen yet is somewhere around the other end (``parent`` (J,)) of its
+        That of a joint which was not seen yet is around the other end (``parent`` (J,)) of its
         bone.
         """
         if self.known.all():
@@ -165,40 +169,44 @@ class Tracks:
             self.known | guess,
         )
 
-    def judge(self, views: np.ndarray, placed: np.ndarray, absent: np.ndarray) -> None:
-        """Count evidence for people in ``views`` (T,), of known depth or not (``placed``), missing
-        in ``absent``.
+    def update_evidence(self, views: np.ndarray, located: np.ndarray, absent: np.ndarray) -> None:
+        """Update evidence and confirmation of people seen in ``views`` (T,), ``located`` (T,) by a
+        view with depth, and missed by ``absent`` (T,) cameras.
         """
-        doubt = np.where(self.confirmed, 0, NEWCOMERS_ABSENCE * absent)
+        penalty = np.where(self.confirmed, 0, TENTATIVE_ABSENCE_PENALTY * absent)
         change = np.where(
-            views > 1, views - 1.0 - doubt, DEPTH_EVIDENCE * placed - ABSENCE * absent
+            views > 1, views - 1.0 - penalty, DEPTH_EVIDENCE * located - ABSENCE_PENALTY * absent
         )
-        self.evidence = np.clip(self.evidence + change, 0, MOST_EVIDENCE)
+        self.evidence = np.clip(self.evidence + change, 0, MAX_EVIDENCE)
         self.confirmed = (self.evidence >= CONFIRM_EVIDENCE) | self.confirmed & (self.evidence > 0)
 
     def correct(
-        self, found: Points, measured: np.ndarray, deep: np.ndarray, bones: Bones, stamp_ns: int
+        self,
+        found: TriangulatedPoints,
+        measured: np.ndarray,
+        with_depth: np.ndarray,
+        bones: Bones,
+        stamp_ns: int,
     ) -> None:
-        """Kalman update by the solved joints that are ``measured`` (T, J), from which those that
-        bones contradict go.
+        """Kalman update by the triangulated joints that are ``measured`` (T, J), less those that
+        bones contradict, which are removed from the mask.
 
-        Joints in two views or with a ``deep`` (T, J) image teach the lengths of bones. ``found``
-        has this state's prediction in it already; what it does to positions is passed on to
-        velocities.
+        Joints in two views or with depth from an image (``with_depth`` (T, J)) update the lengths
+        of bones. ``found`` includes this state's prediction already; its effect on positions is
+        passed on to velocities.
         """
         shape = measured.shape
         mean, covariance = found.mean_m.reshape(*shape, 3), found.covariance.reshape(*shape, 3, 3)
         joints = np.where(measured[..., None], mean, self.mean)
         spread = np.where(measured[..., None, None], covariance, self.pp)
         sigma = np.sqrt(np.trace(spread, axis1=-2, axis2=-1) / 3)
-        measured &= ~bones.impossible(joints, sigma, measured | self.known)
-        sure = measured & ((found.inliers.sum(1) >= 2).reshape(shape) | deep)
-        bones.learn(joints, sure)
+        measured &= ~bones.implausible(joints, sigma, measured | self.known)
+        reliable = measured & ((found.inliers.sum(1) >= 2).reshape(shape) | with_depth)
+        bones.learn(joints, reliable)
         filtered = measured & self.known & found.prior_holds.reshape(shape)
-        fresh = measured & ~filtered
-        gain = self.pv.swapaxes(-1, -2) @ inverse(
-            self.pp + 1e-9 * np.eye(3)
-        )  # of the velocity by the position
+        started = measured & ~filtered
+        # Gain of the velocity by the position.
+        gain = self.pv.swapaxes(-1, -2) @ inverse_symmetric(self.pp + 1e-9 * np.eye(3))
         velocity = self.velocity + (gain @ (mean - self.mean)[..., None])[..., 0]
         pv = covariance @ gain.swapaxes(-1, -2)
         vv = self.vv - gain @ (self.pp - covariance) @ gain.swapaxes(-1, -2)
@@ -208,20 +216,22 @@ class Tracks:
             np.where(two, pv, self.pv),
             np.where(two, vv, self.vv),
         )
-        if fresh.any():
-            self.pv[fresh] = 0
-            self.vv[fresh] = BIRTH_SPEED_MPS**2 * np.eye(3)
+        if started.any():
+            self.pv[started] = 0
+            self.vv[started] = BIRTH_SPEED_MPS**2 * np.eye(3)
             steady = filtered.sum(1, keepdims=True)
             body = (self.velocity * one).sum(1) / np.maximum(steady, 1)
-            self.velocity[fresh] = np.broadcast_to(body[:, None], self.velocity.shape)[fresh]
+            self.velocity[started] = np.broadcast_to(body[:, None], self.velocity.shape)[started]
         self.mean = np.where(measured[..., None], mean, self.mean)
         self.pp = np.where(measured[..., None, None], covariance, self.pp)
         self.known = self.known | measured
-        loose = self.known & ~sure
-        if loose.any():
-            self.mean = bones.stretch(self.mean, self.pp, self.known, loose)
-            # Beside joints that are seen nothing is further than a bone away.
-            bound = np.where(loose & sure.any(1, keepdims=True), 3 * UNSEEN_BONE_M**2, np.inf)
+        uncertain_depth = self.known & ~reliable
+        if uncertain_depth.any():
+            self.mean = bones.constrain_lengths(self.mean, self.pp, self.known, uncertain_depth)
+            # No joint is further than a bone from joints that are seen.
+            bound = np.where(
+                uncertain_depth & reliable.any(1, keepdims=True), 3 * UNSEEN_BONE_M**2, np.inf
+            )
             share = np.minimum(
                 bound / np.maximum(np.trace(self.pp, axis1=-2, axis2=-1), 1e-12), 1
             )[..., None, None]

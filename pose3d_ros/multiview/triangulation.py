@@ -1,6 +1,4 @@
-"""Points in space from several views: linear, robust against wrong views, with their
-uncertainty.
-"""
+"""Triangulation of points from several views, robust against wrong views, with uncertainty."""
 
 from __future__ import annotations
 
@@ -15,15 +13,15 @@ from pose3d_ros.multiview.rig import NEAR_M, Rig
 
 OUTLIER_SIGMAS = 3.5  # a view that disagrees with the others by more is wrong
 HUBER_SIGMAS = 2.0  # beyond this a residual counts linearly
-MIN_PARALLAX = 0.02  # radians between two rays, below which they say nothing about depth
+MIN_PARALLAX = 0.02  # radians between two rays, below which they do not determine depth
 LARGEST_SIGMA_M = 10.0  # a point known worse than this is not known
-_WEAK = 1e-4  # information in 1/m^2 of knowing nothing, which keeps the normal equations regular
+_WEAK = 1e-4  # information in 1/m^2 that stands for none and keeps the equations regular
 
 
 @dataclass(frozen=True)
-class Prior:
-    """What is known before looking: ``mean_m`` (M, 3) and ``information`` (M, 3, 3) in 1/m^2, zero
-    where nothing is.
+class PointPrior:
+    """Prior of M points: ``mean_m`` (M, 3) and ``information`` (M, 3, 3) in 1/m^2, zero where
+    nothing is known.
     """
 
     mean_m: np.ndarray
@@ -31,10 +29,11 @@ class Prior:
 
 
 @dataclass(frozen=True)
-class Points:
-    """M points: ``mean_m`` (M, 3), ``covariance`` (M, 3, 3) in m^2, which views agree (M, C),
-    whether the prior does (M,), the residuals (M, C, 2) in undistorted pixels and the depth (M,
-    C), at least ``NEAR_M``.
+class TriangulatedPoints:
+    """M points: ``mean_m`` (M, 3) and ``covariance`` (M, 3, 3) in m^2.
+
+    ``inliers`` (M, C): views that agree; ``prior_holds`` (M,): the prior does; ``residual_px`` (M,
+    C, 2) in undistorted pixels; ``depth_m`` (M, C) in each camera, at least ``NEAR_M``.
     """
 
     mean_m: np.ndarray
@@ -46,14 +45,15 @@ class Points:
 
     @property
     def known(self) -> np.ndarray:
-        """(M,) points that lie before every camera that agrees, and are known better than
+        """Mask (M,) of points that lie before every camera that agrees, and are known better than
         ``LARGEST_SIGMA_M``.
         """
         before = ((self.depth_m > NEAR_M) | ~self.inliers).all(1)
-        return before & (np.trace(self.covariance, axis1=1, axis2=2) < 3 * LARGEST_SIGMA_M**2)
+        spread = np.trace(self.covariance, axis1=1, axis2=2)
+        return np.asarray(before & (spread < 3 * LARGEST_SIGMA_M**2))
 
 
-def inverse(matrices: np.ndarray) -> np.ndarray:
+def inverse_symmetric(matrices: np.ndarray) -> np.ndarray:
     """Inverses of symmetric matrices (..., 3, 3) in closed form: many times faster than LAPACK on
     small ones.
     """
@@ -71,11 +71,27 @@ def inverse(matrices: np.ndarray) -> np.ndarray:
     return adjugate
 
 
+def closest_approach(
+    a: np.ndarray, b: np.ndarray, gap: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Closest points of two rays with unit directions (..., 3), the second of which starts at
+    ``gap`` (..., 3) from the first.
+
+    Returns how far along each ray in metres (...), and the squared sine (...) of the angle
+    between them. Rays below ``MIN_PARALLAX`` are treated as if they were at that angle.
+    """
+    cosine = (a * b).sum(-1)
+    along_a, along_b = (a * gap).sum(-1), (b * gap).sum(-1)
+    sine_squared = 1 - cosine**2
+    slant = np.maximum(sine_squared, MIN_PARALLAX**2)
+    return (along_a - cosine * along_b) / slant, (cosine * along_a - along_b) / slant, sine_squared
+
+
 def _times(matrices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    return (matrices @ vectors[..., None])[..., 0]
+    return np.asarray((matrices @ vectors[..., None])[..., 0])
 
 
-def linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> np.ndarray:
+def triangulate_linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """Weighted direct linear transform (M, 3) of undistorted pixels (M, C, 2) with ``precision``
     (M, C) in 1/px^2.
 
@@ -92,8 +108,8 @@ def linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> np.ndarray:
     for _ in range(2):
         weighted = rows * np.repeat(weights, 2, 1)[..., None]
         normal = weighted.transpose(0, 2, 1) @ rows + 1e-9 * np.eye(3)
-        solved = _times(inverse(normal), (weighted * right[..., None]).sum(1))
-        weights = precision / np.maximum(rig.see(solved)[1], NEAR_M) ** 2
+        solved = _times(inverse_symmetric(normal), (weighted * right[..., None]).sum(1))
+        weights = precision / np.maximum(rig.project_by_point(solved)[1], NEAR_M) ** 2
     return solved
 
 
@@ -102,16 +118,16 @@ def _gauss_newton(
     points: np.ndarray,
     precision: np.ndarray,
     start: np.ndarray,
-    prior: Prior,
+    prior: PointPrior,
     steps: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, covariance, residuals and depth, as in ``Points``, that minimise Huber's loss of
-    reprojection.
+    """Mean, covariance, residuals and depth, as in ``TriangulatedPoints``, that minimise
+    Huber's loss of reprojection.
     """
     mean = start
     count = len(points)
     for step in range(steps + 1):
-        pixels, depth = rig.see(mean)
+        pixels, depth = rig.project_by_point(mean)
         depth = np.maximum(depth, NEAR_M)
         residual = points - pixels
         if step == steps:
@@ -125,16 +141,16 @@ def _gauss_newton(
             .reshape(count, 2 * len(rig), 3)
             .transpose(0, 2, 1)
         )
-        covariance = inverse(weighted @ jacobian + prior.information)
+        covariance = inverse_symmetric(weighted @ jacobian + prior.information)
         gradient = (weighted @ residual.reshape(count, 2 * len(rig), 1))[..., 0]
         mean = mean + _times(covariance, gradient + _times(prior.information, prior.mean_m - mean))
     return mean, covariance, residual, depth
 
 
 def _consensus(
-    rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior
+    rig: Rig, points: np.ndarray, precision: np.ndarray, prior: PointPrior
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The hypothesis (M, 3) that most views agree with, the views (M, C) that do, and whether the
+    """Hypothesis (M, 3) that most views agree with, the views (M, C) that do, and whether the
     prior does (M,).
 
     Hypotheses are the crossing of every two rays and the prior's mean; the smallest truncated
@@ -146,10 +162,7 @@ def _consensus(
     rays = rig.directions(points.transpose(1, 0, 2), np.arange(len(rig))).transpose(1, 0, 2)
     a, b = rays[:, first], rays[:, second]
     gap = rig.position_m[second] - rig.position_m[first]
-    cosine = (a * b).sum(-1)
-    along_a, along_b = (a * gap).sum(-1), (b * gap).sum(-1)
-    slant = np.maximum(1 - cosine**2, MIN_PARALLAX**2)
-    on_a, on_b = (along_a - cosine * along_b) / slant, (cosine * along_a - along_b) / slant
+    on_a, on_b, sine_squared = closest_approach(a, b, gap)
     crossing = 0.5 * (
         rig.position_m[first] + on_a[..., None] * a + rig.position_m[second] + on_b[..., None] * b
     )
@@ -158,7 +171,7 @@ def _consensus(
         & (precision[:, second] > 0)
         & (on_a > NEAR_M)
         & (on_b > NEAR_M)
-        & (1 - cosine**2 > MIN_PARALLAX**2)
+        & (sine_squared > MIN_PARALLAX**2)
     )
     hypotheses = np.concatenate([crossing, prior.mean_m[:, None]], 1)
     pixels, depth = rig.project(hypotheses)
@@ -167,8 +180,8 @@ def _consensus(
     ]
     squared = np.where(depth > NEAR_M, squared, np.inf)
     limit = OUTLIER_SIGMAS**2
-    away = hypotheses - prior.mean_m[:, None]
-    unlikely = ((away @ prior.information) * away).sum(-1)
+    offset = hypotheses - prior.mean_m[:, None]
+    unlikely = ((offset @ prior.information) * offset).sum(-1)
     cost = np.minimum(squared, limit).sum(0, where=precision.T[..., None] > 0) + np.minimum(
         unlikely, limit
     )
@@ -179,64 +192,68 @@ def _consensus(
     return hypotheses[rows, best], (errors < limit) & (precision > 0), unlikely[rows, best] < limit
 
 
-def solve(
-    rig: Rig, points: np.ndarray, precision: np.ndarray, prior: Prior | None = None
-) -> Points:
-    """Robust points from undistorted pixels (M, C, 2) with ``precision`` (M, C) in 1/px^2, 0 where
-    not seen.
+def triangulate_robust(
+    rig: Rig, points: np.ndarray, precision: np.ndarray, prior: PointPrior | None = None
+) -> TriangulatedPoints:
+    """Points from undistorted pixels (M, C, 2) with ``precision`` (M, C) in 1/px^2, 0 where not
+    seen.
 
-    All views at once where they agree; where one is off, or the prior is, by over
-    ``OUTLIER_SIGMAS``, the largest consensus, refined. Points must be finite where the precision
-    is 0, too. With a prior, one view is enough.
+    All views at once where they agree; where a view or the prior is off by over
+    ``OUTLIER_SIGMAS``, the largest consensus, refined. Pixels must be finite also where the
+    precision is 0. With a prior, one view is enough.
     """
     count = len(points)
     weak = _WEAK * np.eye(3)
     if prior is None or not count:
-        start = linear(rig, points, precision)
-        prior = Prior(start, np.zeros((count, 3, 3)) + weak)
+        start = triangulate_linear(rig, points, precision)
+        prior = PointPrior(start, np.zeros((count, 3, 3)) + weak)
     else:
         start = prior.mean_m
         prior = replace(prior, information=prior.information + weak)
     mean, covariance, residual, depth = _gauss_newton(rig, points, precision, start, prior, 2)
     inliers, holds = precision > 0, np.ones(count, bool)
-    away = mean - prior.mean_m
+    offset = mean - prior.mean_m
     surprise = np.maximum(
         ((residual * residual).sum(-1) * precision).max(1),
-        (_times(prior.information, away) * away).sum(-1),
+        (_times(prior.information, offset) * offset).sum(-1),
     )
     doubtful = np.flatnonzero(~(surprise < OUTLIER_SIGMAS**2))
     if len(doubtful) and len(rig) > 1:
-        some = Prior(prior.mean_m[doubtful], prior.information[doubtful])
+        some = PointPrior(prior.mean_m[doubtful], prior.information[doubtful])
         start, inliers[doubtful], holds[doubtful] = _consensus(
             rig, points[doubtful], precision[doubtful], some
         )
-        some = Prior(some.mean_m, np.where(holds[doubtful, None, None], some.information, weak))
+        some = PointPrior(
+            some.mean_m, np.where(holds[doubtful, None, None], some.information, weak)
+        )
         mean[doubtful], covariance[doubtful], residual[doubtful], depth[doubtful] = _gauss_newton(
             rig, points[doubtful], precision[doubtful] * inliers[doubtful], start, some, 2
         )
-    return Points(mean, covariance, inliers, holds, residual, depth)
+    return TriangulatedPoints(mean, covariance, inliers, holds, residual, depth)
 
 
-def measure(
+def measure_joints(
     rig: Rig,
     points: np.ndarray,
     precision: np.ndarray,
     mean: np.ndarray,
     covariance: np.ndarray,
     expected: np.ndarray,
-) -> tuple[Points, np.ndarray]:
-    """Joints of P people from undistorted pixels (P, C, J, 2) with ``precision`` (P, C, J), and
-    which (P, J) are known.
+) -> tuple[TriangulatedPoints, np.ndarray]:
+    """Joints of P people from undistorted pixels (P, C, J, 2) with ``precision`` (P, C, J) in
+    1/px^2: P * J points, and a mask (P, J) of those that are measured.
 
-    ``mean`` (P, J, 3) and ``covariance`` (P, J, 3, 3) are what is ``expected`` (P, J) of them;
-    those may be seen once.
+    ``mean`` (P, J, 3) and ``covariance`` (P, J, 3, 3) are the prior of joints that are
+    ``expected`` (P, J), for which one view is enough.
     """
     count, joints = expected.shape
-    prior = Prior(
+    prior = PointPrior(
         mean.reshape(-1, 3),
-        (inverse(covariance + 1e-9 * np.eye(3)) * expected[..., None, None]).reshape(-1, 3, 3),
+        (inverse_symmetric(covariance + 1e-9 * np.eye(3)) * expected[..., None, None]).reshape(
+            -1, 3, 3
+        ),
     )
-    found = solve(
+    found = triangulate_robust(
         rig,
         points.swapaxes(1, 2).reshape(count * joints, -1, 2),
         precision.swapaxes(1, 2).reshape(count * joints, -1),
@@ -278,7 +295,7 @@ def triangulate(
     weight = weights.reshape(len(rig), -1).T
     seen = np.isfinite(flat).all(-1) & (weight > 0)
     precision = np.where(seen, weight, 0) / noise_px**2
-    found = solve(rig, np.where(seen[..., None], flat, 0), precision)
+    found = triangulate_robust(rig, np.where(seen[..., None], flat, 0), precision)
     sigma = np.sqrt(np.trace(found.covariance, axis1=1, axis2=2) / 3)
     good = (found.inliers.sum(1) >= 2) & found.known
     points_m = np.where(good[:, None], found.mean_m, np.nan)

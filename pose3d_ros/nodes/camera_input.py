@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.io.camera_info import camera_from_info
 from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
-from pose3d_ros.multiview.calibration_monitor import Residual
+from pose3d_ros.multiview.calibration_monitor import CameraResidual
 from pose3d_ros.nodes.inputs import SILENCE_S, Input
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.people import People2D
@@ -53,7 +53,7 @@ class CameraInput:
         self._resolved: tuple[object, Camera | None] = (None, None)
         self._began = self.in_time_at = time.monotonic()
         self._lags_ns: deque[int] = deque(maxlen=MOMENTS)
-        self._residuals: deque[Residual] = deque(maxlen=MOMENTS)
+        self._residuals: deque[CameraResidual] = deque(maxlen=MOMENTS)
         self.newest_ns: int | None = None
         self.tells_depth = False
         self._heard = self._moments = self._contributed = 0
@@ -204,7 +204,7 @@ class CameraInput:
             self.solved("focal")
         return camera
 
-    def record(self, took_part: bool, contributed: bool, residual: Residual | None) -> None:
+    def record(self, took_part: bool, contributed: bool, residual: CameraResidual | None) -> None:
         """What came of the camera's poses in one moment, if it had any."""
         self._moments += took_part
         self._contributed += contributed

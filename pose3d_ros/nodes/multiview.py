@@ -15,8 +15,7 @@ from std_msgs.msg import Header
 from pose3d_ros.camera import Camera
 from pose3d_ros.io.rig_file import RigFile, namespace_of, read_rig
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
-from pose3d_ros.multiview.calibration_monitor import RigWatch, residual
-from pose3d_ros.multiview.rig import Rig
+from pose3d_ros.multiview.calibration_monitor import CalibrationMonitor, camera_residual
 from pose3d_ros.multiview.tracker import MAX_AGE_S
 from pose3d_ros.nodes.camera_input import CameraInput
 from pose3d_ros.nodes.diagnostics import FrameTimes, report
@@ -35,7 +34,6 @@ CHECK_S = 0.5
 DISAGREEMENT_S = (
     5.0  # cameras that see people for so long without seeing the same ones do not fit together
 )
-NOWHERE = Camera.from_fov(640, 480, 1.0)  # stands for a camera that is left out
 
 
 class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
@@ -79,9 +77,9 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         self._buffer = PoseBuffer(count, self.settings.max_latency_s)
         self._cameras: list[Camera | None] = [None] * count
         self._tracker = MultiViewTracker(
-            [NOWHERE] * count, H36M17, self._frame_id, self.settings.max_occlusion_s
+            [None] * count, H36M17, self._frame_id, self.settings.max_occlusion_s
         )
-        self._watch = RigWatch(count)
+        self._calibration_monitor = CalibrationMonitor(count)
         self._frame_times = FrameTimes()
         self._disagree_since: float | None = None
         self._alone_since = time.monotonic()
@@ -186,7 +184,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
                 camera_input.solved("twin")
         if any(new is not old for new, old in zip(cameras, self._cameras, strict=True)):
             self._cameras = cameras
-            self._tracker.rig = Rig.of([camera or NOWHERE for camera in cameras])
+            self._tracker.set_cameras(cameras)
 
     def _record_residuals(
         self, seen: list[People2D | None], people: People3D, stamp_ns: int
@@ -194,10 +192,10 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         """What each camera contributed, and whether they agree."""
         matched = self._tracker.residuals_px
         residuals = [
-            residual(px, camera, poses, people) if camera else None
+            camera_residual(px, camera, poses, people) if camera else None
             for px, camera, poses in zip(matched, self._cameras, seen, strict=True)
         ]
-        self._watch.update(residuals, stamp_ns)
+        self._calibration_monitor.update(residuals, stamp_ns)
         for camera_input, poses, px, measured in zip(
             self._inputs, seen, matched, residuals, strict=True
         ):
@@ -237,7 +235,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
                 )
             else:
                 camera_input.solved("clock")
-        for camera_input, moved in zip(self._inputs, self._watch.moved, strict=True):
+        for camera_input, moved in zip(self._inputs, self._calibration_monitor.moved, strict=True):
             if moved is None:
                 camera_input.solved("moved")
             else:

@@ -33,20 +33,20 @@ def test_learns_the_lengths_of_somebody_who_stands_still(learnt, person):
 
 def test_an_impossible_joint_is_the_less_certain_one(learnt, person):
     sigma = np.full((1, 17), 0.01)
-    assert not learnt.impossible(person, sigma, ALL).any()
+    assert not learnt.implausible(person, sigma, ALL).any()
     person[0, ANKLE] += [0, 0, -0.5]
     sigma[0, ANKLE] = 0.05
-    assert np.flatnonzero(learnt.impossible(person, sigma, ALL)[0]).tolist() == [ANKLE]
+    assert np.flatnonzero(learnt.implausible(person, sigma, ALL)[0]).tolist() == [ANKLE]
     unseen = ALL.copy()
     unseen[0, ANKLE] = False
-    assert not learnt.impossible(person, sigma, unseen).any()
+    assert not learnt.implausible(person, sigma, unseen).any()
 
 
 def test_cameras_that_insist_are_believed(learnt, person):
     person[0, ANKLE] += [0, 0, -0.5]
     sigma = np.full((1, 17), 0.01)
     for _ in range(30):
-        wrong = learnt.impossible(person, sigma, ALL)
+        wrong = learnt.implausible(person, sigma, ALL)
         learnt.learn(person, ALL & ~wrong)
     assert not wrong.any()
 
@@ -59,7 +59,7 @@ def test_a_loose_joint_moves_along_its_ray(learnt, person):
     covariance[0, ANKLE, 1, 1] = 0.5
     loose = np.zeros((1, 17), bool)
     loose[0, ANKLE] = True
-    moved = learnt.stretch(person, covariance, ALL, loose)
+    moved = learnt.constrain_lengths(person, covariance, ALL, loose)
     assert np.abs(moved - person)[0, ANKLE, [0, 2]].max() < 1e-2
     before, after = (
         abs(
@@ -81,7 +81,7 @@ def test_a_side_teaches_the_other(person):
         bones.learn(person, right)
     person[0, ANKLE, 1] += 0.3
     loose = ~right
-    moved = bones.stretch(person, np.tile(0.1 * np.eye(3), (1, 17, 1, 1)), ALL, loose)
+    moved = bones.constrain_lengths(person, np.tile(0.1 * np.eye(3), (1, 17, 1, 1)), ALL, loose)
     assert np.linalg.norm(moved[0, ANKLE] - moved[0, KNEE]) < np.linalg.norm(
         person[0, ANKLE] - person[0, KNEE]
     )

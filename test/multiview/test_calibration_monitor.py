@@ -8,7 +8,7 @@ import pytest
 from rigs import detected, ring, standing
 
 from pose3d_ros.multiview import MultiViewTracker, calibration_monitor
-from pose3d_ros.multiview.calibration_monitor import RigWatch, residual
+from pose3d_ros.multiview.calibration_monitor import CalibrationMonitor, camera_residual
 from pose3d_ros.people import TrackState
 from pose3d_ros.skeleton import H36M17
 
@@ -32,7 +32,7 @@ def verdicts(real, assumed, frames=120, people=2):
     random, tracker, rig_watch = (
         np.random.default_rng(0),
         MultiViewTracker(assumed, H36M17),
-        RigWatch(len(assumed)),
+        CalibrationMonitor(len(assumed)),
     )
     for frame in range(frames):
         angle = 0.03 * frame + np.arange(people)
@@ -48,7 +48,7 @@ def verdicts(real, assumed, frames=120, people=2):
         found = found[found.states != TrackState.TENTATIVE]
         rig_watch.update(
             [
-                residual(px, camera, s, found)
+                camera_residual(px, camera, s, found)
                 for px, camera, s in zip(tracker.residuals_px, assumed, seen, strict=True)
             ],
             stamp_ns,
@@ -81,7 +81,7 @@ def test_of_two_cameras_both_are_named():
 def test_a_bystander_whom_only_one_camera_sees_is_no_reason():
     """Nobody else is in that camera's picture: what it sees is elsewhere, and of another pose."""
     cameras, random = ring(4), np.random.default_rng(1)
-    tracker, rig_watch = MultiViewTracker(cameras, H36M17), RigWatch(4)
+    tracker, rig_watch = MultiViewTracker(cameras, H36M17), CalibrationMonitor(4)
     for frame in range(100):
         stamp_ns = frame * STEP_NS
         truth = standing(np.array([[0.02 * frame - 1, 0]]), np.zeros(1), 0.3 * frame)
@@ -94,7 +94,7 @@ def test_a_bystander_whom_only_one_camera_sees_is_no_reason():
         found = found[found.states != TrackState.TENTATIVE]
         rig_watch.update(
             [
-                residual(px, camera, s, found)
+                camera_residual(px, camera, s, found)
                 for px, camera, s in zip(tracker.residuals_px, cameras, seen, strict=True)
             ],
             stamp_ns,
