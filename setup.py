@@ -60,9 +60,9 @@ setup(
     entry_points={
         "console_scripts": [
             "pose3d = pose3d_ros.cli.main:main",
-            "monocular = pose3d_ros.nodes.monocular:main",
-            "multiview = pose3d_ros.nodes.multiview:main",
-            "video = pose3d_ros.nodes.video:main",
+            "monocular = pose3d_ros.nodes.entry:monocular",
+            "multiview = pose3d_ros.nodes.entry:multiview",
+            "video = pose3d_ros.nodes.entry:video",
         ],
     },
 )

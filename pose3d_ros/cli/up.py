@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Run the nodes until Ctrl-C or the end of the video."""
+    from pose3d_ros.nodes.entry import quiet_signals
+
+    quiet_signals()
     from pose3d_ros.nodes import up
 
     return up.up(options.what)

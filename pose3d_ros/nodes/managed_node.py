@@ -1,32 +1,25 @@
-"""What the package's nodes have in common: parameters, lifecycle, problems said once, and running
-in a process.
+"""Base of the package's nodes: parameters, lifecycle, callbacks that cannot end the process, and
+problems that are said once.
 """
 
 from __future__ import annotations
 
 import math
-import signal
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from threading import Thread
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-import rclpy
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
+from rclpy.parameter import Parameter
 
-from pose3d_ros.errors import one_line
-from pose3d_ros.nodes import parameters, process_tuning
-from pose3d_ros.settings import Settings, SettingsError
+from pose3d_ros.errors import Pose3dError, one_line
+from pose3d_ros.nodes import library_log, parameters
+from pose3d_ros.settings import Settings
 
 S = TypeVar("S", bound=Settings)
-N = TypeVar("N", bound=Node)
 OTHER_CLOCK_S = 10.0  # no image is that late
 
 
@@ -40,10 +33,21 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
     def __init__(self, name: str, settings_type: type[S], **options: Any) -> None:
         super().__init__(name, **options)
+        self._library_log = library_log.attach(self.get_logger())
         self.problems: dict[str, str] = {}
+        self.configured = False
         self._said: dict[str, tuple[str, float]] = {}
         self.finished = self.failed = False
-        self.settings = parameters.declare(self, settings_type, self._settings_changed)
+        try:
+            self._parameters_of = parameters.NodeParameters(
+                self, settings_type, self._settings_changed
+            )
+        except BaseException:
+            library_log.detach(self._library_log)
+            raise
+        self.settings = self._parameters_of.settings
+        service = self._service_change_state
+        service.callback = self._answering(service.callback)
 
     def configure(self) -> None:
         """Acquire what the node needs."""
@@ -78,7 +82,54 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
     def every(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Timer in real time, also while simulated time stands still."""
-        return self.create_timer(seconds, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        name = getattr(callback, "__name__", "timer").strip("_")
+        return self.create_timer(
+            seconds,
+            self.guarded(f"in {name}", callback),
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+
+    def guarded(self, where: str, callback: Callable[..., Any]) -> Callable[..., None]:
+        """The callback, whose exceptions become one line: rclpy would end the process."""
+
+        def call(*arguments: Any) -> None:
+            try:
+                callback(*arguments)
+                self.solved(f"callback {where}")
+            except Exception as error:  # noqa: BLE001 - whatever was sent, the next one counts
+                if self.context.ok():
+                    self.problem(f"callback {where}", f"skipped {where}: {in_one_line(error)}")
+                    self.get_logger().debug(traceback.format_exc())
+
+        return call
+
+    def _answering(self, change_state: Callable[..., Any]) -> Callable[..., Any]:
+        """The lifecycle service, which also answers a request that its state does not have."""
+
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except RuntimeError as error:  # rclpy's RCLError
+                asked = request.transition.label or f"transition {request.transition.id}"
+                self.get_logger().error(
+                    f"change_state: {asked} was refused, because the node is "
+                    f"{self._state_machine.current_state[1]}: {in_one_line(error)}"
+                )
+                response.success = False
+                return response
+
+        return answer
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """As rclpy's, with a reason that names a parameter that does not exist, and with whole
+        numbers for floating-point parameters.
+        """
+        if unknown := [p.name for p in parameter_list if not self.has_parameter(p.name)]:
+            return SetParametersResult(
+                successful=False, reason=self._parameters_of.unknown(unknown)
+            )
+        typed = [self._parameters_of.as_declared(parameter) for parameter in parameter_list]
+        return super().set_parameters_atomically(typed)
 
     def age_s(self, acquired_ns: int) -> float | None:
         """Time since acquisition; None when another clock stamped the image."""
@@ -93,10 +144,17 @@ class ManagedNode(LifecycleNode, Generic[S]):
         self.problem(
             "clock",
             f"latency unknown: expected images stamped within {OTHER_CLOCK_S:g} s of this node's "
-            f"clock, got another time; set use_sim_time:=true and play the bag with --clock, or "
-            f"synchronise the clocks",
+            f"clock, got another time; {self._clock_remedy()}",
         )
         return None
+
+    def _clock_remedy(self) -> str:
+        if self.get_parameter("use_sim_time").value:
+            return "see whether /clock is of the same recording as the images"
+        return (
+            "of a bag, set use_sim_time:=true and play it with --clock; of another computer, "
+            "synchronise the clocks"
+        )
 
     def start(self) -> bool:
         """Configure and activate, unless a lifecycle manager is to do it. False when the node
@@ -118,8 +176,10 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Transition to inactive."""
+        self.configured = True
         done = self._try("configure", self.configure)
         if done != TransitionCallbackReturn.SUCCESS:
+            self.configured = False
             self.cleanup()
         return done
 
@@ -137,7 +197,9 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Transition to unconfigured."""
-        return self._try("clean up", self.cleanup)
+        done = self._try("clean up", self.cleanup)
+        self.configured = done != TransitionCallbackReturn.SUCCESS
+        return done
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Transition to finalized."""
@@ -150,6 +212,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
     def destroy_node(self) -> None:
         """Stop and release everything."""
         self._stop()
+        library_log.detach(self._library_log)
         super().destroy_node()
 
 
@@ -159,7 +222,7 @@ def in_one_line(error: BaseException) -> str:
     """
     text = one_line(error)
     if (
-        isinstance(error, (ValueError, OSError))
+        isinstance(error, (Pose3dError, ValueError, OSError))
         and text
         or type(error).__module__.startswith("pose3d_ros")
     ):
@@ -167,64 +230,3 @@ def in_one_line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {text}{place}"
-
-
-@contextmanager
-def in_background(make: Callable[[], N]) -> Iterator[N]:
-    """A node in this process, which another thread spins until the end of the block."""
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    node, executor = make(), SingleThreadedExecutor()
-    executor.add_node(node)
-    spinning = Thread(target=executor.spin, daemon=True)
-    spinning.start()
-    try:
-        yield node
-    finally:
-        executor.shutdown()
-        spinning.join()
-        node.destroy_node()
-        rclpy.shutdown()
-
-
-def run(
-    factories: Sequence[Callable[[], ManagedNode[Any]]], args: Sequence[str] | None = None
-) -> int:
-    """Run nodes in this process until Ctrl-C or until one has finished. Returns the exit code: 1
-    when one has failed.
-
-    ``args``: ROS arguments for every node; the command line by default.
-    """
-    process_tuning.tune()
-    nodes: list[ManagedNode[Any]] = []
-    try:
-        rclpy.init(args=None if args is None else list(args))
-        executor = SingleThreadedExecutor()
-        for make in factories:
-            nodes.append(make())
-            executor.add_node(nodes[-1])
-        if not all(node.start() for node in nodes):
-            return 1
-        while rclpy.ok() and not any(node.finished for node in nodes):
-            try:
-                executor.spin_once(timeout_sec=0.2)
-            # rclpy's RCLError: a request for a transition that the state does not have
-            except RuntimeError as error:
-                if rclpy.ok():
-                    nodes[0].get_logger().error(f"a request was refused: {in_one_line(error)}")
-        return int(any(node.failed for node in nodes))
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except (
-        SettingsError,
-        RuntimeError,
-    ) as error:  # rclpy's RCLError: arguments or a parameter file with a mistake
-        sys.stderr.write(f"pose3d: {one_line(error)}\n")
-        return 1
-    finally:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # a second Ctrl-C, or the launch system's, finds us leaving
-        for node in nodes:
-            node.destroy_node()
-        if rclpy.ok():
-            rclpy.shutdown()

@@ -23,9 +23,10 @@ from pose3d_ros.lifting import LATENCY_FRAMES, lifter_name
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.diagnostics import FrameTimes, report
 from pose3d_ros.nodes.inputs import SILENCE_S, Input, Newest
-from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line, run
+from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
 from pose3d_ros.nodes.messages import diagnostics, stamp_ns
 from pose3d_ros.nodes.outputs import ImageOutputs
+from pose3d_ros.nodes.process import run
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import MonocularNodeSettings
 from pose3d_ros.stopwatch import Stopwatch

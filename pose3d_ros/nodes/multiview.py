@@ -20,9 +20,10 @@ from pose3d_ros.multiview.tracker import MAX_AGE_S
 from pose3d_ros.nodes.camera_input import CameraInput
 from pose3d_ros.nodes.diagnostics import FrameTimes, report
 from pose3d_ros.nodes.inputs import SILENCE_S
-from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line, run
+from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
 from pose3d_ros.nodes.messages import diagnostics, time_of
 from pose3d_ros.nodes.outputs import Outputs
+from pose3d_ros.nodes.process import run
 from pose3d_ros.nodes.tf import TransformLookup
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.settings import MultiviewNodeSettings

@@ -13,8 +13,8 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import PointCloud2
 
 from pose3d_ros.nodes import process_tuning
-from pose3d_ros.nodes.managed_node import in_background
 from pose3d_ros.nodes.monocular import MonocularNode
+from pose3d_ros.nodes.process import in_background
 from pose3d_ros.nodes.up import up_in_process
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.stopwatch import Stopwatch

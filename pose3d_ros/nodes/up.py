@@ -21,7 +21,8 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
 
 from pose3d_ros.arguments import NODES, TOPICS, arguments, parameters
-from pose3d_ros.nodes.managed_node import ManagedNode, run
+from pose3d_ros.nodes.managed_node import ManagedNode
+from pose3d_ros.nodes.process import run
 from pose3d_ros.nodes.rig_launch import NodeToStart, nodes_of_rig
 from pose3d_ros.resources import share
 

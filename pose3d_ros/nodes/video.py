@@ -22,8 +22,9 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.io.image_sources import Frame, SourceError, frames, is_device
 from pose3d_ros.io.rig_file import read_rig, topic_of
 from pose3d_ros.nodes import image_messages
-from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line, run
+from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
 from pose3d_ros.nodes.messages import camera_info, time_of
+from pose3d_ros.nodes.process import run
 from pose3d_ros.nodes.rig_launch import beside
 from pose3d_ros.settings import VideoNodeSettings
 

@@ -362,7 +362,7 @@ def test_up_survives_a_transition_that_its_state_does_not_have(ros: Any, tmp_pat
         change.call_async(
             ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
         )
-        ros.line("a request was refused", "transition")
+        ros.line("change_state: transition 1 was refused", "the node is active")
         asked = state.call_async(GetState.Request())
         wait_for(asked.done, "the state", 20)
         assert asked.result().current_state.label == "active"

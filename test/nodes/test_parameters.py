@@ -30,7 +30,11 @@ def declared(
         )
     )
     changes: list[MonocularNodeSettings] = []
-    return node, parameters.declare(node, MonocularNodeSettings, changes.append), changes
+    return (
+        node,
+        parameters.NodeParameters(node, MonocularNodeSettings, changes.append).settings,
+        changes,
+    )
 
 
 def test_defaults_and_descriptors(ros: Any) -> None:
@@ -39,7 +43,9 @@ def test_defaults_and_descriptors(ros: Any) -> None:
     for spec in fields(MonocularNodeSettings):
         descriptor = node.describe_parameter(spec.name)
         assert descriptor.description == spec.metadata["description"]
-        assert descriptor.read_only != spec.metadata["live"]
+        assert not descriptor.read_only
+        fixed = "unconfigured" in descriptor.additional_constraints
+        assert fixed != spec.metadata["live"]
         assert node.get_parameter(spec.name).value == spec.default
     height = node.describe_parameter("person_height_m").floating_point_range[0]
     assert (height.from_value, height.to_value) == (0.5, 2.5)
@@ -48,8 +54,9 @@ def test_defaults_and_descriptors(ros: Any) -> None:
 
 
 def test_overrides_and_whole_numbers_for_reals(ros: Any) -> None:
-    _, settings, _ = declared(ros, smoothing=2, lifter="martinez")
+    node, settings, _ = declared(ros, smoothing=2, lifter="martinez")
     assert settings.smoothing == 2.0 and isinstance(settings.smoothing, float)
+    assert isinstance(node.get_parameter("smoothing").value, float)
     assert settings.lifter == "martinez"
 
 
@@ -64,11 +71,12 @@ def test_every_wrong_value_is_named_at_once(ros: Any) -> None:
 
 def test_unknown_parameters_are_named(ros: Any) -> None:
     declared(ros, smothing=2.0)
-    assert "smoothing" in ros.line("unknown parameter smothing")
+    ros.line("unknown parameter smothing; did you mean smoothing?")
 
 
 def test_live_changes_are_validated_with_a_reason(ros: Any) -> None:
     node, _, changes = declared(ros)
+    node.configured = True
 
     def change(name: str, value: object) -> Any:
         return node.set_parameters([Parameter(name, value=value)])[0]
@@ -81,7 +89,7 @@ def test_live_changes_are_validated_with_a_reason(ros: Any) -> None:
         ("smoothing", 11.0, "Max: 10"),
         ("publish_tf", "all", "none, person, joints"),
         ("smoothing", "much", "expected float"),
-        ("lifter", "martinez", "read-only"),
+        ("lifter", "martinez", "expected the node unconfigured"),
     ):
         result = change(name, value)
         assert not result.successful

@@ -1,0 +1,35 @@
+"""Programs of the nodes, for ``ros2 run`` and the launch files. Ctrl-C ends them quietly from the
+first moment: what takes seconds is imported after that.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from importlib import import_module
+
+
+def quiet_signals() -> None:
+    """Let Ctrl-C end this process without Python's traceback, until ROS has its own handler."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def monocular() -> int:
+    """Run the monocular node."""
+    return _run("monocular")
+
+
+def multiview() -> int:
+    """Run the multi-view node."""
+    return _run("multiview")
+
+
+def video() -> int:
+    """Run the video node."""
+    return _run("video")
+
+
+def _run(node: str) -> int:
+    quiet_signals()
+    return int(import_module(f"pose3d_ros.nodes.{node}").main())
