@@ -30,18 +30,31 @@ from pose3d_ros.stopwatch import Stopwatch
 FRAMES = 60
 
 
-class Given:
+class Given(Detector):
     """Stands where the detector was, and hands on what it has found."""
 
     people: People2D
 
     def __init__(self, detector: Detector) -> None:
-        self.skeleton, self.settings, self.engine_name = (
+        self._detector = detector
+        self.skeleton, self.settings, self.maps = (
             detector.skeleton,
             detector.settings,
-            detector.engine_name,
+            detector.maps,
         )
-        self.reset, self.close, self.maps = detector.reset, detector.close, detector.maps
+
+    @property
+    def engine_name(self) -> str:
+        """Of the detector."""
+        return self._detector.engine_name
+
+    def reset(self) -> None:
+        """Forget where people were."""
+        self._detector.reset()
+
+    def close(self) -> None:
+        """Free the detector's engines."""
+        self._detector.close()
 
     def __call__(
         self, image_bgr: np.ndarray, stamp_ns: int, stopwatch: Stopwatch | None = None

@@ -6,11 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 T = TypeVar("T", bound="Rows")
+ImageBgr = npt.NDArray[Any]
+"""An image (H, W, 3) uint8, blue first. Its type is checked when it is used: OpenCV's own stubs
+call every picture an array of any number.
+"""
 
 
 @dataclass

@@ -128,6 +128,10 @@ class People2D:
             root_relative_depth_px=relief,
         )
 
+    def confident(self, least: float) -> People2D:
+        """The same people with confidence 0 where it is below ``least``: not to be used."""
+        return replace(self, confidence=np.where(self.confidence >= least, self.confidence, 0))
+
     def boxes_px(self, threshold: float = 0.0) -> np.ndarray:
         """(P, 4) boxes x0 y0 x1 y1 around keypoints with confidence above ``threshold``; NaN when
         there is none.
@@ -173,6 +177,13 @@ class People3D:
             ("states", (people,), np.int8),
         ):
             object.__setattr__(self, name, _checked(name, getattr(self, name), shape, dtype))
+
+    @classmethod
+    def empty(cls, skeleton: Skeleton, stamp_ns: int, frame_id: str) -> People3D:
+        """Nobody."""
+        joints = np.zeros((0, len(skeleton), 3))
+        known, ids = joints[..., 0], np.zeros(0)
+        return cls(skeleton, joints, known, known, joints, ids, ids, stamp_ns, frame_id)
 
     def __len__(self) -> int:
         return len(self.joints_m)

@@ -2,50 +2,118 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
+from operator import index
+from types import TracebackType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pose3d_ros import detection, lifting
+from pose3d_ros.arrays import ImageBgr
 from pose3d_ros.camera import Camera
+from pose3d_ros.errors import Pose3dError
 from pose3d_ros.lifting import metric_scale
 from pose3d_ros.lifting.root import solve_root
+from pose3d_ros.lifting.selection import check_depth
 from pose3d_ros.people import People2D, People3D
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
+from pose3d_ros.stamps import Order, StampOrder
 from pose3d_ros.stopwatch import Stopwatch
 from pose3d_ros.tracking import IdentityTracker, PoseFilter
 from pose3d_ros.tracking.filter import Measurements
+
+DepthImage = npt.NDArray[np.floating]
+_log = logging.getLogger(__name__)
+
+
+class LateFrameError(Pose3dError, ValueError):
+    """A frame that is not newer than the one before, by less than a jump back in time
+    (``stamps``): nothing was done with it, the next one goes on.
+    """
 
 
 class MonocularPipeline:
     """Detector, identity, lifter, metric root and filter of one camera.
 
-    >>> pipeline = MonocularPipeline(lifter="rpsm")
-    >>> people = pipeline(image_bgr, Camera.from_fov(1280, 720, 1.2), stamp_ns)
+    ``detector`` and ``lifter``: names as in ``PipelineSettings``, or objects (``detection.
+    Detector``, ``lifting.Lifter``), which are closed with the pipeline.
+
+    >>> with MonocularPipeline(lifter="rpsm") as pipeline:
+    ...     people = pipeline(image_bgr, Camera.from_fov(1280, 720, 1.2), stamp_ns)
 
     Raises ``SettingsError``, ``ModelError`` or ``EngineError`` on construction, each in one line
-    that says what to do.
+    that says what to do. An image, camera or stamp that is refused changes nothing.
     """
 
-    def __init__(self, settings: PipelineSettings | None = None, **overrides: Any) -> None:
+    def __init__(
+        self,
+        settings: PipelineSettings | None = None,
+        *,
+        detector: str | detection.Detector | None = None,
+        lifter: str | lifting.Lifter | None = None,
+        **overrides: Any,
+    ) -> None:
+        if isinstance(detector, str):
+            overrides["detector"] = detector
+        if isinstance(lifter, str):
+            overrides["lifter"] = lifter
         self.settings = (settings or PipelineSettings()).changed(**overrides)
-        self._lifter = lifting.create(self.settings) if self.settings.lift else None
-        self._detector = detection.create(
-            self.settings, self._lifter is not None and self._lifter.reads_features
-        )
+        given = None if detector is None or isinstance(detector, str) else detector
+        self._lifter: lifting.Lifter | None = None
+        self.lifter_name = ""
+        """Name of the lifter, or the path of its model; empty without one."""
+        if lifter is not None and not isinstance(lifter, str):
+            self._lifter, self.lifter_name = lifter, lifter.name
+        elif self.settings.lift:
+            self._lifter = lifting.create(self.settings, given)
+            self.lifter_name = lifting.lifter_name(
+                self.settings, None if given is None else given.gives_depth
+            )
+        try:
+            self._detector = given or detection.create(
+                self.settings, self._lifter is not None and self._lifter.reads_features
+            )
+        except BaseException:
+            if self._lifter is not None:
+                self._lifter.close()
+            raise
+        self.detector_name = self._detector.name
         if self._lifter is not None:
             try:
-                self._lifter.check(self._detector.maps, f"detector '{self.settings.detector}'")
+                check_depth(self._lifter, self._detector)
+                self._lifter.check(self._detector.maps, f"detector '{self.detector_name}'")
             except SettingsError:
                 self.close()
                 raise
         self._identity = IdentityTracker()
         self._filter = PoseFilter()
         self._statures = metric_scale.Statures()
-        self._stamp_ns: int | None = None
+        self._order = StampOrder()
+        self._resized: tuple[Camera, Camera] | None = None
+        self._warned_of_people = False
+
+    def __enter__(self) -> MonocularPipeline:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return (
+            f"MonocularPipeline(detector={self.detector_name!r}, lifter={self.lifter_name!r}, "
+            f"engine={self.engine_name!r})"
+        )
 
     def reconfigure(self, settings: PipelineSettings) -> None:
         """Take over the live settings (those marked so in ``settings``) from the next image on."""
@@ -55,66 +123,68 @@ class MonocularPipeline:
 
     @property
     def engine_name(self) -> str:
-        """What runs the detector just now: the name of an engine, and what it is about to
-        become.
-        """
+        """Name of the engine that runs the detector just now, and what it is about to become."""
         return self._detector.engine_name
 
     def __call__(
         self,
-        image_bgr: np.ndarray,
-        camera: Camera | None,
-        stamp_ns: int,
-        depth_m: np.ndarray | Callable[[], np.ndarray | None] | None = None,
+        image_bgr: ImageBgr,
+        camera: Camera,
+        stamp_ns: int | None = None,
+        depth_m: DepthImage | Callable[[], DepthImage | None] | None = None,
         stopwatch: Stopwatch | None = None,
     ) -> People3D:
-        """People in ``image_bgr`` (H, W, 3) uint8, in the camera's optical frame at ``stamp_ns``.
+        """People in ``image_bgr`` (H, W, 3) uint8, in the camera's optical frame at ``stamp_ns``
+        (the time of the call where it is left out).
 
-        ``camera`` may be None only when ``settings.lift`` is false. ``depth_m`` (H, W) metres,
-        registered to the image, or what gives it, called after detection: depth often arrives
-        later than its image. ``stopwatch`` is told when each stage ran. Stamps must rise; call
-        ``reset`` when time jumps back. Raises ``ValueError`` for an image of the wrong form.
+        ``depth_m`` (H, W) metres, registered to the image, or what gives it, called after
+        detection: depth often arrives later than its image. ``stopwatch`` is told when each stage
+        ran. A stamp that jumps back begins anew (``stamps``). Raises ``LateFrameError`` for one
+        that is a little back, ``ValueError`` for an image of the wrong form, ``CameraError`` for a
+        camera of another picture, ``SettingsError`` without a lifter.
         """
-        if (
-            image_bgr.ndim != 3
-            or image_bgr.shape[2] != 3
-            or image_bgr.dtype != np.uint8
-            or not image_bgr.size
-        ):
-            raise ValueError(
-                f"expected an image of shape (height, width, 3) and type uint8, "
-                f"got {image_bgr.shape} {image_bgr.dtype}"
-            )
-        if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
-            raise ValueError(
-                f"expected a stamp after {self._stamp_ns} ns, got {stamp_ns} ns; call reset() "
-                f"first"
-            )
-        self._stamp_ns = stamp_ns
-        stopwatch = stopwatch or Stopwatch()
-        found = self._detector(image_bgr, stamp_ns, stopwatch)
-        with stopwatch("track"):
-            people = self._identity(found.to(H36M17))
-        depth = depth_m() if callable(depth_m) else depth_m
         if self._lifter is None:
-            if depth is not None:
-                confidence = np.where(
-                    people.confidence >= self.settings.min_confidence, people.confidence, 0
-                )
-                depths = metric_scale.joint_depths(people.keypoints_px, confidence, depth)
-                sigma = np.where(np.isfinite(depths), metric_scale.DEPTH_SIGMA_M, np.nan)
-                people = replace(people, depth_m=depths, depth_sigma_m=sigma)
-            return _nobody(people, stamp_ns, camera.frame_id if camera else "")
-        if camera is None:
-            raise ValueError("expected a camera, got None: 3D needs intrinsics")
-        camera = camera.at_resolution(image_bgr.shape[1], image_bgr.shape[0])
+            raise SettingsError(
+                "lift: expected a pipeline with a lifter, got one without; call detect(), or "
+                "leave lift true"
+            )
+        if not isinstance(camera, Camera):
+            raise ValueError(
+                f"expected a camera, got {type(camera).__name__}: 3D needs intrinsics; call "
+                f"detect() for 2D"
+            )
+        height, width = _checked_image(image_bgr)
+        camera = self._at_resolution(camera, width, height)
+        stopwatch = stopwatch or Stopwatch()
+        people = self._tracked(image_bgr, stamp_ns, stopwatch)
+        depth = _checked_depth(depth_m, (height, width))
         with stopwatch("lift"):
             measured = self._measure(people, camera, image_bgr, depth)
-            people = replace(
-                people, features=()
-            )  # a megabyte each, which nobody who keeps the result asked for
+            # A megabyte each, which nobody who keeps the result asked for.
+            people = replace(people, features=())
         with stopwatch("filter"):
             return self._filtered(people, measured, camera)
+
+    def detect(
+        self,
+        image_bgr: ImageBgr,
+        stamp_ns: int | None = None,
+        depth_m: DepthImage | Callable[[], DepthImage | None] | None = None,
+        stopwatch: Stopwatch | None = None,
+    ) -> People2D:
+        """People in the image alone, in Human3.6M's 17 joints, with ids; otherwise as a call of
+        the pipeline. ``depth_m`` gives them ``depth_m`` where it shows their joints.
+        """
+        height, width = _checked_image(image_bgr)
+        people = self._tracked(image_bgr, stamp_ns, stopwatch or Stopwatch())
+        people = replace(people, features=())
+        depth = _checked_depth(depth_m, (height, width))
+        if depth is None:
+            return people
+        confidence = people.confident(self.settings.min_confidence).confidence
+        depths = metric_scale.joint_depths(people.keypoints_px, confidence, depth)
+        sigma = np.where(np.isfinite(depths), metric_scale.DEPTH_SIGMA_M, np.nan)
+        return replace(people, depth_m=depths, depth_sigma_m=sigma)
 
     def reset(self) -> None:
         """Forget everybody: time jumped back, or the camera was changed. Ids go on counting."""
@@ -122,7 +192,7 @@ class MonocularPipeline:
         self._identity.reset()
         self._filter = PoseFilter()
         self._statures = metric_scale.Statures()
-        self._stamp_ns = None
+        self._order.reset()
         if self._lifter is not None:
             self._lifter.forget(np.zeros(0, int))
 
@@ -132,22 +202,69 @@ class MonocularPipeline:
         if self._lifter is not None:
             self._lifter.close()
 
+    def _tracked(
+        self, image_bgr: ImageBgr, stamp_ns: int | None, stopwatch: Stopwatch
+    ) -> People2D:
+        """People of the image with ids, at most ``max_people``."""
+        stamp_ns = self._advance(time.time_ns() if stamp_ns is None else _checked_stamp(stamp_ns))
+        found = self._detector(image_bgr, stamp_ns, stopwatch)
+        most = self.settings.max_people
+        if len(found) > most:
+            if not self._warned_of_people:
+                self._warned_of_people = True
+                _log.warning(
+                    "%d people found, the best %d are followed; set max_people to follow more",
+                    len(found),
+                    most,
+                )
+            best = np.argsort(-found.confidence.mean(1), kind="stable")[:most]
+            found = found[np.sort(best)]
+        with stopwatch("track"):
+            return self._identity(found.to(H36M17))
+
+    def _advance(self, stamp_ns: int) -> int:
+        """The stamp, if time goes on with it; begins anew where it jumped back."""
+        newest_ns, order = self._order.newest_ns, self._order.of(stamp_ns)
+        if order is Order.LATE:
+            assert newest_ns is not None
+            raise LateFrameError(
+                f"expected a stamp after {newest_ns} ns, got {stamp_ns} ns, "
+                f"{(newest_ns - stamp_ns) * 1e-6:g} ms back; the frame was dropped"
+            )
+        if order is Order.JUMPED_BACK:
+            self.reset()
+        self._order(stamp_ns)
+        return stamp_ns
+
+    def _at_resolution(self, camera: Camera, width: int, height: int) -> Camera:
+        """The camera at the image's size, made anew only when one of them changes."""
+        if self._resized is not None and self._resized[0] is camera:
+            resized = self._resized[1]
+            if resized.size == (width, height):
+                return resized
+        resized = camera.at_resolution(width, height)
+        self._resized = camera, resized
+        return resized
+
     def _measure(
-        self, people: People2D, camera: Camera, image_bgr: np.ndarray, depth_m: np.ndarray | None
+        self,
+        people: People2D,
+        camera: Camera,
+        image_bgr: ImageBgr,
+        depth_m: DepthImage | None,
     ) -> Measurements:
         """Poses in space of this frame; people whose place cannot be told are left out."""
         assert self._lifter is not None
         settings = self.settings
-        poses = self._lifter(people, camera, settings, image_bgr)
-        confidence = np.where(people.confidence >= settings.min_confidence, people.confidence, 0)
-        root, covariance = solve_root(
-            poses.joints_m, poses.sigma_m, camera.rays(people.keypoints_px), confidence
-        )
+        seen = people.confident(settings.min_confidence)
+        rays = camera.rays(people.keypoints_px)
+        poses = self._lifter(seen, camera, settings, image_bgr, rays)
+        root, covariance = solve_root(poses.joints_m, poses.sigma_m, rays, seen.confidence)
         assumed = (settings.person_height_sigma_m / settings.person_height_m) ** 2
         depths = (
             None
             if depth_m is None
-            else metric_scale.joint_depths(people.keypoints_px, confidence, depth_m)
+            else metric_scale.joint_depths(people.keypoints_px, seen.confidence, depth_m)
         )
         if depths is not None:
             scale, variance = metric_scale.measure(root, poses.joints_m, depths)
@@ -195,17 +312,49 @@ class MonocularPipeline:
         )
 
 
-def _nobody(people: People2D, stamp_ns: int, frame_id: str) -> People3D:
-    joints = np.zeros((0, len(H36M17), 3))
-    return People3D(
-        H36M17,
-        joints,
-        joints[..., 0],
-        joints[..., 0],
-        joints,
-        np.zeros(0),
-        np.zeros(0),
-        stamp_ns,
-        frame_id,
-        people,
-    )
+def _checked_image(image_bgr: ImageBgr) -> tuple[int, int]:
+    """Height and width of an image. Raises ``ValueError`` for what is none."""
+    if not isinstance(image_bgr, np.ndarray):
+        raise ValueError(
+            f"expected an image of shape (height, width, 3) and type uint8, got "
+            f"{type(image_bgr).__name__}; was the picture read?"
+        )
+    if (
+        image_bgr.ndim != 3
+        or image_bgr.shape[2] != 3
+        or image_bgr.dtype != np.uint8
+        or not image_bgr.size
+    ):
+        raise ValueError(
+            f"expected an image of shape (height, width, 3) and type uint8, "
+            f"got {image_bgr.shape} {image_bgr.dtype}"
+        )
+    return image_bgr.shape[0], image_bgr.shape[1]
+
+
+def _checked_depth(
+    depth_m: DepthImage | Callable[[], DepthImage | None] | None, shape: tuple[int, int]
+) -> DepthImage | None:
+    """The depth image, registered to one of this ``shape`` (H, W); None where there is none.
+    Raises ``ValueError`` for another form.
+    """
+    depth = depth_m() if callable(depth_m) else depth_m
+    if depth is not None and depth.shape != shape:
+        raise ValueError(
+            f"depth_m: expected the shape of the image, {shape}, got {depth.shape}; register "
+            f"depth to the image"
+        )
+    return depth
+
+
+def _checked_stamp(stamp_ns: int) -> int:
+    """The stamp as Python's int. Raises ``ValueError`` for what is no whole number of 64 bits."""
+    try:
+        stamp = index(stamp_ns)
+    except TypeError:
+        stamp = None
+    if stamp is None or not -(1 << 63) <= stamp < 1 << 63:
+        raise ValueError(
+            f"stamp_ns: expected a whole number of nanoseconds in 64 bits, got {stamp_ns!r}"
+        )
+    return stamp

@@ -7,13 +7,18 @@ these dataclasses.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
+
+from pose3d_ros import registry
+from pose3d_ros.errors import Pose3dError
+from pose3d_ros.registry import Choices
 
 S = TypeVar("S", bound="Settings")
 
 
-class SettingsError(ValueError):
+class SettingsError(Pose3dError, ValueError):
     """A setting with a value that it cannot have."""
 
 
@@ -23,7 +28,7 @@ def setting(
     *,
     low: float | None = None,
     high: float | None = None,
-    choices: tuple[str, ...] | None = None,
+    choices: Collection[str] | None = None,
     live: bool = False,
 ) -> Any:
     """A dataclass field with bounds (inclusive) and a description. ``live``: may change while the
@@ -84,11 +89,9 @@ class Settings:
         return replace(self, **values)
 
 
-DETECTORS = ("blazepose", "simcc", "heatmap", "heatmap-udp", "rtmo", "yolo-pose")
-LIFTERS = ("auto", "rpsm-context", "rpsm", "context", "context-t", "videopose3d", "martinez")
-GUESS_DEPTH = ("blazepose",)
-"""Detectors that guess how deep each joint is."""
-ENGINES = ("auto", "cpu", "cuda", "tensorrt", "onnxruntime-tensorrt", "openvino")
+DETECTORS = Choices(registry.DETECTORS)
+LIFTERS = Choices(registry.LIFTERS, "auto")
+ENGINES = Choices(registry.ENGINES, "auto")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pose3d_ros.cli.main import main as cli
 from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors
 from pose3d_ros.io.videos import frames
 from pose3d_ros.people import People3D, TrackState
-from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.pipeline import LateFrameError, MonocularPipeline
 from pose3d_ros.resources import share
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
@@ -102,18 +103,18 @@ def test_depth_on_every_second_frame_corrects_all_of_them(clip):
 
 def test_2d_only_needs_no_camera(clip):
     pipeline = MonocularPipeline(lift=False)
-    people = pipeline(clip[0][0], None, clip[0][1])
-    assert len(people) == 0 and people.people_2d is not None and len(people.people_2d) >= 1
+    people = pipeline.detect(*clip[0])
+    assert people.skeleton is H36M17 and len(people) >= 1 and people.features == ()
+    with pytest.raises(SettingsError, match=r"expected a pipeline with a lifter.*call detect\(\)"):
+        pipeline(clip[0][0], CAMERA, clip[0][1] + 1)
     pipeline.close()
 
 
 def test_2d_with_a_depth_image_says_how_far_joints_are(clip):
     pipeline = MonocularPipeline(lift=False)
-    people = pipeline(
-        clip[0][0], None, clip[0][1], lambda: np.full((720, 1280), 5.0, np.float32)
-    ).people_2d
+    people = pipeline.detect(*clip[0], lambda: np.full((720, 1280), 5.0, np.float32))
     pipeline.close()
-    assert people is not None and people.depth_m is not None and people.depth_sigma_m is not None
+    assert people.depth_m is not None and people.depth_sigma_m is not None
     sure = people.confidence > 0.5
     assert sure.any() and (np.abs(people.depth_m[sure] - 5.08) < 0.03).all(), (
         "5 to 10 cm behind the skin"
@@ -128,18 +129,27 @@ def test_an_empty_room_has_nobody(pipeline):
 
 def test_wrong_calls_are_refused_and_the_next_right_one_works(clip, pipeline):
     image, stamp_ns = clip[0]
-    for wrong in (image[..., 0], image.astype(np.float32), image[:0]):
+    absent: Any = None
+    for wrong in (absent, image[..., 0], image.astype(np.float32), image[:0]):
         with pytest.raises(
             ValueError,
             match=r"expected an image of shape \(height, width, 3\) and type uint8, got",
         ):
             pipeline(wrong, CAMERA, stamp_ns)
     with pytest.raises(ValueError, match="expected a camera, got None"):
-        pipeline(image, None, stamp_ns)
+        pipeline(image, absent, stamp_ns)
     with pytest.raises(CameraError, match="another aspect ratio"):
         pipeline(image[:, :800].copy(), CAMERA, stamp_ns + 1)
-    with pytest.raises(ValueError, match="expected a stamp after"):
+    for wrong_ns in (0.5, "now", 1 << 63):
+        with pytest.raises(ValueError, match="stamp_ns: expected a whole number of nanoseconds"):
+            pipeline(image, CAMERA, wrong_ns)
+    assert len(pipeline(image, CAMERA, stamp_ns)) >= 1
+    with pytest.raises(LateFrameError, match="expected a stamp after .* 0 ms back"):
         pipeline(image, CAMERA, stamp_ns)
+    with pytest.raises(
+        ValueError, match=r"depth_m: expected the shape of the image, \(720, 1280\)"
+    ):
+        pipeline(image, CAMERA, stamp_ns + 1, np.ones((2, 2)))
     assert len(pipeline(image, CAMERA, stamp_ns + 2)) >= 1
     pipeline.reset()
     again = pipeline(image, CAMERA, stamp_ns)

@@ -186,7 +186,7 @@ def calibrate(options: argparse.Namespace) -> list[Path]:
                 raise store.ModelError(
                     f"{file}: expected a picture, got something that cannot be read as one"
                 )
-            pipeline(image, None, i * 33_000_000)
+            pipeline.detect(image, i * 33_000_000)
     pipeline.close()
     scheme = int8.TENSORRT if options.engine == "tensorrt" else int8.CPU
     for path, feeds in fed.items():

@@ -6,8 +6,8 @@ its export documents.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pose3d_ros.detection.boxes import (
     letterbox,
     suppress,
 )
+from pose3d_ros.detection.detector import Detector
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import COCO17
@@ -82,22 +83,26 @@ YOLO_POSE = Convention(
 )
 
 
-class OneStage:
-    """A ``Detector``; the model looks at every image, so nothing is kept between them."""
+class OneStage(Detector):
+    """A detector whose model looks at every image, so that nothing is kept between them."""
 
     skeleton = COCO17
-    maps = ()
+    convention: ClassVar[Convention]
 
-    def __init__(self, settings: PipelineSettings, convention: Convention) -> None:
+    def __init__(self, settings: PipelineSettings) -> None:
         self.settings = settings
-        self._convention = convention
         self._network = Network(settings.detector_model, "detector_model", settings)
         outputs = self._network.try_out()
-        if convention.decode(outputs) is None:
+        if self.convention.decode(outputs) is None:
             self.close()
             raise self._network.unexpected(
-                convention.outputs, [output.shape for output in outputs]
+                self.convention.outputs, [output.shape for output in outputs]
             )
+
+    @classmethod
+    def models(cls, settings: PipelineSettings) -> Sequence[str]:
+        """The network's file."""
+        return (settings.detector_model,)
 
     @property
     def engine_name(self) -> str:
@@ -112,7 +117,7 @@ class OneStage:
             return self._read(image_bgr, stamp_ns)
 
     def _read(self, image_bgr: np.ndarray, stamp_ns: int) -> People2D:
-        how = self._convention
+        how = self.convention
         fitted = letterbox(image_bgr, self._network.size, how.centred)
         found = how.decode(
             self._network(channels_first(fitted.picture[None], how.rgb, (0.0,), (how.divisor,)))
@@ -130,19 +135,20 @@ class OneStage:
             (image_bgr.shape[1], image_bgr.shape[0]),
         )
 
-    def reset(self) -> None:
-        """Nothing to forget."""
-
     def close(self) -> None:
         """Free the engine."""
         self._network.close()
 
 
-def rtmo(settings: PipelineSettings) -> OneStage:
+class Rtmo(OneStage):
     """RTMO: boxes and keypoints, suppressed once more as in rtmlib."""
-    return OneStage(settings, RTMO)
+
+    name = "rtmo"
+    convention = RTMO
 
 
-def yolo_pose(settings: PipelineSettings) -> OneStage:
+class YoloPose(OneStage):
     """YOLO-pose, exported without its non-maximum suppression."""
-    return OneStage(settings, YOLO_POSE)
+
+    name = "yolo-pose"
+    convention = YOLO_POSE

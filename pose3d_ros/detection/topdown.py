@@ -14,13 +14,15 @@ leaves errors of up to a quarter of a cell, one to two pixels of a person who fi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import cv2
 import numpy as np
 
 from pose3d_ros.detection.boxes import Network, channels_first, overlaps, suppress
+from pose3d_ros.detection.detector import Detector
 from pose3d_ros.detection.person_boxes import PersonDetector
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
@@ -52,8 +54,8 @@ class Way(NamedTuple):
     aligned: bool
 
 
-class TopDown:
-    """A ``Detector`` that follows people: their next crops come from their last keypoints.
+class TopDown(Detector):
+    """A detector that follows people: their next crops come from their last keypoints.
 
     The person detector runs while nobody is followed, and every ``detect_interval_s`` for
     newcomers. Where it finds nobody there is nobody. The skeleton follows from the number of
@@ -61,14 +63,21 @@ class TopDown:
     features0, features1 and so on.
     """
 
-    def __init__(self, settings: PipelineSettings, way: Way, features: bool = False) -> None:
+    gives_maps = True
+    way: ClassVar[Way]
+
+    def __init__(self, settings: PipelineSettings, features: bool = False) -> None:
         self.settings = settings
-        self._way = way
         self._network = Network(settings.detector_model, "detector_model", settings, features)
         self.skeleton, self.maps = self._forms()
         self._person = PersonDetector(settings)
         self._boxes = np.zeros((0, 4))
         self._searched_ns: int | None = None
+
+    @classmethod
+    def models(cls, settings: PipelineSettings) -> Sequence[str]:
+        """The person detector's and the pose network's files."""
+        return settings.person_model, settings.detector_model
 
     @property
     def engine_name(self) -> str:
@@ -121,18 +130,18 @@ class TopDown:
     def _poses(self, image_bgr: np.ndarray, boxes: np.ndarray, stamp_ns: int) -> People2D:
         """What is seen in the boxes (P, 4)."""
         size = self._network.size
-        origins, steps = crop_geometry(boxes, size, self._way.aligned)
+        origins, steps = crop_geometry(boxes, size, self.way.aligned)
         crops = np.stack(
             [crop(image_bgr, *geometry, size) for geometry in zip(origins, steps, strict=True)]
         )
         outputs, maps = self._split(self._network(channels_first(crops, True, MEAN, STD)))
-        if self._way.simcc:
+        if self.way.simcc:
             cells, scores = decode_simcc(*outputs[:2])
             extent = np.array([outputs[0].shape[2], outputs[1].shape[2]])
         else:
             cells, scores = decode_heatmaps(outputs[0])
             extent = np.array(outputs[0].shape[:1:-1])
-        aligned = int(self._way.aligned)
+        aligned = int(self.way.aligned)
         in_crop = cells * (np.array(size) - aligned) / (extent - aligned)
         confidence = scores.clip(0, 1)
         keypoints = np.where(
@@ -153,11 +162,11 @@ class TopDown:
         first = len(outputs) - len(self._network.maps)
         return outputs[:first], outputs[first:]
 
-    def _forms(self) -> tuple[Skeleton, tuple[tuple[int, ...], ...]]:
+    def _forms(self) -> tuple[Skeleton, tuple[tuple[int | None, ...], ...]]:
         """The network's joints, and the shapes (C, H, W) of its feature maps."""
         outputs, maps = self._split(self._network.try_out())
         shapes = [output.shape for output in outputs]
-        if self._way.simcc:
+        if self.way.simcc:
             fits = (
                 len(shapes) == 2
                 and all(len(shape) == 3 for shape in shapes)
@@ -169,11 +178,32 @@ class TopDown:
             self._network.close()
             form = (
                 "SimCC vectors [N, J, bins of x] and [N, J, bins of y]"
-                if self._way.simcc
+                if self.way.simcc
                 else ("heat maps [N, J, height, width]")
             )
             raise self._network.unexpected(f"{form} of J = 17 (COCO) or 26 (Halpe) joints", shapes)
         return SKELETONS[shapes[0][1]], tuple(values.shape[1:] for values in maps)
+
+
+class SimCC(TopDown):
+    """RTMPose and other SimCC networks."""
+
+    name = "simcc"
+    way = Way(simcc=True, aligned=False)
+
+
+class HeatMap(TopDown):
+    """HRNet and other networks with plain heat maps."""
+
+    name = "heatmap"
+    way = Way(simcc=False, aligned=False)
+
+
+class HeatMapUdp(TopDown):
+    """ViTPose and other networks trained with unbiased data processing."""
+
+    name = "heatmap-udp"
+    way = Way(simcc=False, aligned=True)
 
 
 def enlarged(boxes: np.ndarray, factor: float) -> np.ndarray:
@@ -294,18 +324,3 @@ def _mirrored(index: np.ndarray, length: int) -> np.ndarray:
     period = max(2 * (length - 1), 1)
     within = np.abs(index) % period
     return np.minimum(within, period - within)
-
-
-def simcc(settings: PipelineSettings, features: bool = False) -> TopDown:
-    """RTMPose and other SimCC networks."""
-    return TopDown(settings, Way(simcc=True, aligned=False), features)
-
-
-def heatmap(settings: PipelineSettings, features: bool = False) -> TopDown:
-    """HRNet and other networks with plain heat maps."""
-    return TopDown(settings, Way(simcc=False, aligned=False), features)
-
-
-def heatmap_udp(settings: PipelineSettings, features: bool = False) -> TopDown:
-    """ViTPose and other networks trained with unbiased data processing."""
-    return TopDown(settings, Way(simcc=False, aligned=True), features)

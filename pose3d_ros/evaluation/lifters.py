@@ -62,7 +62,8 @@ def lift(
             if lifter.reads_images
             else None
         )
-        poses[row] = lifter(people, recording.camera, settings, image).joints_m[0]
+        seen = people.confident(settings.min_confidence)
+        poses[row] = lifter(seen, recording.camera, settings, image).joints_m[0]
     lifter.forget(np.zeros(0, int))
     return poses
 

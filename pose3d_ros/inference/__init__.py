@@ -3,7 +3,7 @@
 >>> engine = load("model.onnx", engine="auto")
 >>> engine({"image": images})["landmarks"]
 
-A new engine is one file and one line in ``ENGINES`` (and its name in ``settings.ENGINES``). The
+A new engine is one file and one line in ``registry.ENGINES``. The
 file has a factory of the type ``options.Factory``, which imports the engine's library inside
 (nobody pays for what is not used), answers ``MissingEngineError`` with a one-line remedy where it
 is missing, takes its default precision from ``Options.precision_of``, and returns what
@@ -17,14 +17,15 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 
+from pose3d_ros import registry
 from pose3d_ros.errors import EngineError, MissingEngineError, PrecisionError
 from pose3d_ros.inference import autotune
 from pose3d_ros.inference.engine import Engine
 from pose3d_ros.inference.options import PRECISIONS, Factory, Options
 from pose3d_ros.inference.shared import SharedEngine
+from pose3d_ros.registry import ENGINES
 
 __all__ = [
     "ENGINES",
@@ -39,14 +40,6 @@ __all__ = [
 ]
 
 
-ENGINES = {
-    "cpu": "engines.onnxruntime:cpu",
-    "cuda": "engines.onnxruntime:cuda",
-    "tensorrt": "engines.tensorrt.engine:tensorrt",
-    "onnxruntime-tensorrt": "engines.onnxruntime:tensorrt",
-    "openvino": "engines.openvino:openvino",
-}
-"""Name -> module of this package, imported at first use, and the ``Factory`` in it."""
 ON_GPU = ("tensorrt", "cuda")
 """What ``auto`` tries before the CPU."""
 
@@ -100,8 +93,7 @@ def create(
 
 
 def _factory(engine: str) -> Factory:
-    module, name = ENGINES[engine].split(":")
-    factory: Factory = getattr(import_module(f"{__name__}.{module}"), name)
+    factory: Factory = registry.load(ENGINES, engine)
     return factory
 
 

@@ -1,5 +1,5 @@
-"""What all lifters have in common: rays in, root-relative poses in the camera's axes out, a memory
-for each person.
+"""The interface of all lifters: 2D keypoints in, root-relative poses in the camera's axes out, a
+memory for each person.
 """
 
 from __future__ import annotations
@@ -7,12 +7,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
+from pose3d_ros import inference
+from pose3d_ros.arrays import ImageBgr
 from pose3d_ros.camera import Camera
-from pose3d_ros.inference import Engine
+from pose3d_ros.inference import Engine, EngineError
+from pose3d_ros.model_store.store import locate
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings, SettingsError
 
@@ -35,39 +39,100 @@ class LiftedPoses:
 
 
 class Lifter(ABC):
-    """Lifts all people in one call of the network; causal, without delay.
+    """Lifts all people of an image at once; causal, without delay.
+
+    A new one is a subclass, made from the ``PipelineSettings`` (``create``), and a line in
+    ``registry.LIFTERS``; this class keeps no engine, ``NetworkLifter`` does.
+    """
+
+    name: ClassVar[str] = ""
+    """For people: the name it is registered under."""
+    reads_features: bool = False
+    """Whether people must come with the detector's feature maps."""
+    reads_depth: bool = False
+    """Whether people must come with ``root_relative_depth_px``."""
+    reads_images: bool = False
+    """Whether it looks at the image."""
+
+    @classmethod
+    def models(cls, settings: PipelineSettings) -> Sequence[str]:
+        """Names or paths of the networks that it runs (``model_store.store.locate``)."""
+        return ()
+
+    @classmethod
+    def create(cls, settings: PipelineSettings) -> Lifter:
+        """Made as the settings say. Raises ``ModelError``, ``EngineError``, ``SettingsError``."""
+        return cls()
+
+    @abstractmethod
+    def __call__(
+        self,
+        people: People2D,
+        camera: Camera,
+        settings: PipelineSettings,
+        image_bgr: ImageBgr | None = None,
+        rays: npt.NDArray[np.floating] | None = None,
+    ) -> LiftedPoses:
+        """Poses of ``people`` (H36M17, with ids, confidence 0 where a keypoint is not to be
+        used), who are remembered as they are in this frame.
+
+        ``rays`` (P, 17, 2): ``camera.rays`` of the keypoints, where the caller has them already.
+        ``image_bgr`` (H, W, 3) uint8 is for lifters of pictures, which raise ``ValueError``
+        without.
+        """
+
+    def check(self, maps: Sequence[tuple[int | None, ...]], source: str) -> None:  # noqa: B027
+        """See that the feature maps (C, H, W) of a detector called ``source`` are those that the
+        network looks at.
+
+        Raises ``SettingsError``.
+        """
+
+    def forget(self, keep: npt.NDArray[np.integer]) -> None:  # noqa: B027 - some keep nothing
+        """Drop the memory of everybody whose id is not in ``keep``."""
+
+    def close(self) -> None:  # noqa: B027 - some have no engine
+        """Release the engine."""
+
+
+class NetworkLifter(Lifter):
+    """Lifters that run an ONNX network, one call for all people.
 
     The network answers (P, 17, 4): metres relative to the pelvis at the canonical height in the
     axes of a virtual camera (``normalise``), and the logarithm of sigma.
     """
 
-    reads_features = False
-    """Whether people must come with the detector's feature maps."""
-    reads_images = False
-    """Whether it looks at the image."""
-
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.reads_depth = bool(DEPTH_INPUTS & engine.inputs.keys())
         self._memory: dict[int, Any] = {}
-        """What is kept of each person, by track id."""
+        """What is remembered of each person, by track id."""
+
+    @classmethod
+    def models(cls, settings: PipelineSettings) -> Sequence[str]:
+        """The shipped network of this name, or the user's own."""
+        return (settings.lifter_model or f"lifter-{cls.name}",)
+
+    @classmethod
+    def create(cls, settings: PipelineSettings) -> Lifter:
+        """With the shipped network of this name."""
+        return cls(load_network(cls.models(settings)[0], settings))
 
     def __call__(
         self,
         people: People2D,
         camera: Camera,
         settings: PipelineSettings,
-        image_bgr: np.ndarray | None = None,
+        image_bgr: ImageBgr | None = None,
+        rays: npt.NDArray[np.floating] | None = None,
     ) -> LiftedPoses:
-        """Poses of ``people`` (H36M17, with ids), who are remembered as they are in this frame.
-
-        ``image_bgr`` (H, W, 3) uint8 is for lifters of pictures, which raise ``ValueError``
-        without.
-        """
+        """See ``Lifter``."""
         if not len(people):
             return LiftedPoses(np.zeros((0, 17, 3), np.float32), np.zeros((0, 17), np.float32))
-        rays = camera.rays(people.keypoints_px).astype(np.float32)
-        confidence = np.where(people.confidence >= settings.min_confidence, people.confidence, 0)
-        rays[confidence == 0] = np.nan
+        rays = camera.rays(people.keypoints_px) if rays is None else rays
+        seen = people.confidence > 0
+        rays = np.where(seen[..., None], rays, np.nan).astype(np.float32)
+        confidence = np.where(seen, people.confidence, 0)
         output, rotation = self._answer(people, camera, rays, confidence, image_bgr)
         scale = np.float32(settings.person_height_m / CANONICAL_HEIGHT_M)
         joints = np.einsum("pji,pkj->pki", rotation, output[..., :3]) * scale
@@ -88,11 +153,7 @@ class Lifter(ABC):
         """
 
     def check(self, maps: Sequence[tuple[int | None, ...]], source: str) -> None:
-        """See that the feature maps (C, H, W) of a detector called ``source`` are those that the
-        network looks at.
-
-        Raises ``SettingsError``.
-        """
+        """See ``Lifter``."""
         wanted = {
             name: shape[1:]
             for name, shape in self._engine.inputs.items()
@@ -112,12 +173,35 @@ class Lifter(ABC):
             )
 
     def forget(self, keep: np.ndarray) -> None:
-        """Drop the memory of everybody whose id is not in ``keep``."""
-        kept = set(keep.tolist())
-        self._memory = {
-            person: memory for person, memory in self._memory.items() if person in kept
-        }
+        """See ``Lifter``."""
+        ids = set(keep.tolist())
+        self._memory = {person: memory for person, memory in self._memory.items() if person in ids}
 
     def close(self) -> None:
         """Release the engine."""
         self._engine.close()
+
+
+def load_network(model: str, settings: PipelineSettings) -> Engine:
+    """The engine of a lifter's network, known by name or path.
+
+    Raises ``ModelError``, or ``EngineError`` for a network that is no lifter.
+    """
+    # Coarse arithmetic costs a lifter millimetres and saves nothing: it is for networks of
+    # pictures.
+    precision = "auto" if settings.precision in ("bf16", "int8") else settings.precision
+    engine = inference.load(
+        locate(model),
+        settings.engine,
+        settings.threads,
+        precision=precision,
+        max_people=settings.max_people,
+    )
+    if not engine.inputs.keys() & {"keypoints", "images"} or "joints" not in engine.outputs:
+        inputs, outputs = ", ".join(engine.inputs), ", ".join(engine.outputs)
+        engine.close()
+        raise EngineError(
+            f"lifter_model {model}: expected an ONNX lifter as 'pose3d export' writes it, from "
+            f"keypoints or images to joints, got one from {inputs} to {outputs}"
+        )
+    return engine

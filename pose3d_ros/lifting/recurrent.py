@@ -12,7 +12,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.inference import Engine
 from pose3d_ros.lifting.crops import pictures
 from pose3d_ros.lifting.feature_maps import crop_keypoints, crop_rays, root_relative_depth, upright
-from pose3d_ros.lifting.lifter import DEPTH_INPUTS, Lifter
+from pose3d_ros.lifting.lifter import DEPTH_INPUTS, NetworkLifter
 from pose3d_ros.lifting.normalise import normalise
 from pose3d_ros.people import People2D
 
@@ -20,7 +20,7 @@ STEP_NS = 100_000_000  # between the frames of the clips that lifters with a sta
 MEMORY_NS = 500_000_000  # an older state is of another motion
 
 
-class FrameLifter(Lifter):
+class FrameLifter(NetworkLifter):
     """What the model asks for by the names of its inputs is what it gets of each person.
 
     ``keypoints`` (P, 1, 18, 3) as ``normalise`` makes them, or instead ``images`` (P, 1, 3, S, S)
@@ -101,3 +101,27 @@ class FrameLifter(Lifter):
         return (
             min(memory, key=lambda entry: abs(entry[0] - wanted))[1] if memory else self._newcomer
         )
+
+
+class RpsmContext(FrameLifter):
+    """RPSM on keypoints and the detector's root-relative depth."""
+
+    name = "rpsm-context"
+
+
+class Rpsm(FrameLifter):
+    """RPSM on keypoints."""
+
+    name = "rpsm"
+
+
+class Context(FrameLifter):
+    """Context-Aware PoseFormer on one frame and feature maps."""
+
+    name = "context"
+
+
+class ContextOverTime(FrameLifter):
+    """Context-Aware PoseFormer on half a second of feature maps."""
+
+    name = "context-t"

@@ -9,7 +9,7 @@ import numpy as np
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.inference import Engine
-from pose3d_ros.lifting.lifter import Lifter
+from pose3d_ros.lifting.lifter import NetworkLifter
 from pose3d_ros.lifting.normalise import normalise
 from pose3d_ros.people import People2D
 
@@ -56,7 +56,7 @@ def resample(
     return np.where(either[..., None], blend, np.nan), np.where(either, confidence, 0)
 
 
-class TemporalLifter(Lifter):
+class WindowLifter(NetworkLifter):
     """Sees a window of the last frames at 30 Hz; one frame is a window, too.
 
     The model's input is ``keypoints`` (P, T, 18, 3) as ``normalise`` makes it and its output
@@ -100,3 +100,15 @@ class TemporalLifter(Lifter):
             np.stack([w[0] for w in windows]), np.stack([w[1] for w in windows])
         )
         return self._engine({"keypoints": features})["joints"], rotation
+
+
+class VideoPose3D(WindowLifter):
+    """VideoPose3D, causal, on the last 0.9 s of keypoints."""
+
+    name = "videopose3d"
+
+
+class Martinez(WindowLifter):
+    """The residual network of Martinez et al. on one frame of keypoints."""
+
+    name = "martinez"

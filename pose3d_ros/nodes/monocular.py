@@ -19,7 +19,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.io import image_encodings
 from pose3d_ros.io.camera_info import camera_from_info
-from pose3d_ros.lifting import LATENCY_FRAMES, lifter_name
+from pose3d_ros.lifting import LATENCY_FRAMES
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.diagnostics import FrameTimes, report
 from pose3d_ros.nodes.inputs import SILENCE_S, Input, Newest
@@ -27,8 +27,10 @@ from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
 from pose3d_ros.nodes.messages import diagnostics, stamp_ns
 from pose3d_ros.nodes.outputs import ImageOutputs
 from pose3d_ros.nodes.process import run
+from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import MonocularNodeSettings
+from pose3d_ros.stamps import Order, StampOrder
 from pose3d_ros.stopwatch import Stopwatch
 
 DEPTH_TOLERANCE_NS = 20_000_000  # more is another frame at 30 Hz
@@ -66,9 +68,8 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         """Load the models; a wrong path or engine is refused here."""
         self._pipeline = MonocularPipeline(self.settings)
         self._outputs = ImageOutputs(self)
-        self._lifter_name = lifter_name(self.settings)
         self.get_logger().info(
-            f"ready: {self.settings.detector} and {self._lifter_name} on "
+            f"ready: {self._pipeline.detector_name} and {self._pipeline.lifter_name} on "
             f"{self._pipeline.engine_name}"
         )
 
@@ -85,7 +86,8 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self._info: CameraInfo | None = None
         self._info_heard = Event()
         self._camera: Camera | None = None  # of the last frame
-        self._last_ns: int | None = None
+        self._order = StampOrder()
+        self._late = 0
         self._frame_times = FrameTimes()
         compressed = self.settings.transport == "compressed"
         self._decode = image_encodings.compressed_to_bgr if compressed else image_messages.to_bgr
@@ -174,36 +176,50 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             return
         if self._pipeline.settings != self.settings:
             self._pipeline.reconfigure(self.settings)
-        people = self._pipeline(
-            image,
-            camera,
-            acquired_ns,
-            lambda: self._depth_of(image, acquired_ns, stopwatch),
-            stopwatch,
-        )
+        people = self._people(image, camera, acquired_ns, stopwatch)
         with stopwatch("publish"):
             self._outputs.publish_with_image(
                 people, message.header, self.settings.publish_tf, image
             )
         self._frame_times.add(self.latency_s(acquired_ns), stopwatch)
 
-    def _in_order(self, acquired_ns: int) -> bool:
-        """Whether time advances; when it jumps back (a bag plays again), the past is forgotten."""
+    def _people(
+        self, image: np.ndarray, camera: Camera | None, acquired_ns: int, stopwatch: Stopwatch
+    ) -> People3D:
+        """The people of an image; with ``lift`` off nobody in space, and who is seen in 2D."""
         assert self._pipeline is not None
-        last, self._last_ns = self._last_ns, acquired_ns
-        if last == acquired_ns:
+
+        def depth() -> np.ndarray | None:
+            return self._depth_of(image, acquired_ns, stopwatch)
+
+        if camera is not None:
+            return self._pipeline(image, camera, acquired_ns, depth, stopwatch)
+        seen = self._pipeline.detect(image, acquired_ns, depth, stopwatch)
+        return replace(People3D.empty(seen.skeleton, acquired_ns, ""), people_2d=seen)
+
+    def _in_order(self, acquired_ns: int) -> bool:
+        """Whether time goes on: late frames are dropped; when time jumps back (a bag plays again),
+        the past is forgotten.
+        """
+        assert self._pipeline is not None
+        newest_ns = self._order.newest_ns
+        order = self._order(acquired_ns)
+        if newest_ns == acquired_ns:
             self.problem(
                 "stamp",
                 f"frame skipped: expected every image with its own time, got stamp "
-                f"{last * 1e-9:.3f} s again; the camera driver must stamp its images",
+                f"{acquired_ns * 1e-9:.3f} s again; the camera driver must stamp its images",
             )
             return False
         self.solved("stamp")
-        if last is not None and acquired_ns < last:
+        if order is Order.LATE:
+            self._late += 1
+            return False
+        if order is Order.JUMPED_BACK and newest_ns is not None:
             self.problem(
                 "restart",
-                f"time of the images jumps back by {(last - acquired_ns) * 1e-9:.3f} s: tracking "
-                f"starts again",
+                f"time of the images jumps back by {(newest_ns - acquired_ns) * 1e-9:.3f} s: "
+                f"tracking starts again",
             )
             self._depths.clear()
             self._pipeline.reset()
@@ -346,9 +362,10 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         values = {
             **report(self._frame_times.take(), self.settings.diagnostics_period_s),
             "dropped": self._images.dropped,
+            "late": self._late,
             "engine": self._pipeline.engine_name,
-            "detector": self.settings.detector,
-            "lifter": self._lifter_name,
+            "detector": self._pipeline.detector_name,
+            "lifter": self._pipeline.lifter_name,
             "lifter_latency_frames": LATENCY_FRAMES,
         }
         self._diagnostics.publish(

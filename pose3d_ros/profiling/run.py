@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pose3d_ros import lifting
-from pose3d_ros.detection.blazepose import detector
+from pose3d_ros.detection import detector_class
 from pose3d_ros.inference import autotune
 from pose3d_ros.inference.options import Options
+from pose3d_ros.lifting.selection import models as lifter_models
 from pose3d_ros.model_store.store import locate
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.profiling.report import Measured
@@ -52,8 +52,12 @@ class Runner:
         stopwatches = [Stopwatch() for _ in range(frames)]
         for stopwatch, image in zip(stopwatches, self._images, strict=False):
             self._stamp_ns += INTERVAL_NS
-            people = self.pipeline(image, self.scene.camera, self._stamp_ns, stopwatch=stopwatch)
-            self.found.append(len(people.people_2d or ()))
+            if self.pipeline.settings.lift:
+                camera = self.scene.camera
+                found = self.pipeline(image, camera, self._stamp_ns, stopwatch=stopwatch).people_2d
+            else:
+                found = self.pipeline.detect(image, self._stamp_ns, stopwatch=stopwatch)
+            self.found.append(0 if found is None else len(found))
         return stopwatches
 
 
@@ -64,11 +68,9 @@ def choose(settings: PipelineSettings) -> dict[str, autotune.Tuned]:
     With ``engine: auto`` it is what every pipeline on this machine takes from now on, unless there
     is a GPU.
     """
-    models = [settings.person_model, settings.detector_model]
-    if settings.detector == "blazepose":
-        models = list(detector.MODELS)
+    models = [*detector_class(settings).models(settings)]
     if settings.lift:
-        models.append(settings.lifter_model or f"lifter-{lifting.lifter_name(settings)}")
+        models += lifter_models(settings)
     paths = [locate(model) for model in models if model]
     return {
         path.stem: autotune.measure(path, Options(settings.threads, settings.precision))

@@ -12,7 +12,7 @@ from bodies import STANDING_M
 from pose3d_ros.camera import Camera
 from pose3d_ros.cli.main import main as cli
 from pose3d_ros.evaluation.lifters import COLUMNS, evaluate, lift
-from pose3d_ros.lifting.lifter import Lifter
+from pose3d_ros.lifting.lifter import NetworkLifter
 from pose3d_ros.model_store.store import locate
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import CMU22, H36M17
@@ -43,7 +43,7 @@ def turning(name="turn", action="Turning", frames=45, rate_hz=30.0, z_m=4.0, sca
     )
 
 
-class Asked(Lifter):
+class Asked(NetworkLifter):
     """A lifter that keeps what it was asked, and answers with a known pose."""
 
     def __init__(self) -> None:

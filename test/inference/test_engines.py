@@ -38,7 +38,7 @@ def test_outputs_may_be_restricted(model):
 
 
 def test_the_settings_offer_what_there_is():
-    assert ("auto", *inference.ENGINES) == settings.ENGINES
+    assert ["auto", *inference.ENGINES] == list(settings.ENGINES)
     assert ("auto", *inference.PRECISIONS) == settings.PRECISIONS
 
 

@@ -167,7 +167,7 @@ def test_auto_looks_at_what_the_detector_tells():
     assert lifter_name(PipelineSettings(detector="rtmo")) == "rpsm"
     assert lifter_name(PipelineSettings(lifter_model="my.onnx")) == "my.onnx"
     with pytest.raises(
-        SettingsError, match="expected a detector that guesses depth .*, got 'rtmo'"
+        SettingsError, match="expected a detector that gives root-relative depth .*, got 'rtmo'"
     ):
         create(PipelineSettings(detector="rtmo", lifter="rpsm-context"))
 

@@ -233,7 +233,8 @@ def test_people_without_features_are_refused(lifter):
 
 def test_other_detectors_are_refused_when_the_pipeline_is_made(model):
     with pytest.raises(
-        SettingsError, match=r"expected a detector that guesses depth \(blazepose\), got 'rtmo'"
+        SettingsError,
+        match=r"expected a detector that gives root-relative depth \(blazepose\), got 'rtmo'",
     ):
         MonocularPipeline(lifter_model=str(model[0]), detector="rtmo")
 

@@ -4,12 +4,15 @@ each of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pose3d_ros import inference
 from pose3d_ros.detection import regions
 from pose3d_ros.detection.blazepose import landmarks, person_detector
 from pose3d_ros.detection.blazepose.landmarks import LEVELS, Landmarks
+from pose3d_ros.detection.detector import Detector
 from pose3d_ros.model_store.store import locate
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
@@ -42,7 +45,7 @@ SEARCH_LOST_S = 2.0
 """How long to look for somebody who was lost, most often behind somebody else."""
 
 
-class BlazePose:
+class BlazePose(Detector):
     """MediaPipe's two networks: one finds people, the other reads 33 keypoints from a crop that
     follows each person.
 
@@ -52,6 +55,8 @@ class BlazePose:
     48, 48, 48 and 144 channels with sides 64, 32, 16 and 8.
     """
 
+    name = "blazepose"
+    gives_maps = gives_depth = True
     skeleton = BLAZEPOSE33
 
     def __init__(self, settings: PipelineSettings, features: bool = False) -> None:
@@ -72,6 +77,11 @@ class BlazePose:
             tuple(self._landmark.outputs[level][1:] for level in LEVELS) if features else ()
         )
         self.reset()
+
+    @classmethod
+    def models(cls, settings: PipelineSettings) -> Sequence[str]:
+        """The person detector and the landmark network, which the package fetches."""
+        return MODELS
 
     @property
     def engine_name(self) -> str:
