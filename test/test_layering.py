@@ -28,6 +28,7 @@ LAYERS = (
         "metrics",
         "stopwatch",
         "stamps",
+        "registry",
         "errors",
         "arrays",
         "resources",

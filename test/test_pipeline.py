@@ -112,7 +112,7 @@ def test_2d_only_needs_no_camera(clip):
 
 def test_2d_with_a_depth_image_says_how_far_joints_are(clip):
     pipeline = MonocularPipeline(lift=False)
-    people = pipeline.detect(*clip[0], lambda: np.full((720, 1280), 5.0, np.float32))
+    people = pipeline.detect(*clip[0], depth_m=lambda: np.full((720, 1280), 5.0, np.float32))
     pipeline.close()
     assert people.depth_m is not None and people.depth_sigma_m is not None
     sure = people.confidence > 0.5
