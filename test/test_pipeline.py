@@ -103,7 +103,7 @@ def test_depth_on_every_second_frame_corrects_all_of_them(clip):
 
 def test_2d_only_needs_no_camera(clip):
     pipeline = MonocularPipeline(lift=False)
-    people = pipeline.detect(*clip[0])
+    people = pipeline.detect(clip[0][0], clip[0][1])
     assert people.skeleton is H36M17 and len(people) >= 1 and people.features == ()
     with pytest.raises(SettingsError, match=r"expected a pipeline with a lifter.*call detect\(\)"):
         pipeline(clip[0][0], CAMERA, clip[0][1] + 1)
@@ -112,7 +112,8 @@ def test_2d_only_needs_no_camera(clip):
 
 def test_2d_with_a_depth_image_says_how_far_joints_are(clip):
     pipeline = MonocularPipeline(lift=False)
-    people = pipeline.detect(*clip[0], depth_m=lambda: np.full((720, 1280), 5.0, np.float32))
+    image, stamp_ns = clip[0]
+    people = pipeline.detect(image, stamp_ns, lambda: np.full((720, 1280), 5.0, np.float32))
     pipeline.close()
     assert people.depth_m is not None and people.depth_sigma_m is not None
     sure = people.confidence > 0.5
