@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
 from pose3d_ros.skeleton import Skeleton, convert
 
 NO_ID = -1
+_OPTIONAL = ("depth_m", "depth_sigma_m", "root_relative_depth_px")
+_PER_JOINT = ("keypoints_px", "confidence", *_OPTIONAL)
+"""Fields of ``People2D`` with a value, or a point, for each person's joint."""
 
 
 class TrackState(IntEnum):
@@ -70,9 +75,9 @@ class People2D:
         if people and not len(self.ids):
             set_(self, "ids", np.full(people, NO_ID, np.int32))
         set_(self, "ids", _checked("ids", self.ids, (people,), np.int32))
-        for name in ("depth_m", "depth_sigma_m", "root_relative_depth_px"):
-            if (self.depth_m is None) != (self.depth_sigma_m is None):
-                raise ValueError("expected depth_m and depth_sigma_m together, got one of them")
+        if (self.depth_m is None) != (self.depth_sigma_m is None):
+            raise ValueError("expected depth_m and depth_sigma_m together, got one of them")
+        for name in _OPTIONAL:
             if getattr(self, name) is not None:
                 set_(self, name, _checked(name, getattr(self, name), (people, joints), np.float32))
 
@@ -95,37 +100,45 @@ class People2D:
         rows = np.asarray(rows, int) if isinstance(rows, list) else rows
         return replace(
             self,
-            keypoints_px=self.keypoints_px[rows],
-            confidence=self.confidence[rows],
             ids=self.ids[rows],
             features=tuple(level[rows] for level in self.features),
             crop_from_image=None if self.crop_from_image is None else self.crop_from_image[rows],
-            depth_m=None if self.depth_m is None else self.depth_m[rows],
-            depth_sigma_m=None if self.depth_sigma_m is None else self.depth_sigma_m[rows],
-            root_relative_depth_px=None
-            if self.root_relative_depth_px is None
-            else self.root_relative_depth_px[rows],
+            **self._known(_PER_JOINT, lambda value: value[rows]),
         )
+
+    def _known(
+        self, names: Sequence[str], change: Callable[[np.ndarray], np.ndarray]
+    ) -> dict[str, Any]:
+        """Those of the fields that are not None, each changed."""
+        return {
+            name: change(value) for name in names if (value := getattr(self, name)) is not None
+        }
+
+    def with_joint_order(self, order: np.ndarray) -> People2D:
+        """The same people with their joints in another order: joint j is the one that was
+        ``order[person, j]``.
+
+        ``order`` (P, J) int: a permutation for each person. Every field with a value per joint
+        follows it. Raises ``ValueError`` for another shape.
+        """
+        if order.shape != self.confidence.shape:
+            raise ValueError(f"order: expected shape {self.confidence.shape}, got {order.shape}")
+        rows = np.arange(len(self))[:, None]
+        return replace(self, **self._known(_PER_JOINT, lambda value: value[rows, order]))
 
     def to(self, skeleton: Skeleton) -> People2D:
         """The same people with another skeleton's joints."""
         keypoints, confidence = convert(
             self.keypoints_px, self.confidence, self.skeleton, skeleton
         )
-        depth, sigma, relief = (
-            None
-            if value is None
-            else convert(value[..., None], self.confidence, self.skeleton, skeleton)[0][..., 0]
-            for value in (self.depth_m, self.depth_sigma_m, self.root_relative_depth_px)
+        others = self._known(
+            _OPTIONAL,
+            lambda value: convert(value[..., None], self.confidence, self.skeleton, skeleton)[0][
+                ..., 0
+            ],
         )
         return replace(
-            self,
-            skeleton=skeleton,
-            keypoints_px=keypoints,
-            confidence=confidence,
-            depth_m=depth,
-            depth_sigma_m=sigma,
-            root_relative_depth_px=relief,
+            self, skeleton=skeleton, keypoints_px=keypoints, confidence=confidence, **others
         )
 
     def confident(self, least: float) -> People2D:

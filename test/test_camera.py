@@ -26,6 +26,14 @@ def test_a_ray_through_a_projected_point_meets_the_point(lens):
     np.testing.assert_allclose(rays, points[:, :2] / points[:, 2:], atol=1e-5)
 
 
+def test_rays_of_pixels_whose_axes_are_not_at_right_angles():
+    """With skew s, the ray (x, y) is seen at u = fx x + s y + cx (Hartley and Zisserman, 6.10)."""
+    matrix = MATRIX + [[0, 25.0, 0], [0, 0, 0], [0, 0, 0]]
+    rays = np.random.default_rng(0).uniform(-0.7, 0.7, (50, 2))
+    pixels = (np.c_[rays, np.ones(50)] @ matrix.T)[:, :2]
+    np.testing.assert_allclose(Camera(matrix, (1280, 720)).rays(pixels), rays, atol=1e-12)
+
+
 def test_known_point_lands_on_known_pixel():
     camera = Camera(MATRIX, (1280, 720))
     np.testing.assert_allclose(

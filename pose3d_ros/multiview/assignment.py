@@ -31,13 +31,15 @@ class Assignment:
 
     ``chosen`` (T, C): row of the detection, or ``NOBODY``. ``owner`` (N,): the track of each
     detection, or ``NOBODY``. ``points`` (T, C, J, 2) in undistorted pixels and ``weight`` (T, C,
-    J), left and right as the track has them.
+    J), left and right as the track has them. ``swapped`` (T, C): where the detection has them the
+    other way round; its depths are to be exchanged as well.
     """
 
     chosen: np.ndarray
     owner: np.ndarray
     points: np.ndarray
     weight: np.ndarray
+    swapped: np.ndarray
 
 
 def assign_detections(
@@ -103,7 +105,7 @@ def assign_detections(
         tracks.swap_sides(outvoted, flip)
     swapped &= ~outvoted[:, None]
     points[swapped], weight[swapped] = points[swapped][:, flip], weight[swapped][:, flip]
-    return Assignment(chosen, owner, points, weight)
+    return Assignment(chosen, owner, points, weight, swapped)
 
 
 def _near_missed_track(

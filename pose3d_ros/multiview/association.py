@@ -57,7 +57,12 @@ class RigDetections:
 
     def swapped(self, flip: np.ndarray) -> RigDetections:
         """The same with left and right exchanged."""
-        return RigDetections(self.points[:, flip], self.confidence[:, flip], self.view)
+        return RigDetections(
+            self.points[:, flip],
+            self.confidence[:, flip],
+            self.view,
+            None if self.depth is None else self.depth[:, flip],
+        )
 
     def of(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (P, C, J, 2) and confidence (P, C, J) of the rows ``chosen`` (P, C); 0 for

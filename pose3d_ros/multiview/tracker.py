@@ -236,6 +236,8 @@ class MultiViewTracker:
         located, with_depth = np.zeros(len(tracks), bool), np.zeros(tracks.known.shape, bool)
         if detections.depth is not None:
             far, sigma = detections.depths_of(chosen)
+            for value in (far, sigma):
+                value[assigned.swapped] = value[assigned.swapped][:, self.skeleton.flip]
             far -= offset_s[:, None] * (tracks.velocity @ rig.rotation[:, 2].T).swapaxes(1, 2)
             mean, covariance, agree, with_depth = correct_by_depth(
                 rig, mean, covariance, expected, far, sigma

@@ -121,13 +121,13 @@ class IdentityTracker:
         )
         if len(people):
             now = self._tracks[rows]
-            swaps, keypoints, confidence = correct_swaps(
-                now.swaps, keypoints, confidence, now.size_px, stamp_ns
+            swaps, people = correct_swaps(now.swaps, people, now.size_px)
+            self._tracks[rows] = _updated(
+                now, swaps, people.keypoints_px, people.confidence, stamp_ns
             )
-            self._tracks[rows] = _updated(now, swaps, keypoints, confidence, stamp_ns)
         ids = self._tracks.ids[rows]
         self._drop(stamp_ns, people.image_size)
-        return replace(people, keypoints_px=keypoints, confidence=confidence, ids=ids)
+        return replace(people, ids=ids)
 
     def _match(
         self,

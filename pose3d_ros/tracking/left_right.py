@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pose3d_ros.arrays import Rows
+from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import H36M17
 
 # Which joints may have been exchanged: the whole body, the legs, the arms.
@@ -70,19 +71,16 @@ class SwapState(Rows):
 
 
 def correct_swaps(
-    state: SwapState,
-    keypoints_px: np.ndarray,
-    confidence: np.ndarray,
-    size_px: np.ndarray,
-    stamp_ns: int,
-) -> tuple[SwapState, np.ndarray, np.ndarray]:
-    """Keypoints (P, 17, 2) with sides as in the ``state``, and confidence (P, 17), 0 where a
-    keypoint has just leapt.
+    state: SwapState, people: People2D, size_px: np.ndarray
+) -> tuple[SwapState, People2D]:
+    """People (H36M17) with sides as in the ``state``, and with confidence 0 where a keypoint has
+    just leapt.
 
     ``size_px`` (P,) is people's root mean square size. Turning round moves left and right through
     each other smoothly and passes; what is cured is the exchange between two frames. The first
     value is the state of the next frame.
     """
+    stamp_ns = people.stamp_ns
     elapsed = (stamp_ns - state.stamp_ns) * 1e-9
     again = (elapsed <= 0) | (elapsed > HOLD_S)
     elapsed = np.where(again, 1.0, elapsed)
@@ -91,15 +89,12 @@ def correct_swaps(
         state.keypoints_px + state.velocity_px_s * np.minimum(elapsed, SMOOTH_S)[:, None, None]
     )
 
-    order = _sides(keypoints_px, confidence, predicted, metre_px)
+    order = _sides(people.keypoints_px, people.confidence, predicted, metre_px)
     exchanged_s = np.where(order > 0, state.exchanged_s + elapsed, 0.0)
     again |= exchanged_s > HOLD_S
     order = np.where(again, 0, order)
-    people = np.arange(len(order))[:, None]
-    keypoints_px, confidence = (
-        keypoints_px[people, _ORDERS[order]],
-        confidence[people, _ORDERS[order]],
-    )
+    people = people.with_joint_order(_ORDERS[order])
+    keypoints_px, confidence = people.keypoints_px, people.confidence
 
     leap = (
         np.linalg.norm(keypoints_px - predicted, axis=-1)
@@ -120,7 +115,7 @@ def correct_swaps(
     )
     if again.any():
         now[again] = SwapState.initial(keypoints_px[again], confidence[again], stamp_ns)
-    return now, keypoints_px, np.where(doubted, 0, confidence).astype(np.float32)
+    return now, replace(people, confidence=np.where(doubted, 0, confidence))
 
 
 def _sides(

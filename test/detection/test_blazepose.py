@@ -231,6 +231,20 @@ def test_who_left_is_dropped_and_found_again_elsewhere(detector, clip):
     assert counts[-1] == 2
 
 
+def test_who_leaves_the_crop_between_two_frames_is_found_beside_it_at_once(detector, clip):
+    """The camera pans by over half the crop's side. The sweep is not due: it looked everywhere a
+    frame ago.
+    """
+    frame = clip[0][0].copy()
+    frame[:, :720] = 0  # one person alone
+    detector.reset()
+    before = detector(frame, 0)
+    after = detector(np.roll(frame, -260, axis=1), FRAME_NS)
+    assert len(before) == len(after) == 1
+    moved = np.linalg.norm(after.keypoints_px - before.keypoints_px + [260, 0], axis=-1)
+    assert np.median(moved) < 0.02 * np.ptp(before.keypoints_px[0, :, 1])
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 900, 3), (900, 3, 3)])
 def test_images_of_any_size(detector, shape):
     detector.reset()

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import wait_for
 from paths import ROOT
 
 from pose3d_ros.inference import EngineError
@@ -121,7 +122,10 @@ def test_the_least_recently_used_go(tmp_path):
     makers = {model: Maker(b"engine" + model.encode() * 500) for model in "abcd"}
     for model in "ab":
         makers[model].get(cache, model=model)
-        time.sleep(0.01)  # the file system's clock ticks
+    for path in entries(
+        cache
+    ):  # both long ago: the file system's clock may stand still from one to the next
+        os.utime(path, (1, 1))
     makers["a"].get(cache, model="a")
     for model in "cda":
         makers[model].get(cache, model=model)
@@ -153,14 +157,24 @@ def test_what_a_dead_process_left_is_swept(cache):
     assert [path.name for path in cache.folder.glob("*.part")] == ["alive.part"]
 
 
-def build_slowly(folder: str, log: str) -> None:
-    def build() -> bytes:
+def build_while_others_wait(folder: str, log: str, processes: int) -> None:
+    def say(word: str) -> None:
         with open(log, "a") as file:
-            file.write(f"{os.getpid()}\n")
-        time.sleep(0.3)  # long enough for the others to come
+            file.write(f"{word}\n")
+
+    class Announced(Cache):
+        def _alone(self, parts):
+            say("found nothing")
+            return super()._alone(parts)
+
+    def build() -> bytes:
+        say("built")
+        wait_for(
+            lambda: Path(log).read_text().count("found nothing") == processes, "the others", 60
+        )
         return b"engine" * 200_000
 
-    found = Cache(Path(folder)).get(PARTS, build, Maker.load)
+    found = Announced(Path(folder)).get(PARTS, build, Maker.load)
     assert found == "engine" * 200_000
 
 
@@ -168,15 +182,17 @@ def test_processes_at_once_make_it_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     log = tmp_path / "log"
     processes = [
-        context.Process(target=build_slowly, args=(str(tmp_path / "cache"), str(log)))
+        context.Process(
+            target=build_while_others_wait, args=(str(tmp_path / "cache"), str(log), 3)
+        )
         for _ in range(3)
     ]
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(120)
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert len(log.read_text().splitlines()) == 1
+    assert log.read_text().count("built") == 1
 
 
 def die_while_building(folder: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import numpy as np
 import pytest
 import toy_networks
+from conftest import wait_for
 
 from pose3d_ros import inference, settings
 from pose3d_ros.inference import EngineError, Options, PrecisionError, gpu
@@ -161,9 +161,7 @@ def test_what_is_asked_for_meanwhile_runs_in_one_batch(model, monkeypatch):
         answers = [pool.submit(engine, {"x": asked[0]})]
         assert began.wait(10)
         answers += [pool.submit(engine, {"x": x}) for x in asked[1:]]
-        end = time.monotonic() + 10
-        while len(shared._waiting) < 3 and time.monotonic() < end:
-            time.sleep(0.001)
+        wait_for(lambda: len(shared._waiting) == 3, "three that wait for the first")
         may_go_on.set()
         for x, answer in zip(asked, answers, strict=True):
             if x.shape[1] == 3:

@@ -1,5 +1,7 @@
 """What the lifter sees, and the shipped lifters."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -148,6 +150,19 @@ def test_states_are_each_persons_own(counter):
     assert _steps(lifter, counter, 1.2, (7, 3, 9)) == [3, 2, 1]
     lifter.forget(np.array([3]))
     assert _steps(lifter, counter, 1.3, (7, 3)) == [1, 3]
+
+
+def test_larger_people_are_known_less_well_in_metres(counter):
+    """The network knows poses at one stature: what is scaled to 1.9 m has its sigma scaled as
+    well.
+    """
+    sigmas = []
+    for height_m in (1.7, 1.9):
+        settings = replace(counter, person_height_m=height_m)
+        people = seen([[0, 0, 4.0]], SECOND)
+        people.ids[:] = 7
+        sigmas.append(create(settings)(people, CAMERA, settings).sigma_m)
+    np.testing.assert_allclose(sigmas[1] / sigmas[0], 1.9 / 1.7, rtol=1e-6)
 
 
 def test_model_that_is_no_lifter_is_refused(tmp_path):

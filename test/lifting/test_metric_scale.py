@@ -77,3 +77,13 @@ def test_a_stature_measured_once_stays_known_until_the_person_is_forgotten():
     assert (variance < 1e-4).all() and (variance >= 2.5e-5).all()
     statures.forget(np.array([7]))
     np.testing.assert_allclose(statures(IDS, PRIOR)[0], [1, 1.2, 1], atol=0.01)
+
+
+def test_what_all_measurements_have_in_common_does_not_average_out():
+    """A depth image that sees a coat is as wrong in a thousand frames as in one."""
+    statures, sigma = Statures(), 0.04
+    for _ in range(1000):
+        statures.update(np.array([4]), np.array([1.1]), np.array([sigma**2]), PRIOR)
+    scale, variance = statures(np.array([4]), PRIOR)
+    np.testing.assert_allclose(scale, 1.1, atol=0.005)
+    assert np.sqrt(variance[0]) >= sigma / 2

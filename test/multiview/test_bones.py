@@ -87,6 +87,24 @@ def test_a_side_teaches_the_other(person):
     )
 
 
+def test_a_leg_is_as_long_as_the_other_one(person):
+    """The left lower leg was never measured; the right one was, and is longer than legs are
+    thought to be.
+    """
+    bones = Bones(H36M17)
+    bones.add(1)
+    seen = ALL.copy()
+    seen[0, ANKLE] = False
+    for _ in range(50):
+        bones.learn(person, seen)
+    truth = person[0, ANKLE] - person[0, KNEE]
+    person[0, ANKLE] = person[0, KNEE] + 0.5 * truth
+    covariance = np.tile(1e-4 * np.eye(3), (1, 17, 1, 1))
+    covariance[0, ANKLE] = np.eye(3)
+    moved = bones.constrain_lengths(person, covariance, ALL, ~seen)
+    np.testing.assert_allclose(moved[0, ANKLE] - moved[0, KNEE], truth, atol=0.02)
+
+
 def test_people_come_and_go(learnt):
     learnt.add(2)
     assert learnt.log_length.shape == (3, len(H36M17.limbs))

@@ -59,6 +59,23 @@ def noise(rng):
     return rng.normal(0, DEPTH_SIGMA_M, (1, 17))
 
 
+def test_depth_goes_back_with_the_keypoints_where_a_camera_exchanged_left_and_right():
+    """One camera sees a person half from the side: the left shoulder is further away than the
+    right one.
+    """
+    tracker, rng, camera = MultiViewTracker(ring(1), H36M17), np.random.default_rng(0), ring(1)[0]
+    errors = []
+    for frame in range(60):
+        truth = standing(np.array([[0.016 * frame - 0.5, 0.0]]), np.array([0.8]), 0.2 * frame)
+        people = observed(camera, truth, frame * STEP_NS, rng, DEPTH_SIGMA_M, noise_px=1.0)
+        if frame >= 20 and frame % 5 == 0:
+            people = people.with_joint_order(H36M17.flip[None])
+        result = tracker.update([people], frame * STEP_NS)
+        errors.append(np.linalg.norm(result.joints_m - truth, axis=-1).mean())
+    # With the other side's depth it would be several centimetres in those frames.
+    assert max(errors[20:]) < 1.5 * max(errors[10:20])
+
+
 def test_one_camera_with_depth_is_enough():
     squared, errors = [], []
     for seed in range(5):

@@ -43,6 +43,17 @@ def test_out_of_phase_cameras_are_near_each_other():
         assert None not in stamps and np.abs(np.array(stamps) - common).max() <= 40
 
 
+def test_the_common_time_is_one_that_every_camera_has_reached():
+    """Beyond a camera's newest poses nobody knows where it saw people: the newest of the slowest
+    counts.
+    """
+    buffer = PoseBuffer(3)
+    for camera, stamp in enumerate((30, 5, 17)):
+        buffer.add(camera, People2D.empty(H36M17, stamp * MS, (640, 480)), 40 * MS)
+    taken = buffer.take(40 * MS)
+    assert taken is not None and taken[1] == 5 * MS
+
+
 def test_a_slow_camera_does_not_slow_the_fast_ones():
     taken = play(stream(0, period=20) + stream(1, period=20) + stream(2, period=300))
     assert len({stamps[0] for _, _, stamps in taken}) > 40, (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
-from threading import Event
+from threading import Condition, Event
 from typing import Any
 
 import numpy as np
@@ -571,12 +571,24 @@ def test_one_latched_camera_info_is_enough(
     ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inputs, "SILENCE_S", 0.3)
+    looks: list[str] = []
+    look = inputs.Input.watch
+
+    def counted(topic: inputs.Input) -> None:
+        look(topic)
+        looks.append(topic.topic)
+
+    monkeypatch.setattr(inputs.Input, "watch", counted)
     start()
     joints = ros.collect(PointCloud2, "joints")
     publisher = ros.publisher(Image, "image")
     wait_for(lambda: joints or publisher.publish(image(3)), "joints")
     ros.line("no message on /image for 0.3 s")
-    time.sleep(0.5)  # more than between two looks
+    looks.clear()
+    wait_for(
+        lambda: looks.count("/camera_info") == 2,
+        "two more looks at it, of which one began just now",
+    )
     assert "no message on /camera_info" not in ros.log
 
 
@@ -594,14 +606,27 @@ def test_a_publisher_that_comes_back_with_another_qos(
     wait_for(lambda: len(joints) > before or publisher.publish(image(4)), "joints again")
 
 
-def test_a_subscriber_that_asks_for_too_much(ros: Any, start: Any) -> None:
+def test_a_subscriber_that_asks_for_too_much(
+    ros: Any, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[outputs.Outputs] = []
+    look = outputs.Outputs._clear_qos_warnings
+
+    def counted(topics: outputs.Outputs) -> None:
+        look(topics)
+        looks.append(topics)
+
+    monkeypatch.setattr(outputs.Outputs, "_clear_qos_warnings", counted)
     node = start()
     ros.collect(PointCloud2, "joints")
     ros.collect(
         PointCloud2, "joints", QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     )
     ros.line("a subscriber of /joints gets nothing", "DURABILITY", "volatile")
-    time.sleep(1.2)  # more than between two looks
+    looks.clear()
+    wait_for(
+        lambda: len(looks) == 2, "two more looks at the subscribers, of which one began just now"
+    )
     assert "joints qos" in node.problems
     ros.node.destroy_subscription(list(ros.node.subscriptions)[-1])
     wait_for(lambda: "joints qos" not in node.problems, "the end of the problem")
@@ -644,7 +669,15 @@ def test_depth_that_comes_after_its_image(
     ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(monocular, "DEPTH_WAIT_S", 10.0)  # a busy machine must not decide
+    waiting = Event()
+
+    class Told(Condition):
+        def wait(self, timeout: float | None = None) -> bool:
+            waiting.set()
+            return super().wait(timeout)
+
     node = start()
+    node._depth_came = Told()
     publisher, depth = ros.publisher(Image, "image"), ros.publisher(Image, "depth")
 
     def depth_at(seconds: int) -> Image:
@@ -659,8 +692,7 @@ def test_depth_that_comes_after_its_image(
 
     wait_for(lambda: node._depth_input.heard or depth.publish(depth_at(1)), "depth")
     publisher.publish(image(3, seconds=5))
-    wait_for(lambda: node._pipeline.seen, "the image in the pipeline")
-    time.sleep(0.01)
+    assert waiting.wait(10), "the image is in the pipeline, which asks for its depth"
     depth.publish(depth_at(5))
     wait_for(lambda: node._pipeline.depths, "depth in the pipeline")
     assert node._pipeline.depths[0] is not None and (node._pipeline.depths[0] == 2).all()

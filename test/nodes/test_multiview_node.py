@@ -29,7 +29,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import quaternion_from_rotation
 from pose3d_ros.io.keypoints_cloud import KEYPOINTS, people_2d
 from pose3d_ros.io.rig_file import RigFile, write_rig
-from pose3d_ros.multiview import calibration_monitor
+from pose3d_ros.multiview import calibration_monitor, pose_buffer
 from pose3d_ros.nodes import messages, multiview
 from pose3d_ros.nodes.tf import TransformError, matrix_of
 from pose3d_ros.people import People2D
@@ -79,7 +79,7 @@ class Scene:
 
     def show(self) -> None:
         """One moment."""
-        stamp_ns = time.time_ns()
+        stamp_ns, clouds = time.time_ns(), {}
         for camera, name in zip(self.cameras, self.names, strict=True):
             if name not in self.silent:
                 told_ns = stamp_ns + self.late_ns.get(name, 0)
@@ -90,22 +90,30 @@ class Scene:
                 cloud = messages.keypoints_cloud(
                     seen, Header(stamp=messages.time_of(told_ns), frame_id=name)
                 )
-                self.publishers[name].publish(self.spoil.get(name, lambda cloud: cloud)(cloud))
+                clouds[name] = self.spoil.get(name, lambda cloud: cloud)(cloud)
+        for (
+            name,
+            cloud,
+        ) in clouds.items():  # at once: a busy machine must not make one camera later than another
+            self.publishers[name].publish(cloud)
 
     def until(self, condition: Callable[[], Any], what: str, timeout_s: float = 15.0) -> Any:
         """Play until something has come about, then return it."""
 
         def step() -> Any:
             self.show()
-            time.sleep(PERIOD_S)
+            time.sleep(PERIOD_S)  # the cameras' rate
             return condition()
 
         return wait_for(step, what, timeout_s)
 
     def play(self, seconds: float) -> None:
-        """Play on."""
-        end = time.monotonic() + seconds
-        self.until(lambda: time.monotonic() > end, "the end")
+        """Play on, until the people of a moment so many ``seconds`` from now are published."""
+        due_ns = time.time_ns() + round(seconds * 1e9)
+        self.until(
+            lambda: self.joints and messages.stamp_ns(self.joints[-1].header) >= due_ns,
+            "people later on",
+        )
 
     def say(self, *words: str) -> str:
         """Play until a line with these words is logged, and return it."""
@@ -207,16 +215,19 @@ def test_a_camera_that_stops_and_comes_back_with_another_qos(
     scene.until(scene.all_found, "everybody by the camera that is back and the last other one")
 
 
-def test_max_latency_bounds_the_wait_for_a_camera(scene: Scene, start: Any) -> None:
-    """A camera that speaks only now and then is never waited for longer than that."""
+def test_max_latency_bounds_the_wait_for_a_camera(
+    scene: Scene, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera that speaks four times and is silent four times: the moments come without it in the
+    end.
+    """
+    monkeypatch.setattr(pose_buffer, "LIVE_S", 1000.0)  # nothing else ends the wait
     start(rig=scene.rig(), max_latency_s=0.05)
     scene.until(scene.all_found, "everybody in place")
     before = len(scene.joints)
-    for turn in range(40):
-        scene.silent = {"cam3"} if turn % 8 else set()
-        scene.show()
-        time.sleep(PERIOD_S)
-    assert len(scene.joints) - before > 25
+    for turn in range(24):
+        scene.silent = {"cam3"} if turn % 8 >= 4 else set()
+        scene.play(0)
     assert all(scene.error_m(cloud).max() < 0.05 for cloud in scene.joints[before:])
 
 
@@ -417,7 +428,7 @@ def test_forty_people(ros: Any, tmp_path: Path, start: Any) -> None:
 def test_diagnostics(ros: Any, scene: Scene, start: Any) -> None:
     start(rig=scene.rig(), diagnostics_period_s=0.4)
     received = ros.collect(DiagnosticArray, "/diagnostics")
-    scene.late_ns = {"cam1": -200_000_000}
+    scene.late_ns = {"cam1": -150_000_000}
 
     def measured() -> dict[str, dict[str, float]] | None:
         if not received:
@@ -426,15 +437,19 @@ def test_diagnostics(ros: Any, scene: Scene, start: Any) -> None:
             status.name: {v.key: float(v.value) for v in status.values}
             for status in received[-1].status
         }
-        return values if "residual_px" in values["multiview/cam3"] else None
+        camera = values["multiview/cam1"]
+        # A busy node hears the cameras of one moment some time after each other, which looks like
+        # their clocks.
+        settled = (
+            abs(camera.get("clock_offset_ms", 0) + 150) < 75
+            and camera.get("contribution", 0) > 0.9
+        )
+        return values if settled and "residual_px" in values["multiview/cam3"] else None
 
-    scene.until(measured, "residuals")
-    scene.play(1.0)
-    values = measured()
-    assert values is not None and set(values) == {
-        "multiview",
-        *(f"multiview/cam{i}" for i in range(4)),
-    }
+    values = scene.until(
+        measured, "the offset of a clock that is 150 ms behind, and all cameras' residuals"
+    )
+    assert set(values) == {"multiview", *(f"multiview/cam{i}" for i in range(4))}
     assert {
         "rate_hz",
         "latency_p50_ms",
@@ -445,9 +460,7 @@ def test_diagnostics(ros: Any, scene: Scene, start: Any) -> None:
     } <= set(values["multiview"])
     camera = values["multiview/cam1"]
     assert camera["rate_hz"] > 5 and 0 <= camera["age_ms"] < 1000
-    assert camera["contribution"] > 0.9
     assert 0.5 < camera["residual_px"] < 10, "the noise has 2 px"
-    assert camera["clock_offset_ms"] == pytest.approx(-200, abs=60)
 
 
 def test_a_subscriber_that_asks_for_too_much(ros: Any, scene: Scene, start: Any) -> None:

@@ -1,5 +1,7 @@
 """Identity, sides and filtering over time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bodies import CAMERA, STANDING_M, seen
@@ -63,6 +65,51 @@ def test_a_ghost_of_one_frame_is_tentative_and_forgotten():
     assert ghost not in tracker.known_ids
 
 
+@pytest.mark.parametrize(("leap_m", "same"), [(0.3, True), (1.0, False)])
+def test_nobody_leaps_by_two_body_sizes_between_two_frames(leap_m, same):
+    """The root mean square size is 0.48 m here: 0.3 m in a thirtieth of a second may be, 1 m is
+    somebody else.
+    """
+    tracker, stamps = IdentityTracker(), _stamps(1)
+    for stamp in stamps[:-1]:
+        before = tracker(seen([[0, 0, 4.0]], stamp)).ids[0]
+    assert (tracker(seen([[leap_m, 0, 4.0]], stamps[-1])).ids[0] == before) == same
+
+
+def test_who_runs_past_another_at_ten_frames_a_second_is_known_by_the_motion():
+    """Both at 3 m/s in opposite directions: in the frame after they met, each stands where the
+    other one was.
+    """
+    tracker, owners = IdentityTracker(), []
+    for i in range(10):
+        x = -1.35 + 0.3 * i
+        owners.append(
+            tuple(tracker(seen([[x, 0, 5.0], [-x, 0, 5.0]], SECOND + i * SECOND // 10)).ids)
+        )
+    assert len(set(owners)) == 1
+
+
+def test_somebody_three_times_as_far_away_is_somebody_else():
+    """A person steps out of the picture, and one far behind, hidden until now, appears in the same
+    place.
+    """
+    tracker, stamps = IdentityTracker(), _stamps(1)
+    for stamp in stamps[:-1]:
+        near = tracker(seen([[0, 0, 3.0]], stamp)).ids[0]
+    assert tracker(seen([[0, 0, 9.5]], stamps[-1])).ids[0] != near
+
+
+def test_of_two_tracks_of_one_person_the_confirmed_one_goes_on():
+    """A detector that once found somebody twice: what is left lies a little nearer to the
+    ghost.
+    """
+    tracker, stamps = IdentityTracker(), _stamps(1)
+    for stamp in stamps[:-2]:
+        person = tracker(seen([[0, 0, 4.0]], stamp)).ids[0]
+    assert tracker(seen([[0, 0, 4.0], [0.04, 0, 4.0]], stamps[-2])).ids[0] == person
+    assert tracker(seen([[0.03, 0, 4.0]], stamps[-1])).ids.tolist() == [person]
+
+
 EXCHANGES = {
     "body": [i for i in range(17) if H36M17.flip[i] != i],
     "legs": H36M17.indices("l_hip", "r_hip", "l_knee", "r_knee", "l_ankle", "r_ankle"),
@@ -79,6 +126,29 @@ def test_a_sudden_exchange_of_sides_is_undone(part):
         if 10 <= i < 20:
             people.keypoints_px[:, part] = people.keypoints_px[:, H36M17.flip[part]]
         np.testing.assert_allclose(tracker(people).keypoints_px, truth, atol=1e-3)
+
+
+def test_what_is_known_of_joints_goes_back_with_them_when_an_exchange_is_undone():
+    """Of two people, the second is exchanged in one frame: place, confidence, depth, sigma and
+    relief go together.
+    """
+    tracker, per_joint = IdentityTracker(), np.arange(34.0).reshape(2, 17)
+    names = "keypoints_px", "confidence", "depth_m", "depth_sigma_m", "root_relative_depth_px"
+    for stamp in _stamps(1):
+        truth = replace(
+            seen([[-0.8, 0, 4.0], [0.8, 0, 4.0]], stamp),
+            confidence=0.5 + 0.01 * per_joint,
+            depth_m=4 + 0.01 * per_joint,
+            depth_sigma_m=0.04 + 0.001 * per_joint,
+            root_relative_depth_px=per_joint - 17,
+        )
+        told = {name: getattr(truth, name).copy() for name in names}
+        if stamp == _stamps(1)[-1]:
+            for value in told.values():
+                value[1] = value[1, H36M17.flip]
+        tracked = tracker(replace(truth, **told))
+    for name in names:
+        np.testing.assert_array_equal(getattr(tracked, name), getattr(truth, name), err_msg=name)
 
 
 def test_a_detector_that_insists_is_believed():
@@ -119,6 +189,19 @@ def test_a_keypoint_that_leaps_is_doubted_until_it_stays():
     assert not any(doubted[:10]) and all(doubted[10:15]) and not any(doubted[20:])
 
 
+@pytest.mark.parametrize(("leap_m", "believed"), [(0.5, True), (0.8, False)])
+def test_a_resting_hand_is_not_elsewhere_a_tenth_of_a_second_later(leap_m, believed):
+    """15 cm of error and 5 m/s make 65 cm; what is further away is something else that looks like
+    a hand.
+    """
+    tracker, wrist = IdentityTracker(), H36M17.index("l_wrist")
+    for i in range(10):
+        tracker(seen([[0, 0, 4.0]], SECOND + i * SECOND // 10))
+    people = seen([[0, 0, 4.0]], 2 * SECOND)
+    people.keypoints_px[0, wrist] = CAMERA.project(STANDING_M[wrist] + [leap_m, 0, 4.0], "camera")
+    assert (tracker(people).confidence[0, wrist] > 0) == believed
+
+
 def _measured(*places, ids=None, sigma=0.05):
     """People who stand at these places; ids are 0, 1 and on."""
     count = len(places)
@@ -151,6 +234,30 @@ def test_filter_smooths_noise_and_tells_the_velocity():
     np.testing.assert_allclose(np.mean(speeds[30:], axis=0), [1, 0, 0], atol=0.1)
     # Differences of the noisy places would be off by 2.5 m/s.
     assert np.std(np.array(speeds[30:])[:, 2]) < 0.6
+
+
+def test_a_hand_that_moves_beside_the_body_has_a_velocity():
+    """The person stands, and the left hand goes sideways at 1 m/s."""
+    people, wrist = PoseFilter(), H36M17.index("l_wrist")
+    for i, stamp in enumerate(_stamps(1)):
+        measured = _measured([0, 0, 4.0])
+        measured.joints_m[0, wrist, 0] += i / RATE
+        people.predict(stamp)
+        people.update(measured, 1.0)
+    velocities = people.joints()[1][0]
+    np.testing.assert_allclose(velocities[wrist], [1, 0, 0], atol=0.1)
+    np.testing.assert_allclose(np.delete(velocities, wrist, 0), 0, atol=0.05)
+
+
+def test_sigma_follows_how_well_a_person_is_measured():
+    """Badly for a second, then well, then badly again."""
+    people, sigmas = PoseFilter(), []
+    for start, sigma in ((0, 0.5), (1, 0.05), (2, 0.5)):
+        for stamp in _stamps(1, start * SECOND):
+            people.predict(stamp)
+            people.update(_measured([0, 0, 4.0], sigma=sigma), 1.0)
+        sigmas.append(people.joints()[2].mean())
+    assert sigmas[1] < 0.5 * sigmas[0] and sigmas[2] > 2 * sigmas[1]
 
 
 def test_without_smoothing_measurements_pass():
