@@ -27,7 +27,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-MOST_BYTES = 500_000  # 500 cameras of a dome in JSON; a rig's YAML has a few thousand
+MOST_BYTES = 250_000  # a rig has a few thousand
+MOST_BYTES_JSON = 500_000  # a dome of 500 cameras; its reader is fast
 MOST_NODES = 20_000  # of YAML, whose reader is slow
 MOST_VALUES = 200_000
 DEEPEST = 30
@@ -85,17 +86,13 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     """
     path = local_path(path)
     try:
-        if not path.is_file():
-            raise TextFileError(
-                f"{path}: expected a file, got "
-                f"{'a folder or device' if path.exists() else 'No such file or directory'}"
-            )
+        if path.exists() and not path.is_file():
+            raise TextFileError("expected a file, got a folder or a device")
+        most = MOST_BYTES_JSON if path.suffix.lower() == ".json" else MOST_BYTES
         with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-        if len(raw) > MOST_BYTES:
-            raise TextFileError(
-                f"{path}: expected a calibration of at most {MOST_BYTES} bytes, got more"
-            )
+            raw = file.read(most + 1)
+        if len(raw) > most:
+            raise TextFileError(f"expected a calibration of at most {most} bytes, got more")
         data = _parse(raw.decode("utf-8-sig"), path.suffix.lower())
         _check_extent(data)
     except TextFileError as error:
@@ -113,8 +110,9 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
 
 
 def _parse(text: str, suffix: str) -> Any:
+    _check_brackets(text)
     if suffix == ".json":
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     if suffix == ".toml":
         if any(part.count(".") > LONGEST_KEY for part in re.split(r"[=,{}#\n]", text)):
             raise TextFileError(f"expected keys of at most {LONGEST_KEY} parts, got more")
@@ -124,6 +122,31 @@ def _parse(text: str, suffix: str) -> Any:
     if text.startswith("%YAML"):  # OpenCV's first line, %YAML:1.0, is no YAML
         text = text.partition("\n")[2]
     return next(iter(yaml.load_all(text, _BoundedLoader)), None)
+
+
+def _check_brackets(text: str) -> None:
+    """Raise ``TextFileError`` for brackets that open much deeper than a calibration nests: finding
+    that out while parsing takes minutes.
+    """
+    characters = np.frombuffer(text.encode(), np.uint8)
+    opens, closes = (np.isin(characters, list(pair)) for pair in (b"[{", b"]}"))
+    depth = np.cumsum(opens.astype(int) - closes)
+    if (depth - np.minimum.accumulate(depth)).max(initial=0) > 4 * DEEPEST:  # some in comments
+        raise TextFileError(f"expected at most {DEEPEST} levels, got more")
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    _check_keys([key for key, _ in pairs])
+    return dict(pairs)
+
+
+def _check_keys(keys: Sequence[str]) -> None:
+    """Raise ``TextFileError`` for a key that is there twice: readers of JSON and YAML take the
+    last one without a word.
+    """
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise TextFileError(f"expected every key once, got '{shortened(twice, 60)}' twice")
 
 
 def _check_extent(data: Any) -> None:
@@ -172,6 +195,8 @@ class _BoundedLoader(yaml.SafeLoader):
             raise TextFileError(
                 f"expected texts of at most {LONGEST_SCALAR} characters, got {len(node.value)}"
             )
+        if isinstance(node, yaml.MappingNode):
+            _check_keys([key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:

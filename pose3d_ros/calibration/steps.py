@@ -5,6 +5,7 @@ what it found.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 
@@ -22,6 +23,8 @@ from pose3d_ros.calibration.boards import Board
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import quaternion_from_rotation
 from pose3d_ros.io.rig_file import RigFile, read_cameras, read_rig, write_rig
+from pose3d_ros.io.rig_formats import SOURCES
+from pose3d_ros.text_files import local_path
 
 SYNCHRONOUS_PX = 2.0  # corners further off on average were not seen in the same moment
 
@@ -224,4 +227,24 @@ def refine(options: argparse.Namespace) -> int:
         options.output, replace(rig, cameras=dict(zip(cameras, result.cameras, strict=True)))
     )
     _say(f"written to {options.output}")
+    return 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Another program's calibration as rig YAML."""
+    rig = read_rig(options.rig, options.scale)
+    folder = local_path(options.rig[0]).parent
+    for sources in rig.sources.values():
+        video = sources.get("video", "")
+        if (folder / video).is_file():
+            sources["video"] = os.path.relpath(folder / video, options.output.parent)
+    write_rig(options.output, rig)
+    for name, camera in rig.cameras.items():
+        x, y, z = camera.position_m
+        place = f" at {x:.3f} {y:.3f} {z:.3f} m" if rig.posed else ""
+        _say(f"{name}: {camera.size[0]}x{camera.size[1]}{place}")
+    _say(
+        f"written to {options.output}; a camera's entry can have {', '.join(SOURCES)}, which say "
+        f"where its images come from"
+    )
     return 0

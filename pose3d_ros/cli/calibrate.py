@@ -16,7 +16,7 @@ PICTURES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands ``intrinsics``, ``extrinsics`` and ``refine``."""
+    """Subcommands ``intrinsics``, ``extrinsics``, ``refine`` and ``convert``."""
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     first = steps.add_parser(
         "intrinsics", help="focal length and distortion of each camera, from pictures of a board"
@@ -75,6 +75,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "which is otherwise that of the given rig",
     )
     third.add_argument("--output", type=Path, required=True, help="rig YAML to write")
+    fourth = steps.add_parser(
+        "convert",
+        help="write another program's calibration as rig YAML, whose cameras can have videos, "
+        "topics and namespaces",
+    )
+    fourth.add_argument(
+        "rig", nargs="+", help="calibration: a file, a folder, or a file for each camera"
+    )
+    fourth.add_argument("output", type=Path, help="rig YAML to write")
+    fourth.add_argument(
+        "--scale",
+        type=float,
+        help="metres per unit of the calibration: 0.001 of millimetres, 0.01 of centimetres, a "
+        "square's side where a board's squares were the unit (default: the file's own, or 1)",
+    )
 
 
 def command(options: argparse.Namespace) -> int:
@@ -85,6 +100,7 @@ def command(options: argparse.Namespace) -> int:
         "intrinsics": steps.calibrate_intrinsics,
         "extrinsics": steps.calibrate_extrinsics,
         "refine": steps.refine,
+        "convert": steps.convert,
     }[options.step]
     return run(options)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,15 @@ from pose3d_ros.geometry import (
     rigid,
     rotation_from_quaternion,
 )
-from pose3d_ros.io.rig_formats import RigFileError, foreign_cameras, load
+from pose3d_ros.io.rig_formats import SOURCES, RigContent, RigFileError, foreign_rig, sources_of
+from pose3d_ros.text_files import TextFileError, local_path, read_mapping, shortened
 
-SOURCES = (
-    "namespace",
-    "video",
-    "image",
-    "camera_info",
-)  # where a camera's pictures come from; for launching only
-FARTHEST_M = 200.0  # cameras further apart than this were given in millimetres
+SMALLEST_M, LARGEST_M = 0.04, 45.0  # between the cameras of a rig: less than a hand, and a hall
+MOST_CAMERAS = 1000
+LONGEST_NAME = 100
+_SUFFIXES = (".yaml", ".yml", ".toml", ".json")
+_UNITS = {"millimetres": 0.001, "centimetres": 0.01, "inches": 0.0254, "feet": 0.3048}
+_USUAL_M = 0.5, 30.0  # between the cameras of a rig, to guess its unit
 _KEYS = {
     "frame_id",
     "image_width",
@@ -46,8 +47,8 @@ class RigFile:
     ``frame_id``.
 
     ``posed`` is false when the file says nothing of where the cameras are: then TF must.
-    ``sources``: per camera name what the file says of ``SOURCES``. Raises ``RigFileError`` for
-    poses that contradict each other.
+    ``sources``: per camera name what the file says of ``rig_formats.SOURCES``. Raises
+    ``RigFileError`` for poses that contradict each other or cannot be in metres.
     """
 
     cameras: dict[str, Camera]
@@ -56,89 +57,114 @@ class RigFile:
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.cameras:
-            raise RigFileError("expected at least one camera, got none")
+        if not 0 < len(self.cameras) <= MOST_CAMERAS:
+            raise RigFileError(
+                f"expected at least one camera and at most {MOST_CAMERAS}, got "
+                f"{len(self.cameras) or 'none'}"
+            )
         for name, camera in self.cameras.items():
+            if len(name) > LONGEST_NAME:
+                raise RigFileError(
+                    f"expected names of cameras of at most {LONGEST_NAME} characters, got "
+                    f"{len(name)}"
+                )
             rotation = camera.camera_from_world[:3, :3]
-            if (
-                np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3
-                or np.linalg.det(rotation) < 0
-            ):
+            with np.errstate(all="ignore"):
+                turned = np.abs(rotation @ rotation.T - np.eye(3)).max()
+            if not turned <= 1e-3 or np.linalg.det(rotation) < 0:
                 raise RigFileError(
                     f"camera {name}: expected a right-handed rotation, got {rotation.tolist()}"
                 )
-        frames = [camera.frame_id for camera in self.cameras.values()]
-        for frame in frames:
-            if frames.count(frame) > 1:
-                raise RigFileError(
-                    f"expected a frame of its own for every camera, got '{frame}' "
-                    f"{frames.count(frame)} "
-                    f"times: give each camera another frame_id"
-                )
-        if self.posed:
+        self._check_unique("frame_id", [c.frame_id for c in self.cameras.values()])
+        self._check_unique(
+            "namespace", [_namespace(name, self.sources.get(name, {})) for name in self.cameras]
+        )
+        if self.posed and len(self.cameras) > 1:
             self._check_places()
 
+    def _check_unique(self, key: str, values: list[str]) -> None:
+        value, times = Counter(values).most_common(1)[0]
+        if times > 1:
+            what = "frame" if key == "frame_id" else key
+            raise RigFileError(
+                f"expected a {what} of its own for every camera, got '{value}' {times} times: "
+                f"give each camera another {key}"
+            )
+
     def _check_places(self) -> None:
-        names, cameras = list(self.cameras), list(self.cameras.values())
-        for i, first in enumerate(cameras):
-            for name, second in zip(names[i + 1 :], cameras[i + 1 :], strict=True):
-                if np.array_equal(first.camera_from_world, second.camera_from_world):
-                    raise RigFileError(
-                        f"cameras {names[i]} and {name} have the same pose: expected extrinsics "
-                        f"of each "
-                        f"camera; 'pose3d calibrate extrinsics' measures them"
-                    )
-                distance = float(np.linalg.norm(first.position_m - second.position_m))
-                if distance > FARTHEST_M:
-                    raise RigFileError(
-                        f"cameras {names[i]} and {name} are {distance:.0f} m apart: expected "
-                        f"positions "
-                        f"in metres; are these millimetres?"
-                    )
+        names = list(self.cameras)
+        places = np.stack([camera.position_m for camera in self.cameras.values()])
+        with np.errstate(over="ignore"):
+            distances = np.linalg.norm(places[:, None] - places, axis=-1)
+        poses = [camera.camera_from_world for camera in self.cameras.values()]
+        for i, j in np.argwhere(np.triu(distances == 0, 1)):
+            if np.array_equal(poses[i], poses[j]):
+                raise RigFileError(
+                    f"cameras {names[i]} and {names[j]} have the same pose: expected extrinsics "
+                    f"of each camera; 'pose3d calibrate extrinsics' measures them"
+                )
+        first, second = np.unravel_index(distances.argmax(), distances.shape)
+        farthest = float(distances[first, second])
+        if not SMALLEST_M <= farthest <= LARGEST_M:
+            guesses = [
+                f"{farthest * scale:.2g} m if in {unit} (scale {scale:g})"
+                for unit, scale in _UNITS.items()
+                if _USUAL_M[0] <= farthest * scale <= _USUAL_M[1]
+            ]
+            raise RigFileError(
+                f"cameras {names[first]} and {names[second]} are {farthest:.4g} m apart: expected "
+                f"positions in metres, {SMALLEST_M:g} to {LARGEST_M:g} m between the farthest "
+                f"cameras, a hand and a hall; {', '.join([*guesses, _OTHER_UNIT])}: set scale in "
+                f"the file, or 'pose3d calibrate convert FILE rig.yaml --scale SCALE'"
+            )
 
 
-def read_rig(path: str | Path | Sequence[str | Path]) -> RigFile:
+_OTHER_UNIT = "if in squares of a board, scale is a square's side in metres"
+
+
+def read_rig(path: str | Path | Sequence[str | Path], scale: float | None = None) -> RigFile:
     """The rig of a file, a folder or several files; raises ``RigFileError`` (a ``ValueError``)
-    naming the file.
+    in one line that names the file.
 
     Formats, told apart by their content: our YAML (``write_rig``); TOML of Pose2Sim (Qualisys),
     Caliscope and anipose; Kalibr's camchain YAML (the world is the first camera); OpenCV
     FileStorage YAML (``intri.yml`` with ``extri.yml`` beside it, or one camera's calibration);
-    JSON with K, R, t per camera; ROS camera_info YAML, one file per camera (not ``posed``). A
-    folder means all files of these kinds in it.
+    JSON with K, R, t per camera (CMU Panoptic's too); one file per camera (not ``posed``) of ROS
+    camera_info YAML, ``ost.txt``, or a CameraInfo message as ``ros2 topic echo`` writes it. A
+    folder means all YAML, TOML and JSON files in it, in natural order. ``file://`` and
+    ``package://`` URLs are paths.
+
+    ``scale``: metres per unit of the file's positions (0.01 for centimetres); None takes the
+    file's own ``scale``, or metres.
     """
-    paths = [Path(p).expanduser() for p in ([path] if isinstance(path, str | Path) else path)]
-    where = ", ".join(str(p) for p in paths)
-    files = [
-        file
-        for p in paths
-        for file in (sorted(p.iterdir()) if p.is_dir() else [p])
-        if not p.is_dir() or file.suffix in (".yaml", ".yml", ".toml", ".json")
-    ]
-    if not files:
-        raise RigFileError(
-            f"{where}: expected calibration files (.yaml, .yml, .toml or .json), got none"
-        )
+    given = [path] if isinstance(path, str | Path) else list(path)
+    where = shortened(", ".join(map(str, given)), 300)
     try:
-        contents = {file: load(file) for file in files}
-        if len(files) == 1 and _is_native(contents[files[0]]):
-            return _native(contents[files[0]])
-        cameras, posed, sources = foreign_cameras(contents)
-        return RigFile(cameras, posed=posed, sources=sources)
-    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-        what = (
-            f"misses {error}"
-            if isinstance(error, KeyError)
-            else " ".join(str(error).split()) or repr(error)
-        )
-        raise RigFileError(what if what.startswith(where) else f"{where}: {what}") from None
+        if not given:
+            raise RigFileError("expected a calibration file, got none")
+        contents = {file: read_mapping(file) for file in _files([local_path(p) for p in given])}
+        if not contents:
+            raise RigFileError(f"expected calibration files ({', '.join(_SUFFIXES)}), got none")
+        return _rig(contents, scale)
+    except OSError as error:
+        raise RigFileError(f"{where}: {error.strerror}") from None
+    except (
+        *(KeyError, IndexError, TypeError, ValueError, AttributeError),
+        *(OverflowError, RecursionError),
+    ) as error:
+        what = shortened(error) or type(error).__name__
+        what = f"misses {what}" if isinstance(error, KeyError) else what
+        named = isinstance(error, TextFileError) or str(error).startswith(where)
+        raise RigFileError(what if named else f"{where}: {what}") from None
 
 
-def read_cameras(path: str | Path | Sequence[str | Path]) -> dict[str, Camera]:
+def read_cameras(
+    path: str | Path | Sequence[str | Path], scale: float | None = None
+) -> dict[str, Camera]:
     """Cameras by name whose file also says where they are; everything else is as in
     ``read_rig``.
     """
-    rig = read_rig(path)
+    rig = read_rig(path, scale)
     if not rig.posed:
         raise RigFileError(
             f"{path}: has intrinsics only, expected extrinsics too: 'pose3d calibrate extrinsics' "
@@ -147,16 +173,58 @@ def read_cameras(path: str | Path | Sequence[str | Path]) -> dict[str, Camera]:
     return rig.cameras
 
 
+def _files(paths: Sequence[Path]) -> list[Path]:
+    def natural(path: Path) -> list[tuple[int, str]]:
+        parts = re.split(r"([0-9]+)", path.name)
+        return [(int(p[:15]), "") if p.isdigit() else (-1, p) for p in parts]
+
+    found = []
+    for path in paths:
+        inside = (
+            [file for file in path.iterdir() if file.suffix in _SUFFIXES] if path.is_dir() else []
+        )
+        if len(inside) > MOST_CAMERAS:
+            raise RigFileError(f"expected at most {MOST_CAMERAS} calibrations, got {len(inside)}")
+        found += sorted(inside, key=natural) if path.is_dir() else [path]
+    return found
+
+
+def _rig(contents: Mapping[Path, Mapping[str, Any]], scale: float | None) -> RigFile:
+    if scale is None:
+        scale = next((data["scale"] for data in contents.values() if "scale" in data), 1.0)
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 1e-6 < scale < 1e6:
+        raise RigFileError(f"expected a scale in metres per unit, such as 0.001, got {scale}")
+    data = next(iter(contents.values()))
+    if len(contents) == 1 and _is_native(data):
+        content, frame_id = _native(data), str(data.get("frame_id", "world"))
+    else:
+        content, frame_id = foreign_rig(contents), "world"
+    cameras = {name: _scaled(camera, scale) for name, camera in content.cameras.items()}
+    return RigFile(cameras, frame_id, content.posed, content.sources)
+
+
+def _scaled(camera: Camera, scale: float) -> Camera:
+    camera_from_world = camera.camera_from_world.copy()
+    camera_from_world[:3, 3] *= scale
+    return replace(camera, camera_from_world=camera_from_world)
+
+
+def _namespace(camera: str, sources: Mapping[str, str]) -> str:
+    usual = camera if not camera[:1].isdigit() else f"cam_{camera}"
+    return sources.get("namespace", usual)
+
+
 def namespace_of(camera: str, sources: Mapping[str, str]) -> str:
-    """Of a camera's topics: what the rig file says, or the camera's name. ``ValueError`` when it
-    cannot be one.
+    """Of a camera's topics: what the rig file says, or the camera's name, after ``cam_`` where it
+    begins with a digit. ``RigFileError`` when it cannot be one.
     """
-    namespace = sources.get("namespace", camera)
+    namespace = _namespace(camera, sources)
     if not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace, re.ASCII):
-        raise ValueError(
-            f"camera {camera}: expected a namespace of letters, digits and _ that begins with a "
-            f"letter, "
-            f"got '{namespace}': set namespace in the camera's entry of the rig file"
+        raise RigFileError(
+            f"camera {shortened(camera, 60)}: expected a namespace of letters, digits and _ that "
+            f"begins with a letter, got '{shortened(namespace, 60)}': set namespace in the "
+            f"camera's entry of the rig file; 'pose3d calibrate convert FILE rig.yaml' writes "
+            f"one that has such entries"
         )
     return namespace
 
@@ -209,10 +277,12 @@ def _is_native(data: Mapping[str, Any]) -> bool:
     )
 
 
-def _native(data: Mapping[str, Any]) -> RigFile:
+def _native(data: Mapping[str, Any]) -> RigContent:
     cameras, sources, posed = {}, {}, []
     for name, entry in data["cameras"].items():
-        unknown = sorted(set(entry) - _KEYS)
+        if not isinstance(entry, Mapping):
+            raise RigFileError(f"camera {name}: expected its entries, got {entry}")
+        unknown = sorted(map(str, set(entry) - _KEYS))
         if unknown:
             raise RigFileError(
                 f"camera {name}: unknown {', '.join(unknown)}; it can have "
@@ -241,22 +311,23 @@ def _native(data: Mapping[str, Any]) -> RigFile:
                 )
             pose = inverse_transform(rigid(rotation_from_quaternion(quaternion), position))
         try:
+            distortion = entry.get("distortion_coefficients", [])
             cameras[str(name)] = Camera(
                 np.array(entry["camera_matrix"], float),
                 (int(entry["image_width"]), int(entry["image_height"])),
-                np.array(entry.get("distortion_coefficients", []), float),
-                entry.get("distortion_model", "plumb_bob"),
+                np.ravel(np.array(distortion, float)),
+                str(entry.get("distortion_model", "plumb_bob")),
                 pose,
                 str(entry.get("frame_id", f"{name}_optical_frame")),
-            )
+            ).checked()
         except KeyError as error:
             raise RigFileError(f"camera {name}: misses {error}") from None
-        except ValueError as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise RigFileError(f"camera {name}: {error}") from None
-        sources[str(name)] = {key: str(entry[key]) for key in SOURCES if key in entry}
+        sources[str(name)] = sources_of(str(name), entry)
     if len(set(posed)) > 1:
         missing = [name for name, has in zip(cameras, posed, strict=True) if not has]
         raise RigFileError(
             f"expected position_m of every camera or of none, but {', '.join(missing)} have none"
         )
-    return RigFile(cameras, str(data.get("frame_id", "world")), all(posed), sources)
+    return RigContent(cameras, all(posed), sources)

@@ -1,25 +1,25 @@
 """Other programs' calibration files: Pose2Sim, Qualisys, Caliscope, anipose, Kalibr, OpenCV,
-EasyMocap, ROS.
+EasyMocap, CMU Panoptic, ROS.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
+import numpy.typing as npt
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.errors import Pose3dError
 from pose3d_ros.geometry import rigid, rotation_from_vector
+from pose3d_ros.text_files import read_mapping
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+SOURCES = ("namespace", "video", "image", "camera_info")
+"""Keys of a camera's entry that say where its images come from; for launching only."""
 
 _KALIBR_DISTORTION = {
     "radtan": "plumb_bob",
@@ -29,121 +29,111 @@ _KALIBR_DISTORTION = {
 }
 
 
-class RigFileError(ValueError):
+class RigFileError(Pose3dError, ValueError):
     """A calibration file that is missing, unreadable or contradicts itself."""
 
 
-class _OpenCvLoader(yaml.SafeLoader):
-    """YAML of cv2.FileStorage: a matrix is a node with a tag of its own."""
-
-
-def _matrix(loader: yaml.SafeLoader, node: yaml.Node) -> np.ndarray:
-    assert isinstance(node, yaml.MappingNode)
-    entry = loader.construct_mapping(node, deep=True)
-    return np.array(entry["data"], float).reshape(
-        entry.get("sizes") or (entry["rows"], entry["cols"])
-    )
-
-
-for _tag in (
-    "opencv-matrix",
-    "opencv-nd-matrix",
-):  # the second is what OpenCV 5 writes for vectors
-    _OpenCvLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _matrix)
-
-
-def load(path: Path) -> dict[str, Any]:
-    """The content of a YAML, TOML or JSON file as a mapping; raises ``RigFileError`` when there is
-    none.
+class RigContent(NamedTuple):
+    """Cameras by name, whether they have poses, and per camera what its entry says of
+    ``SOURCES``.
     """
-    try:
-        text = path.read_text()
-        if path.suffix == ".toml":
-            data = tomllib.loads(text)
-        elif path.suffix == ".json":
-            data = json.loads(text)
-        else:  # OpenCV's first line, %YAML:1.0, is no YAML
-            data = yaml.load(
-                text.partition("\n")[2] if text.startswith("%YAML") else text, _OpenCvLoader
-            )
-    except OSError as error:
-        raise RigFileError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError, ValueError, KeyError) as error:
-        raise RigFileError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise RigFileError(f"{path}: expected a calibration, got {type(data).__name__}")
-    return data
+
+    cameras: dict[str, Camera]
+    posed: bool
+    sources: dict[str, dict[str, str]]
 
 
-Cameras = tuple[dict[str, Camera], bool, dict[str, dict[str, str]]]
+def sources_of(name: str, entry: Mapping[str, Any]) -> dict[str, str]:
+    """What a camera's entry says of ``SOURCES``; raises ``RigFileError`` for what is no text."""
+    sources = {key: entry[key] for key in SOURCES if key in entry}
+    for key, value in sources.items():
+        if not isinstance(value, str | int | float):
+            raise RigFileError(f"camera {name}: expected a text as {key}, got {value}")
+    return {key: str(value) for key, value in sources.items()}
 
 
-def foreign_cameras(contents: Mapping[Path, Mapping[str, Any]]) -> Cameras:
-    """Cameras by name, whether they have poses, and their sources (``rig_file.SOURCES``) from
-    files' contents.
-    """
+def foreign_rig(contents: Mapping[Path, Mapping[str, Any]]) -> RigContent:
+    """The rig of files of other programs, told apart by their content."""
     path, data = next(iter(contents.items()))
-    if len(contents) > 1 or "camera_matrix" in data or "camera_name" in data:
+    keys = {str(key).lower() for key in data}
+    if len(contents) > 1 or keys & {"camera_matrix", "camera_name"} or {"k", "d"} <= keys:
         stems = {file.stem for file in contents}
         if stems == {"intri", "extri"}:
             return _easymocap(
                 *(next(d for f, d in contents.items() if f.stem == s) for s in ("intri", "extri"))
             )
-        return {file.stem: _single(file, entry) for file, entry in contents.items()}, False, {}
-    if any(str(key).startswith(("K_", "R_", "Rot_")) for key in data):
+        if len(stems) < len(contents):
+            raise RigFileError("expected a file name of its own for every camera")
+        return RigContent(
+            {f.stem: _single(f.stem, data) for f, data in contents.items()}, False, {}
+        )
+    if any(key.startswith(("k_", "r_", "rot_")) for key in keys):
         other = path.with_stem("extri" if path.stem == "intri" else "intri")
         if other == path or not other.exists():
             raise RigFileError(
                 f"expected {other.name} beside {path.name}: one has intrinsics, the other poses"
             )
-        pair = {path.stem: data, other.stem: load(other)}
+        pair = {path.stem: data, other.stem: read_mapping(other)}
         return _easymocap(pair["intri"], pair["extri"])
-    if path.suffix == ".json" and "cameras" in data:
-        return (
-            {
-                str(name): _krt(str(name), entry, data.get("image_size"))
-                for name, entry in sorted(data["cameras"].items())
-            },
-            True,
-            {},
-        )
-    if any(isinstance(entry, Mapping) and "intrinsics" in entry for entry in data.values()):
-        return _kalibr(data)
+    entries = _entries(data)
+    if any("K" in entry for entry in entries.values()):
+        size = data.get("image_size")
+        return _posed({name: _krt(name, e, size) for name, e in entries.items()}, entries)
+    if any(isinstance(entry.get("intrinsics"), list) for entry in entries.values()):
+        return _kalibr(entries)
     tables = {
-        str(name): entry
-        for name, entry in data.get("cameras", data).items()
-        if isinstance(entry, Mapping) and "matrix" in entry and not entry.get("ignore", False)
+        name: entry
+        for name, entry in entries.items()
+        if "matrix" in entry and not entry.get("ignore", False)
     }
     if not tables:
         raise RigFileError(
-            "expected our rig YAML, TOML of Pose2Sim, Caliscope or anipose, Kalibr's camchain, "
-            "OpenCV's "
-            f"or ROS camera_info YAML; got {', '.join(map(str, data)) or 'nothing'}"
+            f"expected our rig YAML, TOML of Pose2Sim, Caliscope or anipose, Kalibr's camchain, "
+            f"OpenCV's or ROS camera_info YAML, or JSON with K, R and t; got "
+            f"{', '.join(map(str, data)) or 'nothing'}"
         )
-    return {name: _toml(name, entry) for name, entry in tables.items()}, True, {}
+    return _posed({name: _toml(name, entry) for name, entry in tables.items()}, tables)
+
+
+def _entries(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Cameras' entries by name: of a mapping, or of a list whose entries have names."""
+    cameras = data.get("cameras", data)
+    if isinstance(cameras, Mapping):
+        named: Iterable[tuple[Any, Any]] = cameras.items()
+    else:
+        named = [(entry.get("name"), entry) for entry in cameras]
+        names = [name for name, _ in named]
+        if None in names or len(set(names)) < len(names):
+            raise RigFileError("expected a name of its own in every camera's entry")
+    return {str(name): entry for name, entry in named if isinstance(entry, Mapping)}
+
+
+def _posed(cameras: dict[str, Camera], entries: Mapping[str, Mapping[str, Any]]) -> RigContent:
+    sources = {name: sources_of(name, entries[name]) for name in cameras}
+    return RigContent(cameras, True, {name: said for name, said in sources.items() if said})
 
 
 def _camera(
     name: str,
-    matrix: object,
-    size: object,
-    distortion: object,
+    matrix: npt.ArrayLike,
+    size: Iterable[Any] | None,
+    distortion: npt.ArrayLike,
     model: str,
-    rotation: np.ndarray | None = None,
-    translation: object = (0, 0, 0),
+    rotation: npt.ArrayLike | None = None,
+    translation: npt.ArrayLike = (0, 0, 0),
 ) -> Camera:
-    """A camera whose errors name it; ``rotation`` (3, 3) or a Rodrigues vector, x_camera = R
-    x_world + t.
+    """A camera whose errors name it; ``rotation`` (3, 3) or a rotation vector (3,) with
+    x_camera = R x_world + t.
     """
-    pose = np.eye(4)
-    if rotation is not None:
-        turn = np.asarray(rotation, float)
-        pose = rigid(
-            rotation_from_vector(turn) if turn.size == 3 else turn,
-            np.ravel(np.asarray(translation, float)),
-        )
+    if size is None:
+        raise RigFileError(f"camera {name}: expected the image's size, got none")
     try:
-        width, height = (int(value) for value in size)  # type: ignore[attr-defined]
+        pose = np.eye(4)
+        if rotation is not None:
+            turn = np.asarray(rotation, float)
+            turn = rotation_from_vector(turn) if turn.size == 3 else turn
+            pose = rigid(turn, np.ravel(np.asarray(translation, float)))
+        width, height = (int(value) for value in size)
         return Camera(
             np.asarray(matrix, float),
             (width, height),
@@ -151,8 +141,8 @@ def _camera(
             model,
             pose,
             f"{name}_optical_frame",
-        )
-    except (TypeError, ValueError) as error:
+        ).checked()
+    except (TypeError, ValueError, OverflowError) as error:
         raise RigFileError(f"camera {name}: {error}") from None
 
 
@@ -180,7 +170,11 @@ def _model(coefficients: int) -> str:
     return "plumb_bob" if coefficients <= 5 else "rational_polynomial"
 
 
-def _krt(name: str, entry: Mapping[str, Any], size: object) -> Camera:
+def _krt(name: str, entry: Mapping[str, Any], size: Iterable[Any] | None) -> Camera:
+    """JSON of CMU Panoptic and others."""
+    missing = [key for key in ("K", "R", "t") if key not in entry]
+    if missing:
+        raise RigFileError(f"camera {name}: misses {', '.join(missing)}")
     distortion = np.ravel(np.array(entry.get("distCoef", []), float))
     return _camera(
         name,
@@ -188,37 +182,25 @@ def _krt(name: str, entry: Mapping[str, Any], size: object) -> Camera:
         entry.get("resolution", size),
         distortion,
         _model(len(distortion)),
-        np.array(entry["R"], float),
+        entry["R"],
         entry["t"],
     )
 
 
-def _single(path: Path, entry: Mapping[str, Any]) -> Camera:
-    """One camera's intrinsics: ROS' camera_info YAML or what OpenCV's calibration example
-    writes.
+def _single(name: str, data: Mapping[str, Any]) -> Camera:
+    """One camera's intrinsics: ROS' camera_info YAML, a CameraInfo as ``ros2 topic echo`` writes
+    it, or what OpenCV's calibration example writes.
     """
-    if isinstance(entry.get("camera_matrix"), Mapping):
-        camera = Camera.from_yaml(path)
-        return _camera(
-            path.stem, camera.matrix, camera.size, camera.distortion, camera.distortion_model
-        )
-    if "camera_matrix" not in entry:
-        raise RigFileError(
-            f"{path.name}: expected one camera's intrinsics with camera_matrix, got "
-            f"{', '.join(map(str, entry)) or 'nothing'}"
-        )
-    distortion = np.ravel(entry["distortion_coefficients"])
-    fisheye = bool(entry.get("fisheye_model", False))
-    return _camera(
-        path.stem,
-        entry["camera_matrix"],
-        (entry["image_width"], entry["image_height"]),
-        distortion,
-        "equidistant" if fisheye else _model(len(distortion)),
-    )
+    header = data.get("header")
+    frame_id = header.get("frame_id") if isinstance(header, Mapping) else None
+    try:
+        camera = Camera.from_mapping(data, name)
+    except ValueError as error:
+        raise RigFileError(f"camera {name}: {error}") from None
+    return replace(camera, frame_id=str(frame_id or f"{name}_optical_frame"))
 
 
-def _easymocap(intri: Mapping[str, Any], extri: Mapping[str, Any]) -> Cameras:
+def _easymocap(intri: Mapping[str, Any], extri: Mapping[str, Any]) -> RigContent:
     """``intri.yml`` (K_, dist_, H_, W_ of each name) and ``extri.yml`` (Rot_ or the Rodrigues
     vector R_, T_).
     """
@@ -244,17 +226,16 @@ def _easymocap(intri: Mapping[str, Any], extri: Mapping[str, Any]) -> Cameras:
             np.array(turn),
             extri[f"T_{name}"],
         )
-    return cameras, True, {}
+    return RigContent(cameras, True, {})
 
 
-def _kalibr(data: Mapping[str, Any]) -> Cameras:
-    """Kalibr's camchain: each camera's pose is relative to the one before, so the world is the
-    first camera.
+def _kalibr(entries: Mapping[str, Mapping[str, Any]]) -> RigContent:
+    """Kalibr's camchain: each camera's pose is relative to the one with the number before, in
+    whatever order the file has them. The world is the first camera.
     """
     cameras: dict[str, Camera] = {}
-    sources = {}
-    transform = np.eye(4)
-    for name, entry in data.items():
+    pose = np.eye(4)
+    for name, entry in _by_number(entries):
         if entry.get("camera_model", "pinhole") != "pinhole":
             raise RigFileError(
                 f"camera {name}: expected camera_model pinhole, got {entry['camera_model']}"
@@ -263,25 +244,44 @@ def _kalibr(data: Mapping[str, Any]) -> Cameras:
         if model not in _KALIBR_DISTORTION:
             raise RigFileError(
                 f"camera {name}: expected a distortion model among "
-                f"{', '.join(_KALIBR_DISTORTION)}, "
-                f"got {model}"
+                f"{', '.join(_KALIBR_DISTORTION)}, got {model}"
             )
         if cameras:
             if "T_cn_cnm1" not in entry:
                 raise RigFileError(
                     f"camera {name}: misses T_cn_cnm1, its pose relative to the camera before"
                 )
-            transform = np.array(entry["T_cn_cnm1"], float).reshape(4, 4) @ transform
+            pose = np.array(entry["T_cn_cnm1"], float).reshape(4, 4) @ pose
         fx, fy, cx, cy = entry["intrinsics"]
         cameras[name] = _camera(
             name,
             [[fx, 0, cx], [0, fy, cy], [0, 0, 1]],
-            entry["resolution"],
+            entry.get("resolution"),
             entry.get("distortion_coeffs", []),
             _KALIBR_DISTORTION[model],
-            transform[:3, :3],
-            transform[:3, 3],
+            pose[:3, :3],
+            pose[:3, 3],
         )
-        if "rostopic" in entry:
-            sources[name] = {"image": entry["rostopic"]}
-    return cameras, True, sources
+    topics = {
+        name: {"image": entry["rostopic"], **entry} if "rostopic" in entry else entry
+        for name, entry in entries.items()
+    }
+    return _posed(cameras, topics)
+
+
+def _by_number(
+    entries: Mapping[str, Mapping[str, Any]],
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Entries cam0, cam1, ..., cam10 in the order of their numbers."""
+    numbers = {name: re.search(r"[0-9]{1,9}$", name) for name in entries}
+    if not all(numbers.values()):
+        raise RigFileError(f"expected Kalibr's names cam0, cam1, ..., got {', '.join(entries)}")
+    ordered = sorted((int(number[0]), name) for name, number in numbers.items() if number)
+    first = ordered[0][0]
+    for place, (number, name) in enumerate(ordered):
+        if number != first + place:
+            raise RigFileError(
+                f"camera {name}: its pose is relative to camera {number - 1}, which is not there "
+                f"once: a chain cannot do without a camera in its middle"
+            )
+    return [(name, entries[name]) for _, name in ordered]

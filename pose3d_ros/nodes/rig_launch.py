@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pose3d_ros.arguments import parameters
 from pose3d_ros.io.image_sources import is_device
 from pose3d_ros.io.rig_file import namespace_of, read_rig
+from pose3d_ros.text_files import local_path
 
 TOPICS = ("image", "camera_info")
 
@@ -26,11 +27,7 @@ class NodeToStart(NamedTuple):
 
 def beside(rig: str | Path, source: str) -> str:
     """The source as a path; a relative one counts from the rig file's folder."""
-    return (
-        source
-        if is_device(source)
-        else str(Path(rig).expanduser().parent / Path(source).expanduser())
-    )
+    return source if is_device(source) else str(local_path(rig).parent / Path(source).expanduser())
 
 
 def nodes_of_rig(given: Mapping[str, str]) -> list[NodeToStart]:

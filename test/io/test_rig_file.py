@@ -12,7 +12,8 @@ import yaml
 from rigs import ring
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.io.rig_file import RigFile, read_cameras, read_rig, write_rig
+from pose3d_ros.io.rig_file import RigFile, namespace_of, read_cameras, read_rig, write_rig
+from pose3d_ros.io.rig_formats import RigFileError
 
 CAMERAS = {"left": ring(3, distortion=(0.1, -0.05, 0.001, 0.002, 0.01))[0], "right": ring(3)[1]}
 K = [[900.0, 0.0, 640.0], [0.0, 910.0, 480.0], [0.0, 0.0, 1.0]]
@@ -258,7 +259,23 @@ def native(*cameras: dict) -> str:
     ("text", "match"),
     [
         (native({}, {"name": "b"}), "a and b have the same pose"),
-        (native({}, {"name": "b", "position": [3000, 0, 0]}), "3000 m apart: .* millimetres"),
+        (native({}, {"name": "b", "position": [3000, 0, 0]}), "3000 m apart: .* 3 m if in milli"),
+        (
+            native({}, {"name": "b", "position": [0.002, 0, 0]}),
+            "0.002 m apart: .* a hand and a hall",
+        ),
+        (native({}, {"name": "a"}), "expected every key once, got 'a' twice"),
+        ("cameras: {a: {camera_matrix: 1}, b: 2}", "camera a: misses 'image_width'"),
+        (native({}).replace("1280", ".inf"), "camera a: cannot convert float infinity"),
+        (native({}).replace("640", "64000"), "camera a: cx: expected -640 to 1920 px"),
+        (native({"name": "n" * 200}), "names of cameras of at most 100 characters, got 200"),
+        ("a: !!opencv-matrix 3", "expected a matrix with rows, cols and data"),
+        ("a: !!opencv-matrix {rows: 1000000, cols: 1000000, data: [1]}", "cannot be read"),
+        ("a: " + "[" * 3000, "at most 30 levels"),
+        ("a: " + "- " * 3000, "cannot be read"),
+        ("a: &a [*a, *a, *a, *a, *a, *a]", "at most 30 levels"),
+        ("a: " + "x " * 3000, "texts of at most 4096 characters"),
+        ("x: 1\n" * 100_000, "at most 250000 bytes, got more"),
         (native({"orientation": [0, 0, 0, 2]}), "camera a: expected .* of length 1"),
         (native({"position": [0, 0]}), r"camera a: expected position_m \[x, y, z\]"),
         (
@@ -281,7 +298,7 @@ def native(*cameras: dict) -> str:
 def test_bad_rigs_say_what_is_wrong(tmp_path, text, match):
     path = tmp_path / "rig.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=match) as caught:
+    with pytest.raises(RigFileError, match=match) as caught:
         read_rig(path)
     assert str(caught.value).startswith(str(path))
     assert str(caught.value).count(str(path)) == 1
@@ -303,3 +320,219 @@ def test_bad_poses_in_other_formats(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"expected calibration files .* got none"):
         read_rig(tmp_path / "empty")
+
+
+def test_a_bomb_costs_nothing(tmp_path):
+    """Aliases of aliases: 423 bytes that are a billion numbers when written out."""
+    lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    lines += ["cameras: {x: {camera_matrix: *a8, image_width: 1, image_height: 1}}"]
+    (tmp_path / "bomb.yaml").write_text("\n".join(lines))
+    with pytest.raises(RigFileError, match="at most 200000 values, got more"):
+        read_rig(tmp_path / "bomb.yaml")
+    for name, text in (
+        ("deep.json", '{"cameras": ' + "[" * 50_000),
+        ("deep.toml", "a = " + "[" * 50_000),
+        ("key.toml", "a" + ".a" * 50_000 + " = 1"),
+        ("digits.json", '{"a": ' + "1" * 50_000 + "}"),
+        ("name.json", '{"cameras": {"' + "n" * 100_000 + '": {"K": 1}}}'),
+        ("twice.json", '{"cameras": {"a": 1, "a": 2}}'),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(RigFileError) as caught:
+            read_rig(tmp_path / name)
+        assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
+        assert str(caught.value).startswith(str(tmp_path / name))
+
+
+UNITS = [(1000, 0.001), (100, 0.01), (1 / 0.0254, 0.0254), (1 / 0.04, 0.04)]
+
+
+@pytest.mark.parametrize(("units_per_m", "scale"), UNITS, ids=["mm", "cm", "inches", "squares"])
+def test_other_units_are_refused_and_a_scale_mends_them(tmp_path, units_per_m, scale):
+    """Two cameras two metres apart in anipose's TOML, whose unit is that of its board."""
+    path = tmp_path / "calibration.toml"
+    text = "".join(
+        f"[cam_{n}]\nname = '{n}'\nsize = [1280, 960]\nmatrix = {K}\n"
+        f"distortions = [0.1, 0, 0, 0, 0]\nrotation = [0.0, {0.5 * n}, 0.0]\n"
+        f"translation = [{2.0 * n * units_per_m}, 0.0, 0.0]\n"
+        for n in (0, 1)
+    )
+    path.write_text(text)
+    with pytest.raises(RigFileError, match="apart: expected positions in metres") as caught:
+        read_rig(path)
+    assert f"scale {scale:g})" in str(caught.value) or scale == 0.04
+    path.write_text(f"scale = {scale}\n{text}")
+    for cameras in (read_cameras(path), read_cameras(path, scale)):
+        places = [camera.position_m for camera in cameras.values()]
+        np.testing.assert_allclose(np.linalg.norm(places[0] - places[1]), 2)
+    with pytest.raises(RigFileError, match="expected a scale in metres per unit"):
+        read_rig(path, 0.0)
+
+
+def test_panoptics_json_is_a_list_in_centimetres(tmp_path):
+    entries = [
+        {
+            "name": f"00_0{i}",
+            "type": "hd",
+            "resolution": [1280, 960],
+            "K": camera.matrix.tolist(),
+            "distCoef": [0.1, -0.05, 0.001, 0.002, 0.01],
+            "R": pose(camera)[0].tolist(),
+            "t": (100 * pose(camera)[2][:, None]).tolist(),
+        }
+        for i, camera in enumerate(ring(3))
+    ]
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps({"calibDataSource": "x", "cameras": entries}))
+    with pytest.raises(RigFileError, match=r"m if in centimetres \(scale 0.01\)"):
+        read_rig(path)
+    rig = read_rig(path, 0.01)
+    assert list(rig.cameras) == ["00_00", "00_01", "00_02"]
+    np.testing.assert_allclose(rig.cameras["00_01"].position_m, ring(3)[1].position_m)
+
+
+def test_kalibr_goes_by_the_cameras_numbers(tmp_path):
+    """Eleven cameras 0.2 m apart in a row; YAML writers sort cam10 before cam2."""
+    step = np.eye(4)
+    step[0, 3] = -0.2
+    entry = {"camera_model": "pinhole", "intrinsics": [900, 910, 640, 480]}
+    entry |= {"resolution": [1280, 960], "distortion_model": "none"}
+    chain = {"cam0": entry} | {
+        f"cam{i}": entry | {"T_cn_cnm1": step.tolist()} for i in range(1, 11)
+    }
+    path = tmp_path / "camchain.yaml"
+    path.write_text(yaml.safe_dump(chain, sort_keys=True))
+    assert path.read_text().index("cam10") < path.read_text().index("cam2")
+    rig = read_rig(path)
+    assert list(rig.cameras) == [f"cam{i}" for i in range(11)]
+    np.testing.assert_allclose(
+        [c.position_m[0] for c in rig.cameras.values()], 0.2 * np.arange(11)
+    )
+    del chain["cam4"]
+    path.write_text(yaml.safe_dump(chain))
+    with pytest.raises(RigFileError, match="camera cam5: its pose is relative to camera 4"):
+        read_rig(path)
+
+
+ECHO = """\
+header:
+  stamp:
+    sec: 1
+    nanosec: 2
+  frame_id: left_optical
+height: 960
+width: 1280
+distortion_model: plumb_bob
+d:
+- 0.1
+- 0.0
+- 0.0
+- 0.0
+- 0.0
+k:
+- 900.0
+- 0.0
+- 640.0
+- 0.0
+- 910.0
+- 480.0
+- 0.0
+- 0.0
+- 1.0
+r: []
+p: []
+binning_x: 0
+binning_y: 0
+roi:
+  x_offset: 0
+  y_offset: 0
+  height: 0
+  width: 0
+  do_rectify: false
+---
+"""
+OST = """\
+# oST version 5.0 parameters
+
+
+[image]
+
+width
+1280
+
+height
+960
+
+[narrow_stereo]
+
+camera matrix
+900.000000 0.000000 640.000000
+0.000000 910.000000 480.000000
+0.000000 0.000000 1.000000
+
+distortion
+0.100000 0.000000 0.000000 0.000000 0.000000
+
+rectification
+1.000000 0.000000 0.000000
+0.000000 1.000000 0.000000
+0.000000 0.000000 1.000000
+
+projection
+900.000000 0.000000 640.000000 0.000000
+0.000000 910.000000 480.000000 0.000000
+0.000000 0.000000 1.000000 0.000000
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "frame"),
+    [
+        ("left.yaml", ROS_YAML, "whatever"),
+        ("left.yaml", ECHO + ECHO, "left_optical"),
+        ("left.yaml", ECHO.replace("\nk:", "\nK:").replace("\nd:", "\nD:"), "left_optical"),
+        ("ost.txt", OST, "narrow_stereo"),
+        ("left.yml", "%YAML:1.0\n---\n" + ROS_YAML, "whatever"),
+    ],
+    ids=["camera_info_manager", "ros2 topic echo", "rostopic echo", "ost.txt", "opencv"],
+)
+def test_one_cameras_calibration_as_ros_tools_write_it(tmp_path, name, text, frame, monkeypatch):
+    path = tmp_path / "share" / "my_robot" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path}/none:{tmp_path}")
+    for given in (path, f"file://{path}", f"package://my_robot/{name}"):
+        camera = Camera.from_yaml(given)
+        assert camera.frame_id == frame
+        assert camera.size == (1280, 960) and camera.distortion[0] == 0.1
+        np.testing.assert_allclose(camera.matrix, K)
+        rig = read_rig(given)
+        assert not rig.posed
+        np.testing.assert_allclose(rig.cameras[path.stem].matrix, K)
+    with pytest.raises(RigFileError, match="expected a ROS package 'other' below AMENT_PREFIX"):
+        read_rig(f"package://other/{name}")
+
+
+def test_toml_and_json_can_name_videos_and_namespaces(tmp_path):
+    """Cameras '0' and '1' have topics below cam_0 and cam_1 where the file names nothing else."""
+    entries = []
+    for n in (0, 1):
+        entries.append(
+            f"[cameras.{n}]\nsize = [1280, 960]\nmatrix = {K}\nrotation = [0.0, {n / 2}, 0.0]\n"
+            f"translation = [{n}.0, 0.0, 0.0]\n"
+        )
+    path = tmp_path / "rig.toml"
+    path.write_text("".join(entries))
+    rig = read_rig(path)
+    assert [namespace_of(name, {}) for name in rig.cameras] == ["cam_0", "cam_1"]
+    said = ["namespace = 'left'\nvideo = 'left.mp4'\n", "namespace = 'right'\n"]
+    path.write_text("".join(a + b for a, b in zip(entries, said, strict=True)))
+    rig = read_rig(path)
+    assert rig.sources["0"] == {"namespace": "left", "video": "left.mp4"}
+    assert [namespace_of(name, rig.sources[name]) for name in rig.cameras] == ["left", "right"]
+    path.write_text("".join(entry + "namespace = 'left'\n" for entry in entries))
+    with pytest.raises(RigFileError, match="a namespace of its own .* got 'left' 2 times"):
+        read_rig(path)
+    with pytest.raises(RigFileError, match="got 'cam-left': set namespace in the camera's entry"):
+        namespace_of("cam-left", {})
