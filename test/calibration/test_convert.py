@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from pose3d_ros.cli.main import main
-from pose3d_ros.io.rig_file import RigFileError, namespace_of, read_rig
+from pose3d_ros.io.rig_file import namespace_of, read_rig
+from pose3d_ros.io.rig_formats import RigFileError
 
 
 def toml(units_per_m: float, names: tuple[str, str], extra: str = "") -> str:
