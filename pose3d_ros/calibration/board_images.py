@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pose3d_ros.calibration.boards import Board, Corners, Finder
 from pose3d_ros.io import videos
+from pose3d_ros.io.image_encodings import read_image
 from pose3d_ros.io.image_sources import natural_key
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -71,10 +72,7 @@ class Pictures:
         """Index and picture (H, W, 3) of some of them, ascending."""
         if not self.video:
             for i in indices:
-                image = cv2.imread(str(self.files[i]))
-                if image is None:
-                    raise ValueError(f"{self.files[i]}: expected an image that OpenCV reads")
-                yield i, image
+                yield i, read_image(self.files[i])
             return
         wanted = sorted(set(indices))
         times_ns = np.round(self.times_s[wanted] * 1e9).astype(np.int64)

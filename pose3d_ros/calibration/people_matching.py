@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pose3d_ros.calibration import recorded_keypoints
 from pose3d_ros.camera import Camera
+from pose3d_ros.io.bags import is_bag
 from pose3d_ros.multiview.rig import NEAR_M, Rig
 from pose3d_ros.multiview.triangulation import closest_approach
 from pose3d_ros.skeleton import H36M17, SKELETONS, Skeleton
@@ -61,7 +62,7 @@ def load(
     Raises ``ValueError`` for other content, for a joint count that fits no skeleton or several,
     and for poses of images of another size.
     """
-    if path.is_dir():
+    if path.is_dir() or is_bag(path):
         messages = recorded_keypoints.read(path, namespaces or names)
         for name, camera, some in zip(names, cameras, messages, strict=True):
             sizes = {m.size for m in some} - {(0, 0), camera.size}

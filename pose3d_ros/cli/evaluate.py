@@ -25,7 +25,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="what", required=True, metavar="monocular|lifter|multiview", help="what to evaluate"
     )
     one = kinds.add_parser("monocular", help="the monocular pipeline on videos")
-    one.add_argument("videos", nargs="+", type=Path, metavar="VIDEO", help="video files")
+    one.add_argument(
+        "videos",
+        nargs="+",
+        type=Path,
+        metavar="VIDEO",
+        help="video files, folders of images, or bags",
+    )
+    one.add_argument(
+        "--bag-topic",
+        default="",
+        metavar="TOPIC",
+        help="images to take from a bag; by default its only ones",
+    )
     one.add_argument(
         "--calibration",
         action="append",
@@ -33,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="YAML",
         help=(
-            "camera_calibration YAML, once for each video; without, 60 degrees of view are assumed"
+            "camera_calibration YAML, once for each video; without, a bag's camera_info is taken, "
+            "else 60 degrees of view are assumed"
         ),
     )
     one.add_argument(
@@ -209,15 +222,16 @@ def _monocular(options: argparse.Namespace) -> list[dict[str, object]]:
     for number, video in enumerate(options.videos):
         camera = Camera.from_yaml(options.calibration[number]) if options.calibration else None
         truth = Truth.load(options.truth, number) if options.truth else None
-        reports.append(evaluate_video(video, camera, truth, settings))
+        reports.append(evaluate_video(video, camera, truth, settings, options.bag_topic))
     return reports
 
 
 def _multiview(options: argparse.Namespace) -> dict[str, object]:
     from pose3d_ros.evaluation import multiview_bag, shelf
+    from pose3d_ros.io.bags import is_bag
     from pose3d_ros.io.rig_file import read_rig
 
-    if (options.folder / "metadata.yaml").is_file():
+    if is_bag(options.folder):
         if options.rig is None:
             raise ValueError(
                 f"{options.folder} is a bag: expected --rig with the file of its cameras"

@@ -12,7 +12,8 @@ from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import transform_points
-from pose3d_ros.io.videos import frames
+from pose3d_ros.io.errors import SourceError
+from pose3d_ros.io.image_sources import camera_of, frames, is_device
 from pose3d_ros.metrics import id_switches, jitter_mm, mpjpe, pa_mpjpe
 from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
@@ -62,19 +63,35 @@ class Truth:
 
 
 def evaluate_video(
-    path: Path, camera: Camera | None, truth: Truth | None, settings: PipelineSettings
+    path: Path,
+    camera: Camera | None,
+    truth: Truth | None,
+    settings: PipelineSettings,
+    bag_topic: str = "",
 ) -> dict[str, Any]:
-    """Run a fresh pipeline over a video; without a camera a field of view of 60 degrees is
-    assumed.
+    """Run a fresh pipeline over a video, a folder of images or a bag (its ``bag_topic``).
+
+    Without a camera, that of the bag's camera_info is taken, else a field of view of 60 degrees is
+    assumed. Raises ``SourceError``.
     """
+    source = str(path)
+    if is_device(source):
+        raise SourceError(f"{path}: expected a recording, got a live camera")
+    camera = camera or camera_of(source, bag_topic)
     pipeline = MonocularPipeline(settings)
     results: list[People3D] = []
     stopwatches: list[Stopwatch] = []
     try:
-        for image, stamp_ns in frames(path):
-            camera = camera or Camera.from_fov(image.shape[1], image.shape[0], ASSUMED_FOV_RAD)
+        for image, due_s in frames(source, bag_topic=bag_topic):
+            height, width = image.shape[:2]
+            camera = camera or Camera.from_fov(width, height, ASSUMED_FOV_RAD)
             stopwatches.append(Stopwatch())
-            results.append(pipeline(image, camera, stamp_ns, stopwatch=stopwatches[-1]))
+            stamp_ns = round((due_s or 0) * 1e9)
+            results.append(
+                pipeline(
+                    image, camera.at_resolution(width, height), stamp_ns, stopwatch=stopwatches[-1]
+                )
+            )
     finally:
         pipeline.close()
     if not results:

@@ -18,7 +18,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.errors import Pose3dError, quoted
 from pose3d_ros.io.camera_info import camera_from_info
 from pose3d_ros.io.errors import BagError
-from pose3d_ros.io.image_encodings import ImageError, compressed_to_bgr, to_bgr
+from pose3d_ros.io.image_encodings import BitDepth, ImageError, compressed_to_bgr, to_bgr
 from pose3d_ros.io.keypoints_cloud import people_2d
 from pose3d_ros.io.rig_file import topic_of
 from pose3d_ros.people import People2D
@@ -145,6 +145,7 @@ class BagImage(NamedTuple):
 
 def read_images(path: Path, topic: str) -> Iterator[BagImage]:
     """Images of a topic in order of arrival; raises ``BagError`` when the bag cannot be read."""
+    depth = BitDepth()
     with open_bag(path) as reader:
         connections = [c for c in reader.connections if c.topic == topic]
         if not connections:
@@ -158,7 +159,7 @@ def read_images(path: Path, topic: str) -> Iterator[BagImage]:
             image: npt.NDArray[np.uint8] | ImageError
             try:
                 raw_image = connection.msgtype == IMAGE_TYPES[0]
-                image = to_bgr(message) if raw_image else compressed_to_bgr(message)
+                image = (to_bgr if raw_image else compressed_to_bgr)(message, depth)
             except ImageError as error:
                 image = error
             yield BagImage(image, _stamp_ns(message), arrival_ns)

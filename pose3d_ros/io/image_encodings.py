@@ -1,25 +1,77 @@
 """Image messages as arrays, viewed in place where the encoding allows it, without ROS.
 
-A message is whatever has the attributes of a sensor_msgs/Image or CompressedImage.
+A message is whatever has the attributes of a sensor_msgs/Image or CompressedImage. What it says of
+itself is checked before numpy or OpenCV sees it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
+
+from pose3d_ros.errors import Pose3dError, one_line
+
+MAX_PIXELS = 100_000_000  # more than any camera has, and 300 MB
+BIT_DEPTHS = (10, 12, 14, 16)  # of the samples in 16-bit images
+NO_SAMPLE = 0xFFFF  # how some drivers mark a pixel that has no value
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+# Neither compression can do more: deflate turns a byte into at most 1032, JPEG spends a bit or
+# more on each block of 64 samples.
+_DEFLATE_RATIO, _JPEG_PIXELS_PER_BYTE = 1032, 1024
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the colour type
+_PNG_NEEDED = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
+
+Image = npt.NDArray[np.uint8]
 
 
-class ImageError(ValueError):
+class ImageError(Pose3dError, ValueError):
     """A message that is not the image that it says it is."""
+
+
+class BitDepth:
+    """Bits that the 16-bit samples of one camera use: the most in any of its images so far, so
+    that brightness does not change from image to image.
+    """
+
+    def __init__(self) -> None:
+        self.bits = 0
+
+    def __call__(self, samples: npt.NDArray[np.uint16]) -> int:
+        """Bits after these samples too."""
+        self.bits = max(self.bits, significant_bits(samples))
+        return self.bits
+
+
+def significant_bits(samples: npt.NDArray[np.uint16]) -> int:
+    """The least of ``BIT_DEPTHS`` that holds all samples, ``NO_SAMPLE`` excepted."""
+    highest = int(samples.max(initial=0))
+    if highest == NO_SAMPLE:
+        highest = int(samples.max(initial=0, where=samples != NO_SAMPLE))
+    return next(bits for bits in BIT_DEPTHS if highest < 1 << bits)
+
+
+def to_eight_bits(samples: npt.NDArray[np.uint16], depth: BitDepth | None = None) -> Image:
+    """The upper eight of the bits that samples use, according to them or to the ``depth`` of their
+    camera.
+    """
+    bits = depth(samples) if depth is not None else significant_bits(samples)
+    return np.minimum(samples >> (bits - 8), 255).astype(np.uint8)
+
+
+def is_nearly_black(image_bgr: Image) -> bool:
+    """Whether hardly a pixel of an image (H, W, 3) is brighter than a tenth of white."""
+    return float(np.quantile(image_bgr[::8, ::8], 0.99)) < 26
 
 
 class Layout(NamedTuple):
     """How an encoding lies in memory: type of a sample, samples per pixel, rows per image row, and
-    the way to BGR.
+    the way to BGR from samples of eight bits.
     """
 
     dtype: str
@@ -36,11 +88,6 @@ def _cvt(code: int, pixels: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(pixels, code)
 
 
-def _cvt16(code: int | None, pixels: np.ndarray) -> np.ndarray:
-    eight = (pixels >> 8).astype(np.uint8)
-    return eight if code is None else cv2.cvtColor(eight, code)
-
-
 # OpenCV names a Bayer pattern by the second row's second and third pixel, ROS by the first row's
 # first two.
 _BAYER = {
@@ -52,7 +99,7 @@ _BAYER = {
 _UYVY = Layout("u1", 2, partial(_cvt, cv2.COLOR_YUV2BGR_UYVY))
 _YUYV = Layout("u1", 2, partial(_cvt, cv2.COLOR_YUV2BGR_YUY2))
 _GRAY = Layout("u1", 1, partial(_cvt, cv2.COLOR_GRAY2BGR))
-_GRAY16 = Layout("u2", 1, partial(_cvt16, cv2.COLOR_GRAY2BGR))
+_GRAY16 = Layout("u2", 1, partial(_cvt, cv2.COLOR_GRAY2BGR))
 _BGRA = Layout("u1", 4, partial(_cvt, cv2.COLOR_BGRA2BGR))
 ENCODINGS = {
     "bgr8": Layout("u1", 3, _as_is),
@@ -65,8 +112,8 @@ ENCODINGS = {
     "8UC1": _GRAY,
     "mono16": _GRAY16,
     "16UC1": _GRAY16,
-    "bgr16": Layout("u2", 3, partial(_cvt16, None)),
-    "rgb16": Layout("u2", 3, partial(_cvt16, cv2.COLOR_RGB2BGR)),
+    "bgr16": Layout("u2", 3, _as_is),
+    "rgb16": Layout("u2", 3, partial(_cvt, cv2.COLOR_RGB2BGR)),
     "uyvy": _UYVY,
     "yuv422": _UYVY,
     "yuyv": _YUYV,
@@ -74,7 +121,7 @@ ENCODINGS = {
     "nv12": Layout("u1", 1, partial(_cvt, cv2.COLOR_YUV2BGR_NV12), 1.5),
     "nv21": Layout("u1", 1, partial(_cvt, cv2.COLOR_YUV2BGR_NV21), 1.5),
     **{f"bayer_{name}8": Layout("u1", 1, partial(_cvt, code)) for name, code in _BAYER.items()},
-    **{f"bayer_{name}16": Layout("u2", 1, partial(_cvt16, code)) for name, code in _BAYER.items()},
+    **{f"bayer_{name}16": Layout("u2", 1, partial(_cvt, code)) for name, code in _BAYER.items()},
 }
 _DEPTH = {
     "16UC1": Layout("u2", 1, _as_is),
@@ -87,12 +134,14 @@ def _view(message: Any, layout: Layout) -> np.ndarray:
     """The samples (rows, W) or (rows, W, C) where they lie in the message; ``ImageError`` when
     they cannot be there.
     """
-    width, height, step = message.width, message.height, message.step
+    width, height, step = int(message.width), int(message.height), int(message.step)
     what = f"{width}x{height} {message.encoding} image"
-    if width == 0 or height == 0:
+    if width < 1 or height < 1:
         raise ImageError(
             f"expected an image with pixels, got a {what}: the camera delivers nothing"
         )
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{what}: expected at most {MAX_PIXELS} pixels")
     sample = np.dtype(layout.dtype).itemsize
     row_bytes, rows = width * layout.channels * sample, int(height * layout.rows)
     if message.encoding.startswith("bayer") and min(width, height) < 2:
@@ -119,41 +168,146 @@ def _view(message: Any, layout: Layout) -> np.ndarray:
     return pixels[..., 0] if layout.channels == 1 else pixels
 
 
-def to_bgr(message: Any) -> np.ndarray:
-    """(H, W, 3) uint8 BGR picture of an Image in one of ``ENCODINGS``; a view of its data where
-    that is bgr8.
+def to_bgr(message: Any, depth: BitDepth | None = None) -> Image:
+    """(H, W, 3) uint8 BGR image of an Image in one of ``ENCODINGS``; a view of its data where that
+    is bgr8.
 
-    Sixteen-bit samples keep their upper eight bits. Raises ``ImageError``.
+    Of 16-bit samples the upper eight of those bits that are used are kept; the ``depth`` of the
+    camera keeps them the same from image to image. Raises ``ImageError``.
     """
     layout = ENCODINGS.get(message.encoding)
     if layout is None:
         raise ImageError(
-            f"expected an encoding among {', '.join(ENCODINGS)}, got '{message.encoding}'; "
+            f"expected an encoding among {', '.join(ENCODINGS)}, got '{message.encoding[:40]}'; "
             f"publish bgr8"
         )
+    pixels = _view(message, layout)
+    if layout.dtype == "u2":
+        pixels = to_eight_bits(pixels, depth)
     try:
-        return layout.to_bgr(_view(message, layout))
+        return layout.to_bgr(pixels)
     except cv2.error as error:
         raise ImageError(
             f"{message.width}x{message.height} {message.encoding} image: not a size that this "
-            f"encoding "
-            f"can have ({error.err}); publish bgr8"
+            f"encoding can have ({error.err}); publish bgr8"
         ) from None
 
 
-def compressed_to_bgr(message: Any) -> np.ndarray:
-    """(H, W, 3) uint8 BGR picture of a JPEG or PNG. Raises ``ImageError``."""
-    data = np.frombuffer(message.data, np.uint8)
-    image = (
-        cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
-    )
-    if image is None:
+def compressed_to_bgr(message: Any, depth: BitDepth | None = None) -> Image:
+    """(H, W, 3) uint8 BGR image of a JPEG or PNG, 16-bit samples as ``to_bgr`` has them. Raises
+    ``ImageError``.
+    """
+    try:
+        return decoded(np.frombuffer(message.data, np.uint8), depth, cv2.IMREAD_IGNORE_ORIENTATION)
+    except ImageError as error:
         raise ImageError(
-            f"expected a JPEG or PNG, got {len(data)} bytes of format '{message.format}' that "
-            f"cannot be "
-            f"decoded; see the publisher of the compressed image"
+            f"expected a JPEG or PNG, got {len(message.data)} bytes of format "
+            f"'{message.format[:40]}': {error}; see the publisher of the compressed image"
+        ) from None
+
+
+def decoded(data: npt.NDArray[np.uint8], depth: BitDepth | None = None, flags: int = 0) -> Image:
+    """(H, W, 3) uint8 BGR image of the bytes of a JPEG or PNG, after a look at its size and
+    structure; ``flags``: more of OpenCV's ``IMREAD_``. Raises ``ImageError``.
+    """
+    start = data[:8].tobytes()
+    if start.startswith(_PNG):
+        data = _checked_png(data)
+    elif start.startswith(_JPEG):
+        _check_jpeg(data.tobytes())
+    else:
+        raise ImageError(f"it begins with {start.hex(' ') or 'nothing'}, as neither does")
+    image = _imdecode(data, flags)
+    if image is None:
+        raise ImageError("it cannot be decoded")
+    return to_eight_bits(image, depth) if image.dtype == np.uint16 else image
+
+
+def read_image(path: Path, depth: BitDepth | None = None) -> Image:
+    """(H, W, 3) uint8 BGR image of a file of any kind that OpenCV reads, upright. Raises
+    ``ImageError``.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+        if data[:8].tobytes().startswith((_JPEG, _PNG)):
+            return decoded(data, depth)
+    except (OSError, ImageError) as error:
+        raise ImageError(f"{path} cannot be decoded as an image: {one_line(error)}") from None
+    image = _imdecode(data, 0) if len(data) else None
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(
+            f"{path} cannot be decoded as an image: expected one of 8 or 16 bits that OpenCV reads"
         )
-    return image
+    return to_eight_bits(image, depth) if image.dtype == np.uint16 else image
+
+
+def _imdecode(data: npt.NDArray[np.uint8], flags: int) -> npt.NDArray[Any] | None:
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | flags)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image)
+
+
+def _check_pixels(width: int, height: int, most: int) -> None:
+    if not 0 < width * height <= min(MAX_PIXELS, most):
+        raise ImageError(
+            f"its header says {width}x{height} pixels, expected at most "
+            f"{min(MAX_PIXELS, most)} in so many bytes"
+        )
+
+
+def _checked_png(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The PNG with those chunks only that its pixels need, each within the data (ISO 15948)."""
+    png = data.tobytes()
+    kept, at = [_PNG], len(_PNG)
+    kinds: list[bytes] = []
+    while at < len(png) and (not kinds or kinds[-1] != b"IEND"):
+        length, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
+        end = at + 12 + length
+        if end > len(png):
+            raise ImageError(
+                f"it ends within the chunk {kind.decode('ascii', 'replace')} of {length} bytes"
+            )
+        kinds.append(kind)
+        if kind in _PNG_NEEDED:
+            kept.append(png[at:end])
+        at = end
+    if kinds[:1] != [b"IHDR"] or len(kept[1]) != 25 or kinds[-1] != b"IEND":
+        raise ImageError("expected the chunks IHDR, first, of 13 bytes, and IEND, last")
+    width, height = int.from_bytes(kept[1][8:12], "big"), int.from_bytes(kept[1][12:16], "big")
+    bits = kept[1][16] * _PNG_CHANNELS.get(kept[1][17], 0)
+    if not bits:
+        raise ImageError(f"its colour type {kept[1][17]} does not exist")
+    _check_pixels(width, height, len(png) * _DEFLATE_RATIO * 8 // bits)
+    return np.frombuffer(b"".join(kept), np.uint8)
+
+
+def _check_jpeg(jpeg: bytes) -> None:
+    """That a JPEG tells a size that its bytes can hold and goes on to its end (ITU T.81, B)."""
+    at = 2
+    size = None
+    while True:
+        while jpeg[at : at + 2] == b"\xff\xff":  # fill bytes
+            at += 1
+        if at + 4 > len(jpeg) or jpeg[at] != 0xFF:
+            raise ImageError("it ends, or has no marker, before its pixels")
+        marker, length = jpeg[at + 1], int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            if size is not None or at + 9 > len(jpeg):
+                raise ImageError("expected one header with its size")
+            size = (
+                int.from_bytes(jpeg[at + 7 : at + 9], "big"),
+                int.from_bytes(jpeg[at + 5 : at + 7], "big"),
+            )
+            _check_pixels(*size, len(jpeg) * _JPEG_PIXELS_PER_BYTE)
+        at += 2 + length
+        if marker == 0xDA:  # start of scan
+            break
+    if size is None:
+        raise ImageError("expected a header with its size before its pixels")
+    if jpeg.find(b"\xff\xd9", at) < 0:
+        raise ImageError("it was cut off before its end")
 
 
 def to_depth_m(message: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pose3d_ros.camera import Camera
 from pose3d_ros.io import bags, videos
 from pose3d_ros.io.errors import SourceError
-from pose3d_ros.io.image_encodings import ImageError
+from pose3d_ros.io.image_encodings import BitDepth, ImageError, read_image
 from pose3d_ros.stamps import Order, StampOrder
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -166,11 +166,12 @@ def _folder(path: Path, rate_hz: float) -> Iterator[Frame]:
             f"bag's metadata.yaml"
         )
     times_ns = None if rate_hz else _times_in_names(path, files)
-    losses = _Losses(str(path))
+    losses, depth = _Losses(str(path)), BitDepth()
     for index, file in enumerate(files):
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if image is None:
-            losses.add(f"{file.name} cannot be decoded as an image")
+        try:
+            image = read_image(file, depth)
+        except ImageError as error:
+            losses.add(str(error))
             continue
         losses.good += 1
         due_s = (
@@ -178,7 +179,7 @@ def _folder(path: Path, rate_hz: float) -> Iterator[Frame]:
             if times_ns is None
             else (times_ns[index] - times_ns[0]) * 1e-9
         )
-        yield Frame(np.asarray(image, np.uint8), due_s)
+        yield Frame(image, due_s)
     losses.report()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pose3d_ros.io.bags import is_bag
 from pose3d_ros.io.rig_file import read_rig
 from pose3d_ros.model_store.store import locate
 from pose3d_ros.training import build, loop, onnx_weights
@@ -50,10 +51,10 @@ def collect(source: Path, rig_path: Path | None, out: Path, sighted: bool) -> st
     ``rig_path``. ``sighted``: for lifters that look at what else the detector saw, otherwise
     recordings. Raises ``ValueError``.
     """
-    is_bag = (source / "metadata.yaml").is_file()
-    if is_bag and rig_path is None:
+    from_bag = is_bag(source)
+    if from_bag and rig_path is None:
         raise ValueError("rig: expected the rig file of the cameras in the bag")
-    rig = read_rig(rig_path if is_bag and rig_path else source)
+    rig = read_rig(rig_path if from_bag and rig_path else source)
     if not rig.posed:
         raise ValueError(
             "rig: expected where the cameras are, got intrinsics only; 'pose3d calibrate "
@@ -61,7 +62,7 @@ def collect(source: Path, rig_path: Path | None, out: Path, sighted: bool) -> st
             "measures it"
         )
     out.mkdir(parents=True, exist_ok=True)
-    watched = (in_bag if is_bag else in_videos)(source, rig, out if sighted else None)
+    watched = (in_bag if from_bag else in_videos)(source, rig, out if sighted else None)
     try:
         return store(
             watched, label([one.camera for one in watched], [one.pictures for one in watched]), out
