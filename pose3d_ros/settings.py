@@ -214,7 +214,9 @@ class VideoNodeSettings(Settings):
     """Parameters of the ``video`` node."""
 
     source: str = setting(
-        "", "Video file, folder of images, camera (/dev/video0 or its number), or rosbag2 folder"
+        "",
+        "Video file, folder of images, bag (folder, .mcap, .db3 or .bag), camera (/dev/video0, "
+        "its number, or a link to it), or URL of a network camera (rtsp://...)",
     )
     rig: str = setting(
         "",
@@ -222,8 +224,16 @@ class VideoNodeSettings(Settings):
         "instead "
         "of a source",
     )
-    bag_topic: str = setting("", "Image topic to read from a rosbag2; empty takes the only one")
-    calibration: str = setting("", "camera_calibration YAML to publish as camera_info")
+    bag_topic: str = setting("", "Image topic to read from a bag; empty takes the only one")
+    width: int = setting(
+        0, "Width to ask a camera device for, with height; 0 takes its own", low=0, high=16384
+    )
+    height: int = setting(
+        0, "Height to ask a camera device for, with width; 0 takes its own", low=0, high=16384
+    )
+    calibration: str = setting(
+        "", "camera_calibration YAML to publish as camera_info; empty takes a bag's own"
+    )
     assumed_fov_deg: float = setting(
         0.0,
         "Horizontal field of view to publish as camera_info when there is no "
@@ -240,7 +250,10 @@ class VideoNodeSettings(Settings):
         choices=("realtime", "joints"),
     )
     rate_hz: float = setting(
-        0.0, "Frames per second in realtime; 0 takes the source's own", low=0.0, high=1000.0
+        0.0,
+        "Frames per second in realtime, also to ask a camera device for; 0 takes the source's own",
+        low=0.0,
+        high=1000.0,
     )
     loop: bool = setting(False, "Start again at the end; false ends the node")
     wait_for_subscribers: int = setting(

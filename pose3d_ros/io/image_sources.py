@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,14 +38,13 @@ class Frame(NamedTuple):
 
 
 def is_device(source: str) -> bool:
-    """Whether a source is a camera: its number, a device or a link to one, or a URL."""
-    return (
-        source.isdecimal()
-        or source.startswith("/dev/video")
-        or "://" in source
-        or bool(source)
-        and Path(source).expanduser().is_char_device()
-    )
+    """Whether a source is a camera, there or not: a number, a URL, a device or a link to one."""
+    if source.isdecimal() or "://" in source:
+        return True
+    path = Path(source).expanduser()
+    if source.startswith("/dev/") and not source.startswith("/dev/shm/"):
+        return not (path.is_file() or path.is_dir())
+    return bool(source) and path.is_char_device()
 
 
 def frames(
@@ -97,7 +97,8 @@ def _stream(url: str) -> Iterator[Frame]:
 
 
 def _device(source: str, rate_hz: float, size: tuple[int, int]) -> Iterator[Frame]:
-    capture = cv2.VideoCapture(int(source) if source.isdecimal() else source)
+    # Opened by the name that OpenCV knows, not by that of a link to it.
+    capture = cv2.VideoCapture(int(source) if source.isdecimal() else os.path.realpath(source))
     try:
         if not capture.isOpened():
             raise SourceError(_why_not(source))

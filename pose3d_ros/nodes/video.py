@@ -18,8 +18,8 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
-from pose3d_ros.camera import Camera
-from pose3d_ros.io.image_sources import Frame, SourceError, frames, is_device
+from pose3d_ros.camera import Camera, CameraError
+from pose3d_ros.io.image_sources import Frame, SourceError, camera_of, frames, is_device
 from pose3d_ros.io.rig_file import read_rig, topic_of
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
@@ -30,6 +30,8 @@ from pose3d_ros.settings import VideoNodeSettings
 
 JOINTS_TIMEOUT_S = 5.0
 DELIVERY_TIMEOUT_S = 1.0
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 5.0  # between attempts at a camera that is not there
+CAMERA_RELEASE_S = 1.0  # how long to wait for a camera that blocks before it is left to itself
 SAME_TIME_S = (
     1e-3  # frames of several videos that are due this close to each other are of one moment
 )
@@ -37,8 +39,9 @@ SAME_TIME_S = (
 
 @dataclass
 class Channel:
-    """What is played on one camera's topics, and their publishers. ``camera``: its calibration, or
-    None.
+    """A source that is played on one camera's topics, and their publishers. ``camera``: its
+    calibration, or None. ``opened``: its images from the first on, where it is a recording that
+    was just opened.
     """
 
     source: str
@@ -103,7 +106,7 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
 
     At the pace of the joints it is stamped when it is due: motion shall not look slower where
     computers are. With a rig file the node plays for each camera, images of one moment with one
-    stamp.
+    stamp. A live camera that is absent or stops is said once and tried again for ever.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -131,16 +134,13 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         )
         qos = QoSProfile(depth=1)  # reliable: whoever listens, nothing is lost on the way
         for channel in self._channels:
-            opened = self._frames(channel)
-            head = next(opened)
-            channel.opened = chain(
-                [head], opened
-            )  # a camera device takes its time to open: once is enough
-            channel.camera_of(head, settings.assumed_fov_deg)
+            if not is_device(channel.source):
+                self._open(channel)
             channel.image = self.create_lifecycle_publisher(Image, channel.image_topic, qos)
-            channel.info = self.create_lifecycle_publisher(
-                CameraInfo, channel.info_topic, QoSProfile(depth=5)
-            )
+            if channel.camera is not None or settings.assumed_fov_deg:
+                channel.info = self.create_lifecycle_publisher(
+                    CameraInfo, channel.info_topic, QoSProfile(depth=5)
+                )
             if settings.compressed:
                 channel.compressed = self.create_lifecycle_publisher(
                     CompressedImage,
@@ -152,6 +152,23 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
             if settings.pace == "joints"
             else None
         )
+
+    def _open(self, channel: Channel) -> None:
+        """Open a recording up to its first image, and take the calibration that it tells of
+        itself where none is set.
+        """
+        opened = self._frames(channel)
+        head = next(opened)
+        channel.opened = chain([head], opened)
+        if channel.camera is None:
+            try:
+                channel.camera = camera_of(channel.source, self.settings.bag_topic)
+            except CameraError as error:
+                self.get_logger().warning(
+                    f"{channel.source}: its camera_info is not used: {in_one_line(error)}; set "
+                    f"calibration to a file"
+                )
+        channel.camera_of(head, self.settings.assumed_fov_deg)  # raises if it does not fit
 
     def _rig_channels(self) -> list[Channel]:
         """The cameras of the rig file that have a video which is no live camera."""
@@ -176,12 +193,16 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         return channels
 
     def _frames(self, channel: Channel) -> Iterator[Frame]:
-        return frames(channel.source, self.settings.rate_hz, self.settings.bag_topic)
+        settings = self.settings
+        size = (settings.width, settings.height)
+        return frames(channel.source, settings.rate_hz, settings.bag_topic, size)
 
     def activate(self) -> None:
         """Play from the beginning."""
-        self._stop_asked.clear()
-        self._worker = Thread(target=self._work, name="video", daemon=True)
+        self._stop_asked = Event()  # its own: a camera that blocks may outlive its worker's node
+        self._worker = Thread(
+            target=self._work, args=(self._stop_asked,), name="video", daemon=True
+        )
         self._worker.start()
 
     def deactivate(self) -> None:
@@ -189,7 +210,8 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         self._stop_asked.set()
         self._taken.set()
         if self._worker is not None:
-            self._worker.join()
+            live = any(is_device(channel.source) for channel in self._channels)
+            self._worker.join(CAMERA_RELEASE_S if live else None)
             self._worker = None
 
     def cleanup(self) -> None:
@@ -209,60 +231,108 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
             ears = sum(
                 p.get_subscription_count() for p in channel.publishers if p is not channel.info
             )
-            calibrated = bool(settings.calibration or settings.assumed_fov_deg)
+            calibrated = settings.calibration or settings.assumed_fov_deg
             return ears >= expected and (
-                not calibrated or channel.info.get_subscription_count() > 0
+                not calibrated or channel.info is None or channel.info.get_subscription_count() > 0
             )
 
         return not expected or all(heard(channel) for channel in self._channels)
 
-    def _work(self) -> None:
+    def _work(self, stop: Event) -> None:
         try:
-            self._play()
+            self._play(stop)
         except Exception as error:  # noqa: BLE001 - the end of a thread must be told
-            if self.context.ok() and not self._stop_asked.is_set():
+            if self.context.ok() and not stop.is_set():
                 self.get_logger().error(f"playing stops: {in_one_line(error)}")
                 self.failed = True
-        self.finished = not self._stop_asked.is_set()
+        if not stop.is_set():
+            self.finished = True
 
-    def _play(self) -> None:
-        settings, sent, channels = self.settings, 0, self._channels
+    def _play(self, stop: Event) -> None:
+        channels = self._channels
         if not self._expected_subscribers_are_there():
             topics = ", ".join(
                 self.resolve_topic_name(channel.image_topic) for channel in channels
             )
             self.get_logger().info(f"waiting for subscribers of {topics}")
         while not self._expected_subscribers_are_there():
-            if self._stop_asked.wait(0.05):
+            if stop.wait(0.05):
                 return
-        while True:
-            started, started_ns = time.monotonic(), self.get_clock().now().nanoseconds
-            streams = [channel.opened or self._frames(channel) for channel in channels]
-            for channel in channels:
-                channel.opened = None
-            for moment in in_step(streams):
-                due_s = moment[0][1].due_s
-                if settings.pace == "realtime" and due_s is not None:
-                    self._stop_asked.wait(max(0.0, started + due_s - time.monotonic()))
-                if self._stop_asked.is_set():
-                    return
-                due = settings.pace == "joints" and due_s is not None
-                self._publish(
-                    moment,
-                    started_ns + round((due_s or 0) * 1e9)
-                    if due
-                    else self.get_clock().now().nanoseconds,
-                )
-                sent += len(moment)
-                if settings.pace == "joints":
-                    self._wait_for_joints()
-            if not settings.loop:
-                break
+        live = is_device(channels[0].source)
+        sent = self._play_live(channels[0], stop) if live else self._play_recorded(stop)
+        if stop.is_set():
+            return
         for channel in channels:
             channel.image.wait_for_all_acked(Duration(seconds=DELIVERY_TIMEOUT_S))
         self.get_logger().info(
             f"end of {', '.join(channel.source for channel in channels)}: {sent} images sent"
         )
+
+    def _play_live(self, channel: Channel, stop: Event) -> int:
+        """Send what a camera delivers until told to stop; a recording behind a URL has an end.
+        Returns the number of images sent.
+        """
+        sent, wait_s = 0, FIRST_RETRY_S
+        while not stop.is_set():
+            started = time.monotonic()
+            try:
+                for frame in self._frames(channel):
+                    if frame.due_s is not None and self.settings.pace == "realtime":
+                        stop.wait(max(0.0, started + frame.due_s - time.monotonic()))
+                    if stop.is_set():
+                        return sent
+                    if channel.source in self.problems:
+                        self.solved(channel.source)
+                        self.get_logger().info(f"camera {channel.source} delivers images again")
+                    wait_s = FIRST_RETRY_S
+                    self._send([(0, frame)], self.get_clock().now().nanoseconds)
+                    sent += 1
+                if not self.settings.loop:
+                    return sent
+            except SourceError as error:
+                if channel.source not in self.problems:
+                    self.problem(channel.source, f"{in_one_line(error)}; it is tried again")
+            stop.wait(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_RETRY_S)
+        return sent
+
+    def _play_recorded(self, stop: Event) -> int:
+        """Send the images of all channels in step, each when it is due; returns their number."""
+        settings, channels, sent = self.settings, self._channels, 0
+        while True:
+            started, started_ns = time.monotonic(), self.get_clock().now().nanoseconds
+            streams = [
+                self._contained(channel, channel.opened or self._frames(channel))
+                for channel in channels
+            ]
+            for channel in channels:
+                channel.opened = None
+            for moment in in_step(streams):
+                due_s = moment[0][1].due_s or 0.0
+                if settings.pace == "realtime":
+                    stop.wait(max(0.0, started + due_s - time.monotonic()))
+                if stop.is_set():
+                    return sent
+                joints = settings.pace == "joints"
+                now_ns = self.get_clock().now().nanoseconds
+                self._send(moment, started_ns + round(due_s * 1e9) if joints else now_ns)
+                sent += len(moment)
+            if not settings.loop:
+                return sent
+
+    def _contained(self, channel: Channel, stream: Iterator[Frame]) -> Iterator[Frame]:
+        """The stream of a channel; where there are others, its failure ends it alone."""
+        try:
+            yield from stream
+        except SourceError as error:
+            if len(self._channels) == 1:
+                raise
+            self.problem(channel.source, f"{in_one_line(error)}; the other cameras go on")
+
+    def _send(self, moment: list[tuple[int, Frame]], stamp_ns: int) -> None:
+        self._publish(moment, stamp_ns)
+        if self.settings.pace == "joints":
+            self._wait_for_joints()
 
     def _publish(self, moment: list[tuple[int, Frame]], stamp_ns: int) -> None:
         stamp = time_of(stamp_ns)
@@ -271,7 +341,8 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         for index, frame in moment:
             channel = self._channels[index]
             header = Header(stamp=stamp, frame_id=channel.frame_id)
-            if (camera := channel.camera_of(frame, self.settings.assumed_fov_deg)) is not None:
+            camera = channel.camera_of(frame, self.settings.assumed_fov_deg)
+            if channel.info is not None and camera is not None:
                 channel.info.publish(camera_info(camera, header))
             if channel.compressed is not None and channel.compressed.get_subscription_count():
                 channel.compressed.publish(
