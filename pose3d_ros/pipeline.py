@@ -94,6 +94,7 @@ class MonocularPipeline:
         self._identity = IdentityTracker()
         self._filter = PoseFilter()
         self._statures = metric_scale.Statures()
+        self._depth_check = metric_scale.DepthCheck()
         self._order = StampOrder()
         self._resized: tuple[Camera, Camera] | None = None
         self._warned_of_people = False
@@ -182,7 +183,10 @@ class MonocularPipeline:
         if depth is None:
             return people
         confidence = people.confident(self.settings.min_confidence).confidence
-        depths = metric_scale.joint_depths(people.keypoints_px, confidence, depth)
+        depths = metric_scale.joint_depths(
+            people.keypoints_px, confidence, depth, self.settings.depth_scale
+        )
+        depths = self._depth_check.by_range(depths)
         sigma = np.where(np.isfinite(depths), metric_scale.DEPTH_SIGMA_M, np.nan)
         return replace(people, depth_m=depths, depth_sigma_m=sigma)
 
@@ -264,9 +268,13 @@ class MonocularPipeline:
         depths = (
             None
             if depth_m is None
-            else metric_scale.joint_depths(people.keypoints_px, seen.confidence, depth_m)
+            else metric_scale.joint_depths(
+                people.keypoints_px, seen.confidence, depth_m, settings.depth_scale
+            )
         )
         if depths is not None:
+            scale, _ = metric_scale.measure(root, poses.joints_m, depths)
+            depths = self._depth_check.by_stature(depths, scale, settings.person_height_m)
             scale, variance = metric_scale.measure(root, poses.joints_m, depths)
             # Those measured for the first time are elsewhere than thought, but did not run there.
             self._filter.drop(self._statures.update(people.ids, scale, variance, assumed))
@@ -287,7 +295,7 @@ class MonocularPipeline:
             people.confidence,
             self._identity.states(people.ids),
         )
-        return measured[np.isfinite(root).all(1)]
+        return measured[np.asarray(np.isfinite(root).all(1))]
 
     def _filtered(self, people: People2D, measured: Measurements, camera: Camera) -> People3D:
         known = self._identity.known_ids

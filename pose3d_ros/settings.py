@@ -162,6 +162,14 @@ class PipelineSettings(Settings):
         high=0.5,
         live=True,
     )
+    depth_scale: float = setting(
+        1.0,
+        "Factor on the depth image for cameras whose unit is not that of REP-118 (16UC1 in mm, "
+        "32FC1 in m): 0.25 for a RealSense L515, 0.001 for 32FC1 in mm",
+        low=1e-6,
+        high=1e6,
+        live=True,
+    )
     smoothing: float = setting(
         1.0,
         "Strength of the Kalman filter: 0 publishes measurements as they are, 1 is the "

@@ -101,6 +101,20 @@ def test_depth_on_every_second_frame_corrects_all_of_them(clip):
     assert all(abs(result.velocity_mps[0, 0, 2]) < 1.0 for result in known)
 
 
+def test_depth_in_another_unit_is_refused_and_the_stature_used(clip, caplog):
+    """A wall at 5000 'm' is one in millimetres; with ``depth_scale`` it is where it is."""
+    wall = np.full((720, 1280), 5000.0, np.float32)
+    distances = []
+    for depth, scale in ((None, 1.0), (wall, 1.0), (wall, 0.001)):
+        with MonocularPipeline(max_people=1, depth_scale=scale) as pipeline:
+            for image, stamp_ns in clip[:8]:
+                people = pipeline(image, CAMERA, stamp_ns, depth)
+        distances.append(people.joints_m[0, 0, 2])
+    assert abs(distances[1] - distances[0]) < 0.01
+    assert abs(distances[2] - 5.1) < 0.15
+    assert sum("set depth_scale" in record.getMessage() for record in caplog.records) == 1
+
+
 def test_2d_only_needs_no_camera(clip):
     pipeline = MonocularPipeline(lift=False)
     people = pipeline.detect(clip[0][0], clip[0][1])

@@ -312,15 +312,18 @@ def _check_jpeg(jpeg: bytes) -> None:
 
 def to_depth_m(message: Any) -> np.ndarray:
     """(H, W) float32 metres of a REP-118 depth image: 16UC1 in millimetres or 32FC1 in metres; NaN
-    where unknown.
+    where unknown (0, NaN, inf, and 0xFFFF, which many drivers mean nothing by). Raises
+    ``ImageError``.
     """
     layout = _DEPTH.get(message.encoding)
     if layout is None:
         raise ImageError(
             f"expected a depth image of encoding 16UC1 (mm) or 32FC1 (m), got '{message.encoding}'"
         )
-    depth = _view(message, layout).astype(np.float32)
+    samples = _view(message, layout)
+    depth = samples.astype(np.float32)
     if layout.dtype == "u2":
         depth *= 0.001
+        depth[samples == 0xFFFF] = np.nan
     depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
     return depth

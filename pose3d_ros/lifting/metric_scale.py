@@ -4,9 +4,16 @@ there are any.
 
 from __future__ import annotations
 
+import logging
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from pose3d_ros.skeleton import H36M17
+
+_log = logging.getLogger(__name__)
+Float = npt.NDArray[np.floating[Any]]
 
 # A depth image shows the skin; the joint lies about this far behind it (m), give or take
 # DEPTH_SIGMA_M.
@@ -16,15 +23,18 @@ DEPTH_SIGMA_M = 0.04
 MIN_JOINTS = 3
 # what differs more from the assumed size than anybody's stature is something in front or behind
 OUTLIER_SHARE = 0.2
+STATURE_RANGE_M = 0.5, 2.5  # of anybody who can be told by depth
+FARTHEST_M = 50.0  # that depth cameras tell anything
+PATIENCE = 5  # images in a row before a wrong unit is said
 
 
 def joint_depths(
-    keypoints_px: np.ndarray, confidence: np.ndarray, depth_m: np.ndarray
-) -> np.ndarray:
-    """Depth (P, 17) of joint centres by a depth image (H, W) in metres, registered to the camera's
-    image.
+    keypoints_px: Float, confidence: Float, depth_m: Float, depth_scale: float = 1.0
+) -> Float:
+    """Depth (P, 17) in metres of joint centres by a depth image (H, W) of ``depth_scale`` metres,
+    registered to the camera's image.
 
-    What the image shows at the keypoint (P, 17, 2), and the flesh before the joint. NaN where
+    Depth at the keypoint (P, 17, 2), and the flesh before the joint. NaN where
     nothing is known: 0, NaN and inf in the image (REP-118), keypoints outside or without
     confidence (P, 17).
     """
@@ -36,12 +46,11 @@ def joint_depths(
     depths = np.where(
         inside, depth_m[np.where(inside, lines, 0), np.where(inside, columns, 0)], np.nan
     ).astype(float)
-    return np.where(np.isfinite(depths) & (depths > 0), depths + _SKIN_M, np.nan)
+    known = np.isfinite(depths) & (depths > 0)
+    return np.where(known, depths * depth_scale + _SKIN_M, np.nan)
 
 
-def measure(
-    root_m: np.ndarray, joints_m: np.ndarray, depths_m: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def measure(root_m: Float, joints_m: Float, depths_m: Float) -> tuple[Float, Float]:
     """How many times larger people are than assumed (P,), with the variance (P,), by
     ``joint_depths`` (P, 17).
 
@@ -51,15 +60,17 @@ def measure(
     """
     scale, variance = np.full(len(root_m), np.nan), np.full(len(root_m), np.nan)
     for person, ratios in enumerate(depths_m / (root_m[:, None, 2] + joints_m[..., 2])):
+        known = ratios[np.isfinite(ratios)]
+        outlier = OUTLIER_SHARE * float(np.median(known)) if len(known) else 0.0
         scale[person], variance[person] = _median(
-            ratios, DEPTH_SIGMA_M / root_m[person, 2], OUTLIER_SHARE
+            known, DEPTH_SIGMA_M / root_m[person, 2], outlier
         )
     return scale, variance
 
 
 def refine(
-    root_m: np.ndarray, covariance: np.ndarray, joints_m: np.ndarray, depths_m: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    root_m: Float, covariance: Float, joints_m: Float, depths_m: Float
+) -> tuple[Float, Float]:
     """Root (P, 3) and covariance (P, 3, 3) corrected by this frame's ``joint_depths`` (P, 17),
     where there are any.
 
@@ -76,7 +87,7 @@ def refine(
     return root_m, covariance
 
 
-def _median(values: np.ndarray, sigma: float, outlier: float) -> tuple[float, float]:
+def _median(values: Float, sigma: float, outlier: float) -> tuple[float, float]:
     """Median of the values that are not farther than ``outlier`` from it, and its variance; NaN of
     too few.
     """
@@ -90,6 +101,59 @@ def _median(values: np.ndarray, sigma: float, outlier: float) -> tuple[float, fl
     return median, spread**2 / len(values) + sigma**2
 
 
+class DepthCheck:
+    """Refuses depth in a wrong unit: nobody is 27 m tall, and no depth camera sees 4000 m.
+
+    Says so in the log once, when it has lasted ``PATIENCE`` images.
+    """
+
+    def __init__(self) -> None:
+        self._refused = 0
+        self._warned = False
+
+    def by_stature(self, depths_m: Float, scale: Float, person_height_m: float) -> Float:
+        """Depths (P, 17) without those of people whose ``measure`` (P,) is unknown or would make
+        them shorter or taller than ``STATURE_RANGE_M``.
+        """
+        statures = scale * person_height_m
+        low, high = STATURE_RANGE_M
+        wrong = (statures < low) | (statures > high)
+        self._count(wrong, ~wrong & np.isfinite(scale))
+        if wrong.any() and self._due():
+            stature = float(np.median(statures[wrong]))
+            _log.warning(
+                "depth not used: it would make a person %.3g m tall, expected %g to %g m; the "
+                "assumed height of %g m tells the distance instead; if the unit of depth is not "
+                "that of REP-118 (16UC1 in mm, 32FC1 in m), set depth_scale, to about %.2g times "
+                "what it is",
+                *(stature, low, high, person_height_m, person_height_m / stature),
+            )
+        return np.where((wrong | np.isnan(scale))[:, None], np.nan, depths_m)
+
+    def by_range(self, depths_m: Float) -> Float:
+        """Depths (P, 17) without those beyond ``FARTHEST_M``."""
+        wrong = depths_m > FARTHEST_M
+        self._count(wrong, ~wrong & np.isfinite(depths_m))
+        if wrong.any() and self._due():
+            _log.warning(
+                "depth not used: people would be %.3g m away, expected at most %g m; if the unit "
+                "of depth is not that of REP-118 (16UC1 in mm, 32FC1 in m), set depth_scale",
+                *(float(np.median(depths_m[wrong])), FARTHEST_M),
+            )
+        return np.where(wrong, np.nan, depths_m)
+
+    def _count(self, wrong: npt.NDArray[np.bool_], right: npt.NDArray[np.bool_]) -> None:
+        if right.any():
+            self._refused = 0
+        elif wrong.any():
+            self._refused += 1
+
+    def _due(self) -> bool:
+        due = self._refused >= PATIENCE and not self._warned
+        self._warned |= due
+        return due
+
+
 class Statures:
     """What is known of each person's size: the ratio to the assumed one, by track id."""
 
@@ -97,7 +161,11 @@ class Statures:
         self._known: dict[int, tuple[float, float]] = {}
 
     def update(
-        self, ids: np.ndarray, scale: np.ndarray, variance: np.ndarray, prior_variance: float
+        self,
+        ids: npt.NDArray[np.integer[Any]],
+        scale: Float,
+        variance: Float,
+        prior_variance: float,
     ) -> list[int]:
         """Take over measurements (P,) of ``measure``; returns the ids that were measured for the
         first time.
@@ -115,14 +183,16 @@ class Statures:
                 self._known[person] = mean + gain * (value - mean), max((1 - gain) * old, new / 4)
         return first
 
-    def __call__(self, ids: np.ndarray, prior_variance: float) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, ids: npt.NDArray[np.integer[Any]], prior_variance: float
+    ) -> tuple[Float, Float]:
         """Ratio (P,) to the assumed size and its variance (P,): 1 and the prior where nothing was
         measured.
         """
         known = [self._known.get(person, (1.0, prior_variance)) for person in ids.tolist()]
         return np.array([k[0] for k in known]), np.array([k[1] for k in known])
 
-    def forget(self, keep: np.ndarray) -> None:
+    def forget(self, keep: npt.NDArray[np.integer[Any]]) -> None:
         """Drop everybody whose id is not in ``keep``."""
         kept = set(keep.tolist())
         self._known = {person: value for person, value in self._known.items() if person in kept}

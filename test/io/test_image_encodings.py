@@ -159,10 +159,11 @@ def test_jpeg_and_png() -> None:
 @pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("padding", [0, 4])
 def test_depth_in_millimetres_and_metres(big: bool, padding: int) -> None:
-    millimetres = np.array([[0, 500], [1250, 65535]], np.uint16)
-    expected = np.array([[np.nan, 0.5], [1.25, 65.535]], np.float32)
+    # 0 and the largest number both mean that nothing was measured.
+    millimetres = np.array([[0, 500], [1250, 65534], [65535, 1]], np.uint16)
+    expected = np.array([[np.nan, 0.5], [1.25, 65.534], [np.nan, 0.001]], np.float32)
     assert np.allclose(
-        to_depth_m(message(millimetres, "16UC1", 2, 2, padding, big)), expected, equal_nan=True
+        to_depth_m(message(millimetres, "16UC1", 2, 3, padding, big)), expected, equal_nan=True
     )
     metres = np.array([[np.nan, 0.5], [np.inf, -1]], np.float32)
     expected = np.array([[np.nan, 0.5], [np.nan, np.nan]], np.float32)

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from bodies import CAMERA, STANDING_M
 
-from pose3d_ros.lifting.metric_scale import Statures, joint_depths, measure, refine
+from pose3d_ros.lifting.metric_scale import (
+    PATIENCE,
+    DepthCheck,
+    Statures,
+    joint_depths,
+    measure,
+    refine,
+)
 
 PRIOR = 0.06**2
 PLACES_M = np.array([[0, 0, 2.0], [1.5, 0.3, 4.0], [-2.0, -0.2, 6.0]])
@@ -87,3 +94,43 @@ def test_what_all_measurements_have_in_common_does_not_average_out():
     scale, variance = statures(np.array([4]), PRIOR)
     np.testing.assert_allclose(scale, 1.1, atol=0.005)
     assert np.sqrt(variance[0]) >= sigma / 2
+
+
+@pytest.mark.parametrize("factor", [4.0, 0.25, 1000.0, 0.001])
+def test_depth_in_another_unit_is_refused_and_said_once(caplog, factor):
+    """Nobody is 7 m tall, nor 0.4 m; the factor that would mend it is in the message."""
+    pixels, image = _seen(1.0)[0], _depth_image(*_seen(1.0))
+    joints = np.broadcast_to(STANDING_M, (3, 17, 3))
+    check = DepthCheck()
+    for _ in range(2 * PATIENCE):
+        depths = joint_depths(pixels, np.ones((3, 17)), image * factor)
+        scale, _ = measure(PLACES_M, joints, depths)
+        assert np.isnan(check.by_stature(depths, scale, 1.7)).all()
+    (record,) = caplog.records
+    assert "depth not used" in record.getMessage() and "set depth_scale" in record.getMessage()
+    depths = joint_depths(pixels, np.ones((3, 17)), image * factor, 1 / factor)
+    scale, _ = measure(PLACES_M, joints, depths)
+    np.testing.assert_allclose(scale, 1, atol=0.03)
+    np.testing.assert_array_equal(check.by_stature(depths, scale, 1.7), depths)
+
+
+def test_one_person_behind_a_box_makes_no_warning(caplog):
+    pixels, depth = _seen(1.0)
+    depth = depth.copy()
+    depth[0] = 0.3
+    check = DepthCheck()
+    for _ in range(2 * PATIENCE):
+        depths = joint_depths(pixels, np.ones((3, 17)), _depth_image(pixels, depth))
+        scale, _ = measure(PLACES_M, np.broadcast_to(STANDING_M, (3, 17, 3)), depths)
+        used = check.by_stature(depths, scale, 1.7)
+        assert np.isnan(used[0]).all() and np.array_equal(used[1:], depths[1:], equal_nan=True)
+    assert not caplog.records
+
+
+def test_depth_beyond_what_cameras_measure_is_refused_without_3d_too(caplog):
+    check = DepthCheck()
+    for _ in range(2 * PATIENCE):
+        assert np.isnan(check.by_range(np.array([[4000.0, 3900.0, np.nan]]))).all()
+    (record,) = caplog.records
+    assert "set depth_scale" in record.getMessage()
+    assert check.by_range(np.array([[4.0, 3.9]])).tolist() == [[4.0, 3.9]]
