@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -46,17 +48,61 @@ def compressed(data: np.ndarray, stamp_ns: int) -> Any:
 
 
 def write_bag(
-    path: Path, topics: dict[str, Iterable[Any]], storage: StoragePlugin = StoragePlugin.MCAP
+    path: Path,
+    topics: Mapping[str, Iterable[Any]],
+    storage: StoragePlugin = StoragePlugin.MCAP,
+    jitter_ns: int = 0,
+    step_ns: int = 0,
+    arrivals_ns: Sequence[int] | None = None,
 ) -> Path:
     """A rosbag2 of stamped messages, one topic after the other, which arrive later than their
-    stamps.
+    stamps: each second one by ``jitter_ns`` more, each by ``step_ns`` more than the one before, or
+    all when told.
     """
     with Writer(path, version=8, storage_plugin=storage) as writer:
-        for topic, messages in topics.items():
-            connection = None
-            for message in messages:
-                kind = message.__msgtype__
-                connection = connection or writer.add_connection(topic, kind, typestore=STORE)
-                stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-                writer.write(connection, stamp_ns + DELAY_NS, STORE.serialize_cdr(message, kind))
+        for topic, messages in ((topic, list(of)) for topic, of in topics.items()):
+            kind = messages[0].__msgtype__ if messages else "sensor_msgs/msg/Image"
+            connection = writer.add_connection(topic, kind, typestore=STORE)
+            for index, message in enumerate(messages):
+                arrival_ns = stamp_of(message) + DELAY_NS + jitter_ns * (index % 2)
+                arrival_ns = arrivals_ns[index] if arrivals_ns else arrival_ns + index * step_ns
+                writer.write(connection, arrival_ns, STORE.serialize_cdr(message, kind))
     return path
+
+
+def stamp_of(message: Any) -> int:
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+
+
+def write_ros1_bag(path: Path, topics: Mapping[str, Iterable[Any]]) -> Path:
+    """The same messages in a bag of ROS 1, whose headers count and whose CameraInfo says K and
+    D.
+    """
+    store = get_typestore(Stores.ROS1_NOETIC)
+    with Writer1(path) as writer:
+        for topic, messages in ((topic, list(of)) for topic, of in topics.items()):
+            kind = messages[0].__msgtype__
+            connection = writer.add_connection(topic, kind, typestore=store)
+            for sequence, message in enumerate(messages):
+                old = _ros1(message, store.types, sequence)
+                arrival_ns = stamp_of(message) + DELAY_NS
+                writer.write(connection, arrival_ns, store.serialize_ros1(old, kind))
+    return path
+
+
+def _ros1(message: Any, types: Any, sequence: int) -> Any:
+    """A message in ROS 1's form: fields in their order, headers with a sequence number."""
+    values = []
+    for field in fields(types[message.__msgtype__]):
+        if field.name == "__msgtype__":
+            continue
+        if field.name == "seq":
+            values.append(sequence)
+            continue
+        named = field.name if hasattr(message, field.name) else field.name.lower()
+        value = getattr(message, named)
+        part = getattr(value, "__msgtype__", "")
+        values.append(
+            _ros1(value, types, sequence) if part.endswith(("Header", "Interest")) else value
+        )
+    return types[message.__msgtype__](*values)

@@ -54,14 +54,9 @@ def open_bag(path: Path) -> Iterator[Any]:
         from rosbags.typesys import Stores, get_typestore
     except ImportError:
         raise BagError("reading a bag needs the package rosbags: pip install rosbags") from None
-    paths = [path]
-    if path.is_dir() and not (path / "metadata.yaml").exists():
-        paths = _files(path)
-        if len(paths) > 1 and any(file.suffix != ".bag" for file in paths):
-            raise BagError(
-                f"{path}: expected a metadata.yaml beside {', '.join(f.name for f in paths)}, "
-                f"which tells their order; 'ros2 bag reindex {path}' writes it, or give one file"
-            )
+    # The reader takes whatever is called .bag for a file of ROS 1.
+    whole = not path.is_dir() or (path / "metadata.yaml").exists() and path.suffix != ".bag"
+    paths = [path] if whole else _files(path)
     try:
         with AnyReader(paths, default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
             yield reader

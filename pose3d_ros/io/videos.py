@@ -45,7 +45,10 @@ def frames(path: str | Path) -> Iterator[tuple[Image, int]]:
             count += 1
             yield image, time_ns
         if not count:
-            raise VideoError(f"{path}: expected a video with images, got none that can be decoded")
+            raise VideoError(
+                f"{path}: expected a video with images, got none that can be "
+                f"decoded; was its recording cut off?"
+            )
         _report_losses(str(path), stream, times)
 
 

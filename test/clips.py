@@ -1,0 +1,60 @@
+"""Small videos of flat pictures, made with the encoders that PyAV brings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SIZE = (96, 64)
+MS = Fraction(1, 1000)
+
+
+def flat(number: int) -> np.ndarray:
+    """A (64, 96, 3) picture whose gray tells its number, 0 to 23."""
+    return np.full((SIZE[1], SIZE[0], 3), 20 + 10 * number, np.uint8)
+
+
+def number_of(image: np.ndarray) -> int:
+    """Inverse of ``flat``, whatever the codec did."""
+    return round((float(image.mean()) - 20) / 10)
+
+
+def write_clip(
+    path: Path,
+    times_ms: Sequence[int],
+    codec: str = "libx264",
+    images: Sequence[np.ndarray] | None = None,
+    aspect: Fraction | None = None,
+    container_format: str | None = None,
+    rate: int = 25,
+    live: bool = False,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A clip of ``flat`` pictures, or of ``images``, each at its own time.
+
+    ``live``: WebM without a length.
+    """
+    av: Any = __import__("av")
+    how = {"live": "1"} if live else {}
+    with av.open(str(path), "w", format=container_format, container_options=how) as container:
+        stream = container.add_stream(codec, rate=rate, options=options or {})
+        stream.width, stream.height = SIZE if images is None else images[0].shape[1::-1]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = MS if codec != "mpeg2video" else Fraction(1, rate)
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for number, time_ms in enumerate(times_ms):
+            image = flat(number % 24) if images is None else images[number]
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame.time_base = MS
+            frame.pts = time_ms
+            if codec == "mpeg2video":
+                frame.time_base = Fraction(1, rate)
+                frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
