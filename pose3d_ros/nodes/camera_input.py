@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.io.camera_info import camera_from_info
-from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
+from pose3d_ros.io.keypoints_cloud import MAX_PEOPLE, CloudError, people_2d
 from pose3d_ros.multiview.calibration_monitor import CameraResidual
 from pose3d_ros.nodes.inputs import SILENCE_S, Input
 from pose3d_ros.nodes.managed_node import ManagedNode
@@ -117,6 +117,14 @@ class CameraInput:
             self.problem("keypoints", f"keypoints not used: {error}")
             return
         self.solved("keypoints")
+        if cloud.height > MAX_PEOPLE:
+            self.problem(
+                "crowd",
+                f"{cloud.height} people in one image: expected at most {MAX_PEOPLE}, so the most "
+                f"confident are used; set max_people of the camera's node",
+            )
+        else:
+            self.solved("crowd")
         if people.stamp_ns == self.newest_ns:
             self.problem(
                 "stamp",

@@ -14,16 +14,17 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from pose3d_ros.io import image_encodings
-from pose3d_ros.io.image_encodings import ENCODINGS, ImageError
+from pose3d_ros.io.image_encodings import ENCODINGS, BitDepth, ImageError
 
 
-def to_bgr(message: Image) -> np.ndarray:
+def to_bgr(message: Image, depth: BitDepth | None = None) -> np.ndarray:
     """(H, W, 3) uint8 BGR picture of an Image; a view of its data where the encoding is bgr8.
 
-    cv_bridge, where it is installed, converts what is not in ``ENCODINGS``. Raises ``ImageError``.
+    cv_bridge, where it is installed, converts what is not in ``ENCODINGS``. ``depth``: of the
+    samples of this camera's 16-bit images. Raises ``ImageError``.
     """
     if message.encoding in ENCODINGS:
-        return image_encodings.to_bgr(message)
+        return image_encodings.to_bgr(message, depth)
     bridge, why = _cv_bridge()
     try:
         if bridge is not None:

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from threading import Condition, Event, Thread
 from typing import Any, NamedTuple
 
@@ -90,7 +91,9 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self._late = 0
         self._frame_times = FrameTimes()
         compressed = self.settings.transport == "compressed"
-        self._decode = image_encodings.compressed_to_bgr if compressed else image_messages.to_bgr
+        decode = image_encodings.compressed_to_bgr if compressed else image_messages.to_bgr
+        self._decode = partial(decode, depth=image_encodings.BitDepth())
+        self._dark_since: float | None = None
         topic = self.resolve_topic_name("image") + ("/compressed" if compressed else "")
         other = "raw" if compressed else "compressed"
         self._inputs = [
@@ -177,6 +180,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         if self._pipeline.settings != self.settings:
             self._pipeline.reconfigure(self.settings)
         people = self._people(image, camera, acquired_ns, stopwatch)
+        self._check_brightness(image, people)
         with stopwatch("publish"):
             self._outputs.publish_with_image(
                 people, message.header, self.settings.publish_tf, image
@@ -356,6 +360,22 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             return None
         self.solved("depth")
         return depth_m
+
+    def _check_brightness(self, image: np.ndarray, people: People3D) -> None:
+        """Say when nobody is found because images have been nearly black for a while."""
+        found = people.people_2d is not None and len(people.people_2d) > 0
+        if found or not image_encodings.is_nearly_black(image):
+            self._dark_since = None
+            self.solved("dark")
+            return
+        self._dark_since = self._dark_since or time.monotonic()
+        if time.monotonic() - self._dark_since > SILENCE_S:
+            self.problem(
+                "dark",
+                f"nobody is found: images have been nearly black for {SILENCE_S:g} s; see whether "
+                f"there is light, the lens is free and the camera's exposure and encoding are "
+                f"right",
+            )
 
     def _diagnose(self) -> None:
         assert self._pipeline is not None

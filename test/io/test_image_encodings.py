@@ -4,8 +4,11 @@ is wrong.
 
 from __future__ import annotations
 
+import resource
+import struct
 import sys
 import types
+import zlib
 
 import cv2
 import numpy as np
@@ -15,7 +18,14 @@ pytest.importorskip("rclpy", reason="needs ROS 2 messages")
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from pose3d_ros.io.image_encodings import ImageError, compressed_to_bgr, to_depth_m
+from pose3d_ros.io.image_encodings import (
+    ENCODINGS,
+    BitDepth,
+    ImageError,
+    compressed_to_bgr,
+    is_nearly_black,
+    to_depth_m,
+)
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.image_messages import to_bgr, to_compressed_message, to_message
 
@@ -262,3 +272,141 @@ def test_compressed_data_that_is_no_picture(data: bytes) -> None:
 def test_depth_of_another_encoding() -> None:
     with pytest.raises(ImageError, match="16UC1.*32FC1.*got 'bgr8'"):
         to_depth_m(message(PICTURE, "bgr8", 8, 6))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("encoding", ["mono16", "rgb16", "bayer_rggb16", "png"])
+def test_the_bits_that_are_used_are_kept(bits, encoding):
+    """A ramp from black to white looks the same however many bits of 16 a camera fills."""
+    ramp = np.linspace(0, (1 << bits) - 1, 48 * 64).astype(np.uint16).reshape(48, 64)
+    if encoding == "png":
+        sent = types.SimpleNamespace(format="png", data=cv2.imencode(".png", ramp)[1].tobytes())
+        image = compressed_to_bgr(sent)
+    else:
+        samples = np.dstack([ramp] * 3) if encoding == "rgb16" else ramp
+        image = to_bgr(message(samples, encoding, 64, 48))
+    expected = np.linspace(0, 255, 48 * 64).reshape(48, 64)
+    assert np.abs(image.mean(2) - expected)[1:-1, 1:-1].max() < 2.5
+    assert not is_nearly_black(image)
+
+
+def test_brightness_does_not_change_from_image_to_image():
+    ramp = np.linspace(0, 4000, 48 * 64).astype(np.uint16).reshape(48, 64)
+    depth = BitDepth()
+    bright = to_bgr(message(ramp, "mono16", 64, 48), depth)
+    dark = to_bgr(message(ramp // 8, "mono16", 64, 48), depth)
+    assert dark.mean() == pytest.approx(bright.mean() / 8, abs=1)
+
+
+def test_pixels_without_a_value_do_not_count():
+    ramp = np.linspace(0, 4000, 48 * 64).astype(np.uint16).reshape(48, 64)
+    ramp[3, 4] = 0xFFFF
+    image = to_bgr(message(ramp, "mono16", 64, 48))
+    assert image.mean() > 120 and image[3, 4].tolist() == [255, 255, 255]
+
+
+def test_nearly_black():
+    assert is_nearly_black(np.full((48, 64, 3), 9, np.uint8))
+    night = np.zeros((480, 640, 3), np.uint8)
+    night[100:200, 100:200] = 120  # a window
+    assert not is_nearly_black(night)
+
+
+def png_of(
+    width: int, height: int, bits: int = 8, colour: int = 2, *chunks: tuple[bytes, bytes]
+) -> bytes:
+    """A PNG whose header says so, with the chunks given, each with a right checksum."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    out = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), *chunks):
+        out += struct.pack(">I", len(data)) + kind + data
+        out += struct.pack(">I", zlib.crc32(kind + data))
+    return out
+
+
+IDAT, IEND = (b"IDAT", zlib.compress(bytes(48 * (1 + 3 * 64)))), (b"IEND", b"")
+
+
+def jpeg_of(width: int, height: int) -> bytes:
+    """A JPEG whose header says so."""
+    data = bytearray(cv2.imencode(".jpg", PICTURE)[1].tobytes())
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (png_of(64, 48, 8, 2, IDAT)[:-4] + b"\xff\xff\xff\xf0IDAT" + bytes(200), "ends within"),
+        (png_of(64, 48)[:20] + bytes(9), "."),
+        (png_of(60_000, 60_000, 8, 2, IDAT, IEND), "its header says 60000x60000 pixels"),
+        (png_of(9_000, 9_000, 8, 2, IDAT, IEND), "its header says 9000x9000 pixels"),
+        (png_of(0, 48, 8, 2, IDAT, IEND), "its header says 0x48 pixels"),
+        (png_of(64, 48, 8, 5, IDAT, IEND), "colour type 5"),
+        (png_of(64, 48, 8, 2, IDAT), "IEND"),
+        (jpeg_of(65_000, 65_000), "its header says 65000x65000 pixels"),
+        (jpeg_of(9_000, 9_000), "its header says 9000x9000 pixels"),
+        (cv2.imencode(".jpg", FLAT)[1].tobytes()[:-2], "cut off before its end"),
+        (cv2.imencode(".jpg", FLAT)[1].tobytes()[:100], "before its pixels"),
+        (b"\xff\xd8\xff", "."),
+        (cv2.imencode(".bmp", FLAT)[1].tobytes(), "begins with 42 4d"),
+        (cv2.imencode(".tiff", FLAT)[1].tobytes(), "as neither does"),
+        (b"", "begins with nothing"),
+    ],
+)
+def test_compressed_images_are_looked_at_before_they_are_decoded(data, words):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sent = types.SimpleNamespace(format="png", data=data)
+    with pytest.raises(ImageError, match=words) as error:
+        compressed_to_bgr(sent)
+    assert "\n" not in str(error.value) and "see the publisher" in str(error.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+
+def test_what_a_picture_needs_not_is_not_decoded():
+    """A text chunk that unpacks to 64 MB, and the frames of an animation."""
+    bomb = (b"zTXt", b"comment\0\0" + zlib.compress(bytes(64_000_000), 9))
+    animation = (b"acTL", struct.pack(">II", 2, 0))
+    data = png_of(64, 48, 8, 2, bomb, animation, IDAT, IEND)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    image = compressed_to_bgr(types.SimpleNamespace(format="png", data=data))
+    assert image.shape == (48, 64, 3) and not image.any()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 40_000
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("size", [(1, 1), (17, 3), (2000, 1500)])
+def test_the_plainest_pictures_are_decoded(suffix, size):
+    """A picture of one colour is as small as its compression allows."""
+    black = np.zeros((size[1], size[0], 3), np.uint8)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 1] if suffix == ".jpg" else []
+    data = cv2.imencode(suffix, black, quality)[1].tobytes()
+    image = compressed_to_bgr(types.SimpleNamespace(format=suffix, data=data))
+    assert image.shape == black.shape and image.max() <= 1
+
+
+def test_random_images_are_pictures_or_one_line():
+    """Numbers of every size in every place, with a fixed seed."""
+    rng = np.random.default_rng(2)
+    values = [0, 1, 2, 3, 64, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 - 1]
+    files = [cv2.imencode(suffix, PICTURE)[1].tobytes() for suffix in (".jpg", ".png")]
+    for trial in range(2000):
+        sizes = rng.choice(values, 3).tolist()
+        sent = types.SimpleNamespace(
+            width=sizes[0],
+            height=sizes[1],
+            step=sizes[2],
+            encoding=str(rng.choice(list(ENCODINGS))),
+            is_bigendian=int(rng.integers(2)),
+            data=rng.bytes(int(rng.integers(0, 300))),
+        )
+        broken = bytearray(files[trial % 2])
+        for at in rng.integers(0, len(broken), 3):
+            broken[at] = rng.integers(256)
+        file = types.SimpleNamespace(format="?", data=bytes(broken[: rng.integers(len(broken))]))
+        for decode, of in ((to_bgr, sent), (compressed_to_bgr, file)):
+            try:
+                assert decode(of).shape[2] == 3
+            except ImageError as error:
+                assert "\n" not in str(error)
