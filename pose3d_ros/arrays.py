@@ -5,13 +5,14 @@ known.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 T = TypeVar("T", bound="Rows")
+A = TypeVar("A", bound=np.generic)
 ImageBgr = npt.NDArray[Any]
 """An image (H, W, 3) uint8, blue first. Its type is checked when it is used: OpenCV's own stubs
 call every picture an array of any number.
@@ -39,6 +40,37 @@ class Rows:
         return type(self)(
             *(a.joined(b) if isinstance(a, Rows) else np.concatenate([a, b]) for a, b in pairs)
         )
+
+
+class EqualByValue:
+    """Base of dataclasses of arrays (``eq=False``): equal where all fields are, NaN to NaN.
+
+    They are not hashable.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self) or not is_dataclass(self):
+            return NotImplemented
+        return all(
+            _same(getattr(self, spec.name), getattr(other, spec.name)) for spec in fields(self)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.array_equal(a, b, equal_nan=a.dtype.kind == b.dtype.kind == "f")
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(type(a) is type(b) and a == b)
+
+
+def read_only(array: npt.NDArray[A]) -> npt.NDArray[A]:
+    """A view of the array that cannot be written to; whoever has the array itself still can."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def as_float32(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

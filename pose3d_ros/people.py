@@ -8,10 +8,14 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from pose3d_ros.arrays import EqualByValue, read_only
 from pose3d_ros.skeleton import Skeleton, convert
 
 NO_ID = -1
+Floats = npt.NDArray[np.floating[Any]]
+Integers = npt.NDArray[np.integer[Any]]
 _OPTIONAL = ("depth_m", "depth_sigma_m", "root_relative_depth_px")
 _PER_JOINT = ("keypoints_px", "confidence", *_OPTIONAL)
 """Fields of ``People2D`` with a value, or a point, for each person's joint."""
@@ -29,11 +33,11 @@ def _checked(name: str, value: np.ndarray, shape: tuple[int, ...], dtype: type) 
     array: np.ndarray = np.asarray(value, dtype)
     if array.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
-    return array
+    return read_only(array)
 
 
-@dataclass(frozen=True)
-class People2D:
+@dataclass(frozen=True, eq=False, repr=False)
+class People2D(EqualByValue):
     """P people in one image.
 
     ``keypoints_px`` (P, J, 2) float32 pixels, the centre of the first pixel at (0, 0), NaN where
@@ -94,6 +98,16 @@ class People2D:
 
     def __len__(self) -> int:
         return len(self.keypoints_px)
+
+    def __repr__(self) -> str:
+        return (
+            f"People2D({len(self)} of {self.skeleton.name}, ids {self.ids.tolist()}, stamp_ns "
+            f"{self.stamp_ns}, image {self.image_size[0]}x{self.image_size[1]})"
+        )
+
+    def joint(self, name: str) -> Floats:
+        """Pixels (P, 2) of a keypoint by name; ``KeyError`` names those that exist."""
+        return self.keypoints_px[:, self.skeleton.index(name)]
 
     def __getitem__(self, rows: np.ndarray | slice | list[int]) -> People2D:
         """The people chosen by a mask, indices or a slice."""
@@ -157,8 +171,8 @@ class People2D:
         )
 
 
-@dataclass(frozen=True)
-class People3D:
+@dataclass(frozen=True, eq=False, repr=False)
+class People3D(EqualByValue):
     """P tracked people in space, at one acquisition time, in the frame of ``frame_id``.
 
     ``joints_m`` (P, J, 3) float32 metres, NaN where unknown. ``confidence`` (P, J) in 0..1.
@@ -200,6 +214,16 @@ class People3D:
 
     def __len__(self) -> int:
         return len(self.joints_m)
+
+    def __repr__(self) -> str:
+        return (
+            f"People3D({len(self)} of {self.skeleton.name}, ids {self.ids.tolist()}, stamp_ns "
+            f"{self.stamp_ns}, frame '{self.frame_id}')"
+        )
+
+    def joint(self, name: str) -> Floats:
+        """Places (P, 3) of a joint by name, metres; ``KeyError`` names those that exist."""
+        return self.joints_m[:, self.skeleton.index(name)]
 
     def __getitem__(self, rows: np.ndarray | slice | list[int]) -> People3D:
         """The people chosen by a mask, indices or a slice; what was seen in the image stays

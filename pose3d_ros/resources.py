@@ -20,6 +20,15 @@ def share(*parts: str) -> Path:
 
 
 @cache
+def version() -> str:
+    """The package's version: that of the tree which ``share`` reads, so that a checkout is not
+    taken for what is installed beside it.
+    """
+    text = share("package.xml").read_text(encoding="utf-8")
+    return text.partition("<version>")[2].partition("</version>")[0]
+
+
+@cache
 def _root() -> Path:
     package = Path(__file__).resolve().parent
     for folder in (package.parent, *(above / "share" / NAME for above in package.parents)):
