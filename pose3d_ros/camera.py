@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pose3d_ros.arrays import EqualByValue, read_only
 from pose3d_ros.errors import Pose3dError
 from pose3d_ros.geometry import inverse_transform, transform_points
 from pose3d_ros.lens import COEFFICIENTS, Lens, lens_of
@@ -38,8 +39,8 @@ class CameraError(Pose3dError, ValueError):
     """Intrinsics, distortion or pose that no camera can have."""
 
 
-@dataclass(frozen=True)
-class Camera:
+@dataclass(frozen=True, eq=False, repr=False)
+class Camera(EqualByValue):
     """Pinhole or fisheye camera.
 
     ``matrix`` (3, 3) in pixels; ``size`` (width, height) in pixels; ``distortion`` in OpenCV's
@@ -61,7 +62,7 @@ class Camera:
             value = np.asarray(getattr(self, name), float)
             if value.shape != shape or not np.isfinite(value).all():
                 raise CameraError(f"{name}: expected {shape} finite numbers, got {value.tolist()}")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, read_only(value))
         if not 0 < min(self.size) <= max(self.size) <= LARGEST_SIZE:
             raise CameraError(
                 f"expected a positive image size of at most {LARGEST_SIZE} pixels a side, got "
@@ -103,7 +104,14 @@ class Camera:
         if model != "equidistant" and not distortion.any():
             distortion = np.zeros(0)
         object.__setattr__(self, "distortion_model", model)
-        object.__setattr__(self, "distortion", distortion)
+        object.__setattr__(self, "distortion", read_only(distortion))
+
+    def __repr__(self) -> str:
+        fx, fy = self.matrix[0, 0], self.matrix[1, 1]
+        return (
+            f"Camera({self.size[0]}x{self.size[1]}, fx {fx:.5g}, fy {fy:.5g}, "
+            f"{self.distortion_model} of {len(self.distortion)}, frame '{self.frame_id}')"
+        )
 
     @classmethod
     def from_fov(

@@ -8,7 +8,7 @@ from functools import cache, cached_property
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Skeleton:
     """A named joint set.
 
@@ -23,6 +23,9 @@ class Skeleton:
 
     def __len__(self) -> int:
         return len(self.joints)
+
+    def __repr__(self) -> str:
+        return f"Skeleton({self.name!r}, {len(self)} joints)"
 
     def index(self, joint: str) -> int:
         """Index of a joint by name; ``KeyError`` names the joints that exist."""

@@ -2,6 +2,8 @@
 relative to the pelvis.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from pose3d_ros.camera import Camera
@@ -40,3 +42,10 @@ def seen(places_m, stamp_ns, camera=CAMERA, confidence=0.9):
     bodies = STANDING_M + np.asarray(places_m, float).reshape(-1, 1, 3)
     pixels = camera.project(bodies, "camera")
     return People2D(H36M17, pixels, np.full(pixels.shape[:2], confidence), stamp_ns, camera.size)
+
+
+def moved(people, where, keypoints_px):
+    """The same people with other keypoints at the places ``where`` (an index of the array)."""
+    changed = people.keypoints_px.copy()
+    changed[where] = keypoints_px
+    return replace(people, keypoints_px=changed)

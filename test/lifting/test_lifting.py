@@ -120,7 +120,7 @@ def counter(tmp_path):
 
 def _steps(lifter, settings, seconds, ids=(7,)):
     people = seen(np.array([[i, 0, 4.0] for i in range(len(ids))]), round(seconds * SECOND))
-    people.ids[:] = ids
+    people = replace(people, ids=np.array(ids))
     return np.log(lifter(people, CAMERA, settings).sigma_m[:, 0]).round().astype(int).tolist()
 
 
@@ -160,7 +160,7 @@ def test_larger_people_are_known_less_well_in_metres(counter):
     for height_m in (1.7, 1.9):
         settings = replace(counter, person_height_m=height_m)
         people = seen([[0, 0, 4.0]], SECOND)
-        people.ids[:] = 7
+        people = replace(people, ids=np.array([7]))
         sigmas.append(create(settings)(people, CAMERA, settings).sigma_m)
     np.testing.assert_allclose(sigmas[1] / sigmas[0], 1.9 / 1.7, rtol=1e-6)
 
@@ -198,7 +198,7 @@ def test_shipped_lifters_lift_a_standing_body(name):
     for i in range(30):
         people = seen(places, SECOND + i * SECOND // 30)
         assert (people.ids == NO_ID).all()
-        people.ids[:] = [7, 3, 5]
+        people = replace(people, ids=np.array([7, 3, 5]))
         poses = lifter(people, CAMERA, settings)
     assert (pa_mpjpe(poses.joints_m.astype(float), STANDING_M.astype(float)) < 0.05).all()
     left, right = H36M17.indices("l_wrist", "r_wrist")

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bodies import moved
 from rigs import detected, ring, standing
 
 from pose3d_ros.multiview import MultiViewTracker
@@ -186,8 +187,7 @@ def test_a_lifter_completes_a_hand_that_one_camera_sees():
             seen = [observed(cameras[0], truth, stamp_ns, rng, sigma, scale=0.92, error_m=shape)]
             for camera in cameras[1:]:
                 people = observed(camera, truth, stamp_ns, rng)
-                people.keypoints_px[:, arm] = np.nan
-                seen.append(people)
+                seen.append(moved(people, np.s_[:, arm], np.nan))
             result = tracker.update(seen, stamp_ns)
             if frame >= 20:
                 error = np.linalg.norm(result.joints_m[0, arm] - truth[0, arm], axis=-1)
@@ -235,7 +235,7 @@ def test_people_found_twice_by_one_camera_are_one():
 def test_what_a_lifter_has_seen():
     camera, rng = ring(1)[0], np.random.default_rng(0)
     flat = detected(camera, walker(0), 0, rng)[[0, 0]]
-    flat.ids[:] = 7, 8
+    flat = replace(flat, ids=np.array([7, 8]))
     joints = rng.uniform(1, 2, (2, 17, 3))
     people = People3D(
         H36M17,
@@ -285,8 +285,11 @@ def test_wild_depths_harm_nobody():
     tracker = MultiViewTracker([camera], H36M17)
     for frame in range(20):
         people = observed(camera, walker(frame), frame * STEP_NS, rng, DEPTH_SIGMA_M)
-        people.depth_m[:, ::3] = [np.nan, 0, -1, np.inf, 50, 0.001][frame % 6]
-        people.depth_sigma_m[:, 1] = [np.nan, 0, -1, np.inf][frame % 4]
+        wild = people.depth_m.copy()
+        wild[:, ::3] = [np.nan, 0, -1, np.inf, 50, 0.001][frame % 6]
+        sigma = people.depth_sigma_m.copy()
+        sigma[:, 1] = [np.nan, 0, -1, np.inf][frame % 4]
+        people = replace(people, depth_m=wild, depth_sigma_m=sigma)
         result = tracker.update([people], frame * STEP_NS)
         assert len(result) == 1
         assert np.nanmax(np.linalg.norm(result.joints_m[0] - walker(frame)[0], axis=-1)) < 0.5

@@ -3,6 +3,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from bodies import moved
 from rigs import detected, ring, standing
 from scipy.optimize import linear_sum_assignment
 
@@ -370,8 +371,7 @@ def test_an_arm_that_one_camera_sees():
     for frame in range(30):
         truth = person(frame * STEP_NS * 1e-9)
         seen = [detected(camera, truth, frame * STEP_NS, rng) for camera in cameras]
-        for people in seen[1:]:
-            people.keypoints_px[:, [elbow, wrist]] = np.nan
+        seen[1:] = [moved(people, np.s_[:, [elbow, wrist]], np.nan) for people in seen[1:]]
         result = tracker.update(seen, frame * STEP_NS)
     arm = H36M17.indices("l_shoulder", "l_elbow", "l_wrist")
     got, true = (
@@ -444,7 +444,8 @@ def test_a_view_that_exchanges_wrists_is_outvoted():
         truth = person(frame * STEP_NS * 1e-9)
         seen = [detected(camera, truth, frame * STEP_NS, rng) for camera in cameras]
         if frame > 10:
-            seen[2].keypoints_px[:, wrists] = seen[2].keypoints_px[:, wrists[::-1]]
+            exchanged = seen[2].keypoints_px[:, wrists[::-1]]
+            seen[2] = moved(seen[2], np.s_[:, wrists], exchanged)
         result = tracker.update(seen, frame * STEP_NS)
         if frame > 5:
             assert (

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bodies import CAMERA, STANDING_M, seen
+from bodies import CAMERA, STANDING_M, moved, seen
 
 from pose3d_ros.people import TrackState
 from pose3d_ros.skeleton import H36M17
@@ -124,7 +124,8 @@ def test_a_sudden_exchange_of_sides_is_undone(part):
         people = seen([[0, 0, 4.0]], stamp)
         truth = people.keypoints_px.copy()
         if 10 <= i < 20:
-            people.keypoints_px[:, part] = people.keypoints_px[:, H36M17.flip[part]]
+            exchanged = people.keypoints_px[:, H36M17.flip[part]]
+            people = moved(people, np.s_[:, part], exchanged)
         np.testing.assert_allclose(tracker(people).keypoints_px, truth, atol=1e-3)
 
 
@@ -156,7 +157,7 @@ def test_a_detector_that_insists_is_believed():
     for i, stamp in enumerate(_stamps(3)):
         people = seen([[0, 0, 4.0]], stamp)
         if i >= 10:
-            people.keypoints_px[:] = people.keypoints_px[:, H36M17.flip]
+            people = moved(people, np.s_[:], people.keypoints_px[:, H36M17.flip])
         said = people.keypoints_px.copy()
         tracked = tracker(people).keypoints_px
     np.testing.assert_array_equal(tracked, said)
@@ -170,7 +171,7 @@ def test_turning_round_is_no_exchange():
         cos, sin = np.cos(angle), np.sin(angle)
         turned = STANDING_M @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
         people = seen([[0, 0, 4.0]], stamp)
-        people.keypoints_px[0] = CAMERA.project(turned + [0, 0, 4.0], "camera")
+        people = moved(people, 0, CAMERA.project(turned + [0, 0, 4.0], "camera"))
         said = people.keypoints_px.copy()
         tracked = tracker(people)
         np.testing.assert_array_equal(tracked.keypoints_px, said)
@@ -184,7 +185,8 @@ def test_a_keypoint_that_leaps_is_doubted_until_it_stays():
     for i, stamp in enumerate(_stamps(1)):
         people = seen([[0, 0, 4.0]], stamp)
         if i >= 10:
-            people.keypoints_px[0, wrist] += [200, -150]
+            elsewhere = people.keypoints_px[0, wrist] + [200, -150]
+            people = moved(people, np.s_[0, wrist], elsewhere)
         doubted.append(tracker(people).confidence[0, wrist] == 0)
     assert not any(doubted[:10]) and all(doubted[10:15]) and not any(doubted[20:])
 
@@ -198,7 +200,8 @@ def test_a_resting_hand_is_not_elsewhere_a_tenth_of_a_second_later(leap_m, belie
     for i in range(10):
         tracker(seen([[0, 0, 4.0]], SECOND + i * SECOND // 10))
     people = seen([[0, 0, 4.0]], 2 * SECOND)
-    people.keypoints_px[0, wrist] = CAMERA.project(STANDING_M[wrist] + [leap_m, 0, 4.0], "camera")
+    place = CAMERA.project(STANDING_M[wrist] + [leap_m, 0, 4.0], "camera")
+    people = moved(people, np.s_[0, wrist], place)
     assert (tracker(people).confidence[0, wrist] > 0) == believed
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bodies import CAMERA, STANDING_M, seen
+from bodies import CAMERA, STANDING_M, moved, seen
 from paths import SHARED
 from scipy.spatial.transform import Rotation
 
@@ -141,7 +141,7 @@ def test_the_virtual_camera_is_rolled_like_the_crop():
 
 def test_crop_keypoints_are_where_the_crop_has_them():
     people = with_crops(seen(PLACES_M, 1), [0.3, -0.5], side_px=400.0)
-    people.keypoints_px[0, 5] = np.nan
+    people = moved(people, np.s_[0, 5], np.nan)
     points = crop_keypoints(people)
     np.testing.assert_allclose(points[:, 0], 0, atol=1e-5)  # the crop's centre
     np.testing.assert_array_equal(points[0, 5], 0)
