@@ -74,11 +74,11 @@ def test_of_a_crowd_the_most_confident_are_kept_in_their_order():
 
 
 def spoil(**values: object) -> Any:
-    return lambda cloud: vars(cloud).update(values)
+    return lambda cloud: cloud.__dict__.update(values)
 
 
 def spoil_field(index: int, **values: object) -> Any:
-    return lambda cloud: vars(cloud.fields[index]).update(values)
+    return lambda cloud: cloud.fields[index].__dict__.update(values)
 
 
 def numbers(name: str, value: float) -> Any:

@@ -332,3 +332,150 @@ def test_calibration_of_another_camera_is_refused(
     )
     assert not play(source=folder, calibration=tmp_path / "wide.yaml").start()
     ros.line("cannot configure", "64x48", "128x60", "aspect")
+
+
+class Camera:
+    """cv2.VideoCapture of cameras by their path: pictures for a while each time they are there."""
+
+    there: dict[str, list[int]] = {}
+
+    def __init__(self, source: str) -> None:
+        left = self.there.get(source)
+        self.left = left.pop(0) if left else 0
+        self.opened = bool(self.left)
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        return self.opened
+
+    def get(self, _: int) -> float:
+        return 30.0
+
+    def set(self, *_: object) -> bool:
+        return True
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        time.sleep(0.01)
+        self.left -= 1
+        return (True, picture(self.left % COUNT)) if self.left >= 0 else (False, None)
+
+    def release(self) -> None:
+        """There is nothing to release."""
+
+
+@pytest.fixture
+def cameras(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """Pictures that each camera delivers when it is opened the first time, the second, ..."""
+    Camera.there = {}
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    return Camera.there
+
+
+def test_a_camera_that_is_unplugged_is_said_once_and_tried_again(
+    ros: Any, play: Any, cameras: dict[str, list[int]]
+) -> None:
+    cameras["/dev/video7"] = [5, 0, 0, 10**6]
+    sent = ros.collect(Image, "image", QoSProfile(depth=50))
+    node = play(source="/dev/video7", wait_for_subscribers=1)
+    assert node.start()
+    ros.line("/dev/video7 stopped delivering images", "tried again")
+    ros.line("/dev/video7 delivers images again")
+    wait_for(lambda: len(sent) > 20, "images after it was plugged in again")
+    assert not node.finished and not node.failed and not node.problems
+    assert (
+        sum(
+            "stopped delivering" in line or "cannot be opened" in line
+            for line in ros.log.splitlines()
+        )
+        == 1
+    )
+
+
+def test_a_camera_that_is_not_there_yet_is_waited_for(
+    ros: Any, play: Any, cameras: dict[str, list[int]]
+) -> None:
+    sent = ros.collect(Image, "image")
+    node = play(source="/dev/video7", wait_for_subscribers=1)
+    assert node.start()
+    ros.line("/dev/video7 cannot be opened", "does not exist", "tried again")
+    cameras["/dev/video7"] = [10**6]
+    wait_for(lambda: sent, "images once it is there")
+    assert ros.node.count_publishers("camera_info") == 0, "nothing is known of the camera"
+
+
+def test_a_camera_that_is_there_again_after_a_new_activation(
+    ros: Any, play: Any, cameras: dict[str, list[int]]
+) -> None:
+    cameras["/dev/video7"] = [10**6, 10**6]
+    sent = ros.collect(Image, "image")
+    node = play(source="/dev/video7", wait_for_subscribers=1)
+    assert node.start()
+    wait_for(lambda: sent, "images")
+    node.deactivate()
+    count = len(sent)
+    node.activate()
+    wait_for(lambda: len(sent) > count + 5, "images after the activation")
+
+
+def test_a_video_that_breaks_ends_alone(
+    ros: Any, play: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two videos of a rig one ends in an error; the other is played to its end."""
+    camera = (
+        "camera_matrix: [[50, 0, 32], [0, 50, 24], [0, 0, 1]], image_width: 64, image_height: 48, "
+        "orientation_xyzw: [0, 0, 0, 1]"
+    )
+    (tmp_path / "rig.yaml").write_text(f"""
+cameras:
+  a: {{{camera}, position_m: [0, 0, 1], video: images}}
+  b: {{{camera}, position_m: [1, 0, 1], video: broken}}
+""")
+    (tmp_path / "broken").mkdir()
+
+    def breaking(source: str, *options: Any) -> Any:
+        yield from itertools.islice(frames(str(folder), *options), 2)
+        if source.endswith("broken"):
+            raise SourceError("the disk is gone")
+        yield from itertools.islice(frames(str(folder), *options), 2, None)
+
+    monkeypatch.setattr(video_node, "frames", breaking)
+    first, second = ros.collect(Image, "a/image"), ros.collect(Image, "b/image")
+    node = play(rig=tmp_path / "rig.yaml", wait_for_subscribers=1)
+    assert node.start()
+    wait_for(lambda: node.finished and len(first) == COUNT, "all pictures of the other")
+    assert len(second) == 2 and not node.failed
+    ros.line("the disk is gone; the other cameras go on")
+
+
+def test_the_camera_info_of_a_bag(ros: Any, play: Any, tmp_path: Path) -> None:
+    from image_bags import TYPES, raw
+    from image_bags import write_bag as write
+
+    stamps = [10**18 + n * 20_000_000 for n in range(COUNT)]
+    images = [raw(picture(n), stamp) for n, stamp in enumerate(stamps)]
+    info = TYPES["sensor_msgs/msg/CameraInfo"](
+        images[0].header,
+        48,
+        64,
+        "plumb_bob",
+        np.zeros(5),
+        np.array([70.0, 0, 31.5, 0, 70, 23.5, 0, 0, 1]),
+        np.eye(3).ravel(),
+        np.eye(3, 4).ravel(),
+        0,
+        0,
+        TYPES["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
+    )
+    bag = write(tmp_path / "bag", {"/left/image_raw": images, "/left/camera_info": [info]})
+    infos = ros.collect(CameraInfo, "camera_info")
+    ros.collect(Image, "image")
+    node = play(source=bag, wait_for_subscribers=1)
+    assert node.start()
+    wait_for(lambda: len(infos) == COUNT, "camera_info beside each image")
+    assert infos[0].k[0] == 70
+    ros.remove(node)
+    (tmp_path / "left.yaml").write_text(CALIBRATION)
+    infos.clear()
+    node = play(source=bag, wait_for_subscribers=1, calibration=tmp_path / "left.yaml")
+    assert node.start()
+    wait_for(lambda: infos, "camera_info of the file")
+    assert infos[0].k[0] == pytest.approx(50), "a calibration that is set comes first"
