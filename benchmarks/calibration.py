@@ -22,11 +22,11 @@ import cv2
 import numpy as np
 
 from pose3d_ros.calibration import extrinsics, from_people, intrinsics, people_matching
-from pose3d_ros.calibration.board_images import Pictures, find_boards
+from pose3d_ros.calibration.board_images import BoardImages, detect_boards
 from pose3d_ros.calibration.boards import Board
-from pose3d_ros.calibration.bundle_adjustment import aligned, steps
+from pose3d_ros.calibration.bundle_adjustment import aligned, steps_between
 from pose3d_ros.camera import Camera
-from pose3d_ros.evaluation.shelf import Recording, scores, track
+from pose3d_ros.evaluation.shelf import ShelfRecording, scores, track
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.io.rig_file import read_cameras
 
@@ -40,13 +40,13 @@ def board_intrinsics(folder: Path) -> list[dict[str, Any]]:
     board = Board(4, 7, 0.06)
     reports = []
     for i, reference in enumerate(read_cameras(folder / "reference_calibration.toml").values(), 1):
-        views = find_boards(Pictures.of(f"cam{i}={folder}/cam0{i}_*_int.jpg"), board)
+        views = detect_boards(BoardImages.of(f"cam{i}={folder}/cam0{i}_*_int.jpg"), board)
         result = intrinsics.calibrate(views, board)
         ours, theirs = result.camera.matrix, reference.matrix
         reports.append(
             {
                 "camera": i,
-                "pictures": views.looked,
+                "pictures": views.searched,
                 "with_board": len(views.indices),
                 "used": result.views,
                 "rms_px": result.rms_px,
@@ -69,7 +69,7 @@ def differences(
     ours, theirs = (
         np.stack([c.camera_from_world for c in some]) for some in (cameras, references)
     )
-    by = steps(theirs, aligned(ours, theirs, 3.0, scale))
+    by = steps_between(theirs, aligned(ours, theirs, 3.0, scale))
     return np.linalg.norm(by[:, 3:], axis=1) * 1e3, np.degrees(np.linalg.norm(by[:, :3], axis=1))
 
 
@@ -81,11 +81,11 @@ def board_extrinsics(folder: Path) -> list[dict[str, Any]]:
         read_cameras(folder / "camera_array.toml"),
         Board(4, 5, 0.054, 0.0405, "DICT_4X4_1000"),
     )
-    pictures = [Pictures.of(f"{name}={folder}/cam_{name}.mp4") for name in references]
+    pictures = [BoardImages.of(f"{name}={folder}/cam_{name}.mp4") for name in references]
     indices = extrinsics.common_indices(pictures)
     start = time.perf_counter()
-    views = [find_boards(p, board, i) for p, i in zip(pictures, indices, strict=True)]
-    seen = extrinsics.sightings(views, indices)
+    views = [detect_boards(p, board, i) for p, i in zip(pictures, indices, strict=True)]
+    seen = extrinsics.board_observations(views, indices)
     found_s, start = time.perf_counter() - start, time.perf_counter()
     result = extrinsics.calibrate(references, board, seen)
     solved_s = time.perf_counter() - start
@@ -115,10 +115,10 @@ def refined(
     what: str, cameras: dict[str, Camera], recording: Path, skeleton: str
 ) -> tuple[dict[str, Any], from_people.Refinement]:
     """A rig refined from people: errors on frames used and held out, and the cameras' moves."""
-    poses = people_matching.load(recording, list(cameras), list(cameras.values()), skeleton)
+    poses = people_matching.load_poses(recording, list(cameras), list(cameras.values()), skeleton)
     start = time.perf_counter()
     result = from_people.refine(list(cameras.values()), list(cameras), poses)
-    (seen, seen_after), (unseen, unseen_after) = result.seen, result.unseen
+    (seen, seen_after), (unseen, unseen_after) = result.used, result.held_out
     return {
         "recording": what,
         "frames_used": result.frames,
@@ -131,7 +131,7 @@ def refined(
         "written": "yes" if result.better else "no",
         "moved_mm": " ".join(f"{m:.0f}" for m in result.moved_mm),
         "turned_deg": " ".join(f"{d:.2f}" for d in result.turned_deg),
-        "doubt_mm": " ".join(f"{m:.0f}" for m in result.doubt_mm),
+        "sigma_mm": " ".join(f"{m:.0f}" for m in result.sigma_mm),
         "seconds": time.perf_counter() - start,
     }, result
 
@@ -149,7 +149,9 @@ def beside_reference(folder: Path, cameras: Sequence[Camera]) -> tuple[np.ndarra
     return differences(cameras, references, scale=True)
 
 
-def shelf_scores(recording: Recording, cameras: tuple[Camera, ...], what: str) -> dict[str, Any]:
+def shelf_scores(
+    recording: ShelfRecording, cameras: tuple[Camera, ...], what: str
+) -> dict[str, Any]:
     """What tracking makes of the recording with these cameras."""
     other = replace(recording, cameras=cameras)
     results, _ = track(other, SHELF_FRAMES, range(len(cameras)))
@@ -179,7 +181,7 @@ def main() -> None:
     reports["extrinsics"] = board_extrinsics(arguments.folder / "caliscope_charuco")
     print(table(reports["extrinsics"]))
     print("\nrefine: median reprojection of limb joints")
-    recording = Recording.load(shelf)
+    recording = ShelfRecording.load(shelf)
     shelf_cameras = {camera.frame_id: camera for camera in recording.cameras}
     rig = read_cameras(single / "calibration.toml")
     one, result = refined("single", rig, single / "keypoints_balancing_associated.npz", "body25b")

@@ -40,7 +40,7 @@ from rclpy.qos import QoSProfile  # noqa: E402
 from sensor_msgs.msg import CameraInfo, PointCloud2  # noqa: E402
 
 from pose3d_ros.arguments import arguments  # noqa: E402
-from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors  # noqa: E402
+from pose3d_ros.evaluation.monocular import LIMB_JOINTS, CameraTruth, errors  # noqa: E402
 from pose3d_ros.evaluation.table import table  # noqa: E402
 from pose3d_ros.geometry import (  # noqa: E402
     rigid,
@@ -203,7 +203,7 @@ def score(results: list[People3D], truth_m: np.ndarray) -> dict[str, Any]:
     away = rigid([[1, 0, 0], [0, 0, -1], [0, 1, 0]], [0, 0, 20])
     whole = [r[np.isfinite(r.joints_m[:, LIMBS]).all((1, 2))] for r in results]
     seen = [replace(r, joints_m=transform_points(away, r.joints_m)) for r in whole]
-    report = errors(seen, Truth(transform_points(away, truth_m)))
+    report = errors(seen, CameraTruth(transform_points(away, truth_m)))
     absolute, pulls, own = [], [], []
     for result, truth in zip(results, truth_m, strict=True):
         for person in truth[np.isfinite(truth).all((1, 2))]:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from pose2sim_single import load_camera, load_truth
 
-from pose3d_ros.evaluation.monocular import Truth, errors
+from pose3d_ros.evaluation.monocular import CameraTruth, errors
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.io.rig_file import read_cameras
 from pose3d_ros.io.videos import frames
@@ -67,7 +67,7 @@ def rest(folder: Path, model: str, lifter: str) -> dict[str, float]:
         pipeline = MonocularPipeline(PipelineSettings(lifter=lifter, lifter_model=model))
         found = errors(
             [pipeline(image, camera, stamp_ns) for image, stamp_ns in frames(video(folder, view))],
-            Truth(truth),
+            CameraTruth(truth),
         )
         pipeline.close()
         report |= {f"{name} {view + 1}": found[name] for name in SHOWN}

@@ -19,7 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from pose3d_ros.evaluation.shelf import FRAME_RATE_HZ, Recording, evaluate, scores, track
+from pose3d_ros.evaluation.shelf import FRAME_RATE_HZ, ShelfRecording, evaluate, scores, track
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.io.rig_file import read_cameras
 from pose3d_ros.multiview import MultiViewTracker, triangulate
@@ -59,7 +59,7 @@ TRC_JOINTS = (
 
 def shelf(folder: Path) -> list[dict[str, Any]]:
     """All cameras, some of them, and all with a random one dropped for a second at a time."""
-    recording = Recording.load(folder)
+    recording = ShelfRecording.load(folder)
     reports = [evaluate(recording, SHELF_FRAMES, views) for views in SHELF_VIEWS]
     for seed in SEEDS:
         rng = np.random.default_rng(seed)

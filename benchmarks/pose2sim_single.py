@@ -22,7 +22,7 @@ import numpy as np
 from scipy.signal import butter, filtfilt
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors
+from pose3d_ros.evaluation.monocular import LIMB_JOINTS, CameraTruth, errors
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.geometry import rigid, rotation_from_vector, transform_points
 from pose3d_ros.io.rig_file import read_cameras
@@ -48,23 +48,25 @@ def load_camera(folder: Path, view: int) -> Camera:
     return replace(cameras[f"cam_{view + 1:02d}"], camera_from_world=camera_from_world)
 
 
-def load_truth(folder: Path, camera: Camera) -> Truth:
+def load_truth(folder: Path, camera: Camera) -> CameraTruth:
     """Limb joints in the camera's frame; frames with a badly reprojected joint are left out."""
     reference = np.load(folder / "reference_refined.npz")
     joints = reference["joints3d"][:, BODY].astype(float)
     joints[(reference["reprojection_px"][:, BODY] >= GOOD_PX).any(1)] = np.nan
-    return Truth(transform_points(camera.camera_from_world, joints)[:, None])
+    return CameraTruth(transform_points(camera.camera_from_world, joints)[:, None])
 
 
-def low_passed(truth: Truth) -> Truth:
+def low_passed(truth: CameraTruth) -> CameraTruth:
     """The reference without what is faster than 6 Hz; frames without it are those beside them."""
     joints_m = truth.joints_m.copy()
     known = np.flatnonzero(np.isfinite(joints_m).all((1, 2, 3)))
     nearest = known[np.abs(known - np.arange(len(joints_m))[:, None]).argmin(1)]
-    return Truth(filtfilt(*butter(2, LOW_PASS_HZ / (RATE_HZ / 2)), joints_m[nearest], axis=0))
+    return CameraTruth(
+        filtfilt(*butter(2, LOW_PASS_HZ / (RATE_HZ / 2)), joints_m[nearest], axis=0)
+    )
 
 
-def speed_difference_mm(one: Truth, other: Truth) -> float:
+def speed_difference_mm(one: CameraTruth, other: CameraTruth) -> float:
     """Mean difference of velocities per frame, relative to the middle of the hips."""
     hips = [LIMB_JOINTS.index("l_hip"), LIMB_JOINTS.index("r_hip")]
     relative = [
@@ -134,7 +136,7 @@ def evaluate_view(folder: Path, view: int, settings: PipelineSettings) -> dict[s
 
 
 def _two_d(
-    folder: Path, view: int, results: list[People3D], truth: Truth, camera: Camera
+    folder: Path, view: int, results: list[People3D], truth: CameraTruth, camera: Camera
 ) -> dict[str, Any]:
     openpose = load_openpose(folder, view, len(results))
     distances, found = [], 0

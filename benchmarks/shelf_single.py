@@ -20,7 +20,7 @@ import numpy as np
 
 from pose3d_ros import lifting
 from pose3d_ros.evaluation.monocular import LIMB_JOINTS
-from pose3d_ros.evaluation.shelf import ACTORS, FRAME_RATE_HZ, TRUTH_JOINTS, Recording
+from pose3d_ros.evaluation.shelf import ACTORS, FRAME_RATE_HZ, TRUTH_JOINTS, ShelfRecording
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.geometry import transform_points
 from pose3d_ros.metrics import mpjpe, pa_mpjpe
@@ -35,7 +35,9 @@ LIMBS = H36M17.indices(*LIMB_JOINTS)
 HIPS = [LIMB_JOINTS.index("l_hip"), LIMB_JOINTS.index("r_hip")]
 
 
-def view_errors(recording: Recording, view: int, lifter: lifting.Lifter) -> dict[str, list[float]]:
+def view_errors(
+    recording: ShelfRecording, view: int, lifter: lifting.Lifter
+) -> dict[str, list[float]]:
     """PA-MPJPE, MPJPE and velocity error in millimetres of every person found in every annotated
     frame of a view.
     """
@@ -86,7 +88,7 @@ def main() -> None:
     parser.add_argument("--lifter", nargs="+", default=["rpsm", "videopose3d", "martinez"])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    recording = Recording.load(arguments.folder)
+    recording = ShelfRecording.load(arguments.folder)
     reports: list[dict[str, Any]] = []
     for name in arguments.lifter:
         of_lifter = []

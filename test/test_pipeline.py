@@ -9,7 +9,7 @@ import pytest
 
 from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.cli.main import main as cli
-from pose3d_ros.evaluation.monocular import LIMB_JOINTS, Truth, errors
+from pose3d_ros.evaluation.monocular import LIMB_JOINTS, CameraTruth, errors
 from pose3d_ros.io.videos import frames
 from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.pipeline import LateFrameError, MonocularPipeline
@@ -40,7 +40,7 @@ def pipeline():
 
 def test_people_of_the_clip_are_where_they_are(clip, pipeline):
     results = [pipeline(image, CAMERA, stamp_ns) for image, stamp_ns in clip]
-    scores = errors(results, Truth.load(share("demo", "truth.npz"), 0))
+    scores = errors(results, CameraTruth.load(share("demo", "truth.npz"), 0))
     # The error of monocular depth is mostly the unknown stature: 6 % of 4 m. A mirrored body has
     # over 200 mm.
     assert scores["recall"] > 0.7 and scores["pa_mpjpe_mm"] < 80 and scores["root_mm"] < 500
@@ -231,7 +231,7 @@ def test_errors_by_hand():
         results.append(
             People3D(H36M17, joints, zeros, zeros, joints, ids, states, frame, "camera")
         )
-    scores = errors(results, Truth(truth))
+    scores = errors(results, CameraTruth(truth))
     assert scores["mpjpe_mm"] == pytest.approx(0, abs=1e-3) and scores["root_mm"] == pytest.approx(
         100, abs=1e-3
     )

@@ -1,6 +1,4 @@
-"""Pictures of a board: videos, folders and single images, and the corners that are found in
-them.
-"""
+"""Images of a board, from videos, folders and single files, and the corners detected in them."""
 
 from __future__ import annotations
 
@@ -14,20 +12,22 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pose3d_ros.calibration.boards import Board, Corners, Finder
+from pose3d_ros.calibration.boards import Board, BoardFinder, Corners
 from pose3d_ros.io import videos
 from pose3d_ros.io.image_encodings import read_image
 from pose3d_ros.io.image_sources import natural_key
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-MOST_FRAMES = 200  # looked at in a video, evenly spread
-TRIED = 5  # pictures in which other boards are looked for when the given one is in none
+MAX_FRAMES = 200  # searched in a video, evenly spread
+IMAGES_FOR_ADVICE = (
+    5  # pictures in which other boards are looked for when the given one is in none
+)
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """What one camera took: ``files`` in order, or one ``video``; ``times_s`` (N,) of each from
-    the first, for images their place in the order.
+class BoardImages:
+    """Images of one camera: ``files`` in order, or one ``video``; ``times_s`` (N,) of each from
+    the first, for files their place in the order.
     """
 
     name: str
@@ -37,11 +37,11 @@ class Pictures:
 
     @property
     def count(self) -> int:
-        """How many pictures there are."""
+        """Number of images."""
         return len(self.times_s)
 
     @classmethod
-    def of(cls, text: str) -> Pictures:
+    def of(cls, text: str) -> BoardImages:
         """From NAME=PATH or PATH, a video, an image, a folder of images, or a pattern like
         'photos/cam0_*.jpg'.
         """
@@ -69,7 +69,10 @@ class Pictures:
         return cls(name or path.stem, (path,), True, times_ns.astype(np.float64) * 1e-9)
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Index and picture (H, W, 3) of some of them, ascending."""
+        """Yield index and image (H, W, 3) uint8 BGR of some of them, ascending.
+
+        Raises ``ValueError`` for a file that is no image.
+        """
         if not self.video:
             for i in indices:
                 yield i, read_image(self.files[i])
@@ -80,7 +83,7 @@ class Pictures:
             yield wanted[place], image
 
     def describe(self, i: int) -> str:
-        """The picture's name, for messages."""
+        """Name of an image, for messages."""
         return (
             f"{self.files[0].name} at {self.times_s[i]:.1f} s"
             if self.video
@@ -89,30 +92,34 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Views:
-    """The pictures (by index) of one camera that show the board, and their common ``size`` (width,
-    height).
+class BoardDetections:
+    """Images (by index) of one camera that show the board, with their ``corners`` and common
+    ``size`` (width, height), among those ``searched``.
 
     ``sharpness``: variance of the Laplacian within the board, relative to the board's contrast.
     """
 
-    pictures: Pictures
+    pictures: BoardImages
     size: tuple[int, int]
-    looked: int
+    searched: int
     indices: tuple[int, ...]
     corners: tuple[Corners, ...]
     sharpness: np.ndarray
 
 
-def find_boards(pictures: Pictures, board: Board, indices: Sequence[int] | None = None) -> Views:
-    """Look for the board in ``indices``, or in up to ``MOST_FRAMES``; raises ``ValueError`` when
-    sizes differ or no picture shows it, then with what other board there is.
+def detect_boards(
+    pictures: BoardImages, board: Board, indices: Sequence[int] | None = None
+) -> BoardDetections:
+    """Detect the board in the images ``indices``, or in up to ``MAX_FRAMES``.
+
+    Raises ``ValueError`` when image sizes differ or no image shows the board, then with the other
+    board that there is.
     """
     if indices is None:
         indices = np.unique(
-            np.linspace(0, pictures.count - 1, min(pictures.count, MOST_FRAMES)).astype(int)
+            np.linspace(0, pictures.count - 1, min(pictures.count, MAX_FRAMES)).astype(int)
         ).tolist()
-    finder, size = Finder(board), None
+    finder, size = BoardFinder(board), None
     found: list[tuple[int, Corners, float]] = []
     for i, image in pictures.read(indices):
         if size not in (None, image.shape[1::-1]):
@@ -137,7 +144,7 @@ def find_boards(pictures: Pictures, board: Board, indices: Sequence[int] | None 
             f"{_other_board(pictures, board)}"
         )
     numbers, corners_, sharpness = zip(*found, strict=True)
-    return Views(pictures, size, len(indices), numbers, corners_, np.array(sharpness))
+    return BoardDetections(pictures, size, len(indices), numbers, corners_, np.array(sharpness))
 
 
 def _sharpness(grey: np.ndarray, corners: Corners) -> float:
@@ -149,9 +156,9 @@ def _sharpness(grey: np.ndarray, corners: Corners) -> float:
     return float(cv2.Laplacian(part, cv2.CV_32F).var() / max(part.var(), 1.0))
 
 
-def _other_board(pictures: Pictures, board: Board) -> str:
-    """What the pictures show instead: another size, another dictionary, or nothing."""
-    indices = np.unique(np.linspace(0, pictures.count - 1, TRIED).astype(int)).tolist()
+def _other_board(pictures: BoardImages, board: Board) -> str:
+    """Advice for a message: the board that the images show instead, or its lighting."""
+    indices = np.unique(np.linspace(0, pictures.count - 1, IMAGES_FOR_ADVICE).astype(int)).tolist()
     greys = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for _, image in pictures.read(indices)]
     if board.charuco:
         names = [

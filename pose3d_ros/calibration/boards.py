@@ -1,4 +1,4 @@
-"""Chessboards and ChArUco boards: where their corners are in a picture."""
+"""Chessboards and ChArUco boards, and the detection of their corners in an image."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 MIN_CORNERS = 6  # of a partly visible ChArUco board
-SEARCH_PX = 960  # larger pictures are searched at this size
+SEARCH_PX = 960  # larger images are searched at this size
 # corners off their board's plane by more than this share of its size belong to another layout
-MOST_SKEWED = 0.02
+MAX_OFF_PLANE = 0.02
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Board:
 
     @property
     def charuco(self) -> bool:
-        """Whether squares carry markers, so that a part of the board is enough."""
+        """Whether squares carry markers, so that a part of the board is enough (ChArUco)."""
         return self.marker_m > 0
 
     @cached_property
     def points_m(self) -> np.ndarray:
-        """(K, 3) of all corners, row by row; x along the rows, z out of the printed side."""
+        """(K, 3) all corners in metres, by rows; x along the rows, z out of the printed side."""
         columns, rows = (
             (self.columns - 1, self.rows - 1) if self.charuco else (self.columns, self.rows)
         )
@@ -78,17 +78,15 @@ class Board:
 
 @dataclass(frozen=True)
 class Corners:
-    """Corners seen in one picture: ``ids`` (K,) rows of ``Board.points_m`` and ``pixels`` (K,
-    2).
-    """
+    """Corners detected in one image: ``ids`` (K,) into ``Board.points_m``, ``pixels`` (K, 2)."""
 
     ids: np.ndarray
     pixels: np.ndarray
 
 
-class Finder:
-    """Finds one board in pictures. Of a ChArUco board it learns the layout (OpenCV's before and
-    since 4.6, black and white exchanged) from the first picture that shows it.
+class BoardFinder:
+    """Detector of one board. The layout of a ChArUco board (OpenCV's before and since 4.6, black
+    and white exchanged) is learnt from the first image that shows it.
     """
 
     def __init__(self, board: Board) -> None:
@@ -109,7 +107,7 @@ class Finder:
                 self._layouts.append((cv2.aruco.CharucoDetector(pattern), inverted))
 
     def find(self, image: np.ndarray) -> Corners | None:
-        """The corners in a picture (H, W) or (H, W, 3), or None."""
+        """Corners in an image (H, W) or (H, W, 3) uint8, or None."""
         grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if not self.board.charuco:
             corners = _chessboard(grey, self.board)
@@ -141,7 +139,7 @@ class Finder:
         back = cv2.perspectiveTransform(plane[:, None], homography)[:, 0]
         return bool(
             np.abs(back - corners.pixels).max()
-            < MOST_SKEWED * np.ptp(corners.pixels, axis=0).max() + 1
+            < MAX_OFF_PLANE * np.ptp(corners.pixels, axis=0).max() + 1
         )
 
 
@@ -156,7 +154,7 @@ def _charuco(detector: cv2.aruco.CharucoDetector, grey: np.ndarray) -> Corners |
 
 
 def _subpixel(grey: np.ndarray, pixels: np.ndarray, half: int) -> np.ndarray:
-    """Corners (K, 2) measured within ``half`` pixels to each side."""
+    """Corners (K, 2) refined within ``half`` pixels to each side."""
     finer = cv2.cornerSubPix(
         grey,
         pixels.reshape(-1, 1, 2).astype(np.float32),
@@ -168,7 +166,7 @@ def _subpixel(grey: np.ndarray, pixels: np.ndarray, half: int) -> np.ndarray:
 
 
 def _chessboard(grey: np.ndarray, board: Board) -> Corners | None:
-    """Searched in a small picture, measured in the large one."""
+    """Corners of a chessboard, searched in a reduced image and refined in the full one."""
     size = (board.columns, board.rows)
     shrink = max(1.0, max(grey.shape) / SEARCH_PX)
     small = (

@@ -1,6 +1,4 @@
-"""Bundle adjustment: camera poses together with points, or with rigid boards, from what the
-cameras saw of them.
-"""
+"""Bundle adjustment of camera poses together with points, or with rigid boards."""
 
 from __future__ import annotations
 
@@ -14,13 +12,13 @@ from scipy.spatial.transform import Rotation
 from pose3d_ros.geometry import camera_pose
 from pose3d_ros.multiview.rig import NEAR_M
 
-STRAY_M = 0.02  # a camera whose pose changed by more was moved
+MOVED_M = 0.02  # a camera whose pose changed by more was moved
 
 
 @dataclass(frozen=True)
-class Sightings:
-    """N pixels: undistorted ``pixels`` (N, 2) as of ``Rig``, the camera ``view`` (N,) that saw
-    them, the ``body`` (N,) they belong to, where on it ``local_m`` (N, 3) (zeros for a point), and
+class PixelObservations:
+    """N observations: undistorted ``pixels`` (N, 2) as of ``Rig``, the camera ``view`` (N,), the
+    ``body`` (N,) they belong to, their position on it ``local_m`` (N, 3) (zeros for a point), and
     ``weight`` (N,) in 0..1.
     """
 
@@ -33,8 +31,8 @@ class Sightings:
     def __len__(self) -> int:
         return len(self.view)
 
-    def __getitem__(self, rows: np.ndarray) -> Sightings:
-        return Sightings(
+    def __getitem__(self, rows: np.ndarray) -> PixelObservations:
+        return PixelObservations(
             self.pixels[rows],
             self.view[rows],
             self.body[rows],
@@ -43,7 +41,7 @@ class Sightings:
         )
 
 
-def moved(camera_from_world: np.ndarray, by: np.ndarray) -> np.ndarray:
+def apply_steps(camera_from_world: np.ndarray, by: np.ndarray) -> np.ndarray:
     """Cameras (C, 4, 4) turned by the rotation vectors ``by[:, :3]``, their centres shifted by
     ``by[:, 3:]`` metres; both in the cameras' own (new) axes.
     """
@@ -54,8 +52,8 @@ def moved(camera_from_world: np.ndarray, by: np.ndarray) -> np.ndarray:
     return result
 
 
-def steps(camera_from_world: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(C, 6) that ``moved`` needs to bring ``camera_from_world`` (C, 4, 4) to ``others``."""
+def steps_between(camera_from_world: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Steps (C, 6) by which ``apply_steps`` gets ``camera_from_world`` to ``others`` (C, 4, 4)."""
     turn = others[:, :3, :3] @ camera_from_world[:, :3, :3].transpose(0, 2, 1)
     shift = others[:, :3, 3] - (turn @ camera_from_world[:, :3, 3:])[..., 0]
     return np.concatenate([Rotation.from_matrix(turn).as_rotvec(), shift], 1)
@@ -65,7 +63,7 @@ def adjust(
     camera_from_world: np.ndarray,
     focal_px: np.ndarray,
     world_from_body: np.ndarray,
-    seen: Sightings,
+    seen: PixelObservations,
     loss_px: float,
     given: np.ndarray,
     prior: tuple[float, float],
@@ -93,19 +91,19 @@ def adjust(
         max_nfev=100,
     )
     cameras, bodies = problem.split(solved.x)
-    return moved(camera_from_world, cameras), _shifted(world_from_body, bodies)
+    return apply_steps(camera_from_world, cameras), _move_bodies(world_from_body, bodies)
 
 
-def doubt(
+def pose_uncertainty(
     camera_from_world: np.ndarray,
     focal_px: np.ndarray,
     world_from_point: np.ndarray,
-    seen: Sightings,
+    seen: PixelObservations,
     reach_m: float,
 ) -> np.ndarray:
-    """(C, 2) how well points tell where cameras are: one standard deviation of position in metres
-    and of orientation in radians, if the errors of all pixels were independent; but for the
-    world's frame and scale.
+    """Uncertainty (C, 2) of camera poses: one standard deviation of position in metres and of
+    orientation in radians, if the errors of all pixels were independent, apart from the world's
+    frame and scale.
 
     From the normal equations without the points (Schur complement) and without the seven
     directions that pictures do not tell, which are those of the smallest eigenvalues when a radian
@@ -143,7 +141,7 @@ def aligned(
     """The cameras (C, 4, 4) in the world, and with ``scale`` in the scale, in which they are
     nearest to ``given``.
 
-    A camera is its centre and points at ``reach_m`` along its axes. Distances beyond ``STRAY_M``
+    A camera is its centre and points at ``reach_m`` along its axes. Distances beyond ``MOVED_M``
     count linearly, so that one camera that was moved does not turn the world of all others.
     Umeyama's closed form (1991), reweighted.
     """
@@ -163,12 +161,12 @@ def aligned(
         turn = u * sign @ vt
         size = (spread * sign).sum() / (w * a * a).sum() if scale else 1.0
         away = np.linalg.norm(size * a @ turn.T - b, axis=-1).max(1)
-        weight = 1 / np.maximum(away, STRAY_M)
+        weight = 1 / np.maximum(away, MOVED_M)
     centre = size * (source[:, 0] - middle) @ turn.T + goal
     return camera_pose(camera_from_world[:, :3, :3] @ turn.T, centre)
 
 
-def _shifted(world_from_body: np.ndarray, by: np.ndarray) -> np.ndarray:
+def _move_bodies(world_from_body: np.ndarray, by: np.ndarray) -> np.ndarray:
     result: np.ndarray = world_from_body.copy()
     result[:, :3, :3] = Rotation.from_rotvec(by[:, :3]).as_matrix() @ result[:, :3, :3]
     result[:, :3, 3] += by[:, 3:]
@@ -176,8 +174,8 @@ def _shifted(world_from_body: np.ndarray, by: np.ndarray) -> np.ndarray:
 
 
 class _Problem:
-    """Residuals and their derivatives; unknowns are steps (turn, shift) of cameras, then of
-    bodies.
+    """Residuals and their derivatives by the unknowns: steps (rotation, translation) of cameras,
+    then of bodies.
     """
 
     def __init__(
@@ -185,7 +183,7 @@ class _Problem:
         cameras: np.ndarray,
         focal_px: np.ndarray,
         bodies: np.ndarray,
-        seen: Sightings,
+        seen: PixelObservations,
         given: np.ndarray,
         prior: tuple[float, float],
         rigid: bool,
@@ -198,7 +196,7 @@ class _Problem:
         )
         self.scale = np.sqrt(seen.weight)[:, None]
         self.prior = np.tile(1 / np.repeat([prior[1], prior[0]], 3), len(cameras))
-        self.off = steps(given, cameras).ravel()
+        self.off = steps_between(given, cameras).ravel()
         self.free = 6 if rigid else 3
         self.unknowns = 6 * len(cameras) + self.free * len(bodies)
         count = len(seen)
@@ -221,13 +219,16 @@ class _Problem:
         of_bodies[:, 6 - self.free :] = bodies.reshape(-1, self.free)
         return cameras.reshape(-1, 6), of_bodies
 
-    def _see(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _camera_points(
+        self, x: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         cameras, bodies = self.split(x)
         arm = (
-            _shifted(self.bodies, bodies)[self.seen.body, :3, :3] @ self.seen.local_m[..., None]
+            _move_bodies(self.bodies, bodies)[self.seen.body, :3, :3]
+            @ self.seen.local_m[..., None]
         )[..., 0]
         world = arm + self.bodies[self.seen.body, :3, 3] + bodies[self.seen.body, 3:]
-        poses = moved(self.cameras, cameras)[self.seen.view]
+        poses = apply_steps(self.cameras, cameras)[self.seen.view]
         point = (poses[:, :3, :3] @ world[..., None])[..., 0] + poses[:, :3, 3]
         point[:, 2] = np.maximum(point[:, 2], NEAR_M)
         return point, arm, poses[:, :3, :3], cameras
@@ -236,13 +237,13 @@ class _Problem:
         """(2 N + 6 C,): reprojection in pixels, and the cameras' steps in standard deviations of
         the prior.
         """
-        point = self._see(x)[0]
+        point = self._camera_points(x)[0]
         away = (self.focal * point[:, :2] / point[:, 2:] - self.seen.pixels) * self.scale
         return np.concatenate([away.ravel(), (x[: len(self.off)] + self.off) * self.prior])
 
     def jacobian(self, x: np.ndarray) -> csr_matrix:
         """Derivative of ``residuals``."""
-        point, arm, rotation, cameras = self._see(x)
+        point, arm, rotation, cameras = self._camera_points(x)
         bodies = self.split(x)[1]
         by_point = np.zeros((len(point), 2, 3))
         by_point[:, 0, 0] = by_point[:, 1, 1] = (self.focal * self.scale / point[:, 2:])[:, 0]

@@ -1,4 +1,4 @@
-"""Where cameras are, from a board that several of them see in the same moments."""
+"""Poses of cameras from a board that several of them see in the same moments."""
 
 from __future__ import annotations
 
@@ -12,30 +12,24 @@ import numpy.typing as npt
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.spatial.transform import Rotation
 
-from pose3d_ros.calibration.board_images import Pictures, Views
+from pose3d_ros.calibration.board_images import BoardDetections, BoardImages
 from pose3d_ros.calibration.boards import Board, Corners
-from pose3d_ros.calibration.bundle_adjustment import Sightings, adjust
+from pose3d_ros.calibration.bundle_adjustment import PixelObservations, adjust
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import rigid, rotation_from_vector
 from pose3d_ros.multiview.rig import Rig
 
-PRIOR = (
-    1.0,
-    0.5,
-)  # metres and radians: the first guess is not believed, it only holds the world's frame
+PRIOR = (1.0, 0.5)  # metres and radians: weak, it only holds the world's frame
 ROUNDS = 3
-AGREE = (
-    0.1,
-    0.1,
-)  # relative poses that differ by less (radians, share of the distance) say the same
-BAD_MOMENT = 4.0  # times the usual error: the board moved while cameras looked at different times
-LEAST_LOSS_PX = 0.5
-MOST_MOMENTS = 200
+AGREEMENT = (0.1, 0.1)  # radians, share of the distance: relative poses that differ by less agree
+BAD_MOMENT = 4.0  # times the median error: the board moved while cameras looked at other times
+MIN_LOSS_PX = 0.5
+MAX_MOMENTS = 200
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Corners that ``camera`` found in ``moment``."""
+class BoardObservation:
+    """Corners of the board that ``camera`` (index) saw in ``moment`` (index)."""
 
     camera: int
     moment: int
@@ -56,7 +50,7 @@ class Extrinsics:
     dropped: int
 
     def at_board(self, moment: int) -> Extrinsics:
-        """The same with the world at the board of the moment, or of the one next to it that was
+        """The same with the world at the board of that moment, or of the nearest one that was
         used: z out of its printed side, up when it lies on the floor.
         """
         return self._moved(self.world_from_board[int(np.abs(self.moments - moment).argmin())])
@@ -77,9 +71,11 @@ class Extrinsics:
         )
 
 
-def common_indices(pictures: Sequence[Pictures]) -> list[list[int]]:
-    """For each camera which pictures to look at, so that the same place in the lists is the same
-    moment: the same time in videos, the same place in the order of images.
+def common_indices(pictures: Sequence[BoardImages]) -> list[list[int]]:
+    """Indices of the images of each camera that belong to the same moments: the same time in
+    videos, the same place in the order of files.
+
+    Raises ``ValueError`` for videos mixed with files, and for different numbers of files.
     """
     if len({p.video for p in pictures}) > 1:
         raise ValueError("expected videos of all cameras or images of all cameras, not both")
@@ -93,7 +89,7 @@ def common_indices(pictures: Sequence[Pictures]) -> list[list[int]]:
     period_s = max(
         (float(np.median(np.diff(p.times_s))) for p in pictures if p.count > 1), default=1
     )
-    times_s = np.linspace(0, end_s, min(int(end_s / period_s + 1e-6) + 1, MOST_MOMENTS))
+    times_s = np.linspace(0, end_s, min(int(end_s / period_s + 1e-6) + 1, MAX_MOMENTS))
     nearest = [_nearest(p.times_s, times_s) for p in pictures]
     # A moment of which a camera has no picture, because it left some out, is no moment of all.
     apart_s = [np.abs(p.times_s[i] - times_s) for p, i in zip(pictures, nearest, strict=True)]
@@ -108,17 +104,21 @@ def _nearest(rising: npt.NDArray[np.float64], values: npt.NDArray[np.float64]) -
     return np.where(values - rising[before] <= rising[after] - values, before, after)
 
 
-def sightings(views: Sequence[Views], indices: Sequence[Sequence[int]]) -> list[Seen]:
-    """What each camera saw when, from the boards that were found."""
+def board_observations(
+    views: Sequence[BoardDetections], indices: Sequence[Sequence[int]]
+) -> list[BoardObservation]:
+    """Observations per camera and moment, from the boards that were detected."""
     place = [{index: moment for moment, index in enumerate(row)} for row in indices]
     return [
-        Seen(c, place[c][i], corners)
+        BoardObservation(c, place[c][i], corners)
         for c, view in enumerate(views)
         for i, corners in zip(view.indices, view.corners, strict=True)
     ]
 
 
-def calibrate(cameras: Mapping[str, Camera], board: Board, seen: Sequence[Seen]) -> Extrinsics:
+def calibrate(
+    cameras: Mapping[str, Camera], board: Board, seen: Sequence[BoardObservation]
+) -> Extrinsics:
     """Poses of cameras whose intrinsics are known: by PnP over a tree of shared views, then bundle
     adjustment of cameras and boards. Raises ``ValueError`` when cameras share no view, or the
     board looks alike from two ends.
@@ -131,7 +131,7 @@ def calibrate(cameras: Mapping[str, Camera], board: Board, seen: Sequence[Seen])
             f"odd number of corners on one side and an even one on the other, or a ChArUco board"
         )
     poses = [_board_poses(cameras[names[s.camera]], board, s.corners) for s in seen]
-    start = _chain(names, seen, poses)
+    start = _initial_poses(names, seen, poses)
     rig = Rig.of(
         [
             replace(cameras[name], camera_from_world=pose)
@@ -140,17 +140,17 @@ def calibrate(cameras: Mapping[str, Camera], board: Board, seen: Sequence[Seen])
     )
     moments = np.unique([s.moment for s in seen])
     boards = _boards(rig, board, seen, poses, moments)
-    corners, given, kept = (
-        _sightings(rig, board, seen, moments),
+    corners, given, consistent = (
+        _pixel_observations(rig, board, seen, moments),
         start,
         np.ones(len(moments), bool),
     )
     for _ in range(ROUNDS):
         away = _errors(rig, boards, corners)
         usual = [np.median(away[corners.body == m]) for m in range(len(moments))]
-        kept = np.asarray(usual) <= BAD_MOMENT * np.median(usual) + LEAST_LOSS_PX
-        used = corners[kept[corners.body]]
-        loss_px = max(LEAST_LOSS_PX, float(np.median(away)))
+        consistent = np.asarray(usual) <= BAD_MOMENT * np.median(usual) + MIN_LOSS_PX
+        used = corners[consistent[corners.body]]
+        loss_px = max(MIN_LOSS_PX, float(np.median(away)))
         poses_now = np.stack([camera.camera_from_world for camera in rig.cameras])
         after, boards = adjust(
             poses_now, rig.focal_px, boards, used, loss_px, given, PRIOR, rigid=True
@@ -162,7 +162,9 @@ def calibrate(cameras: Mapping[str, Camera], board: Board, seen: Sequence[Seen])
             ]
         )
     away = _errors(rig, boards, corners)
-    errors = {name: away[(corners.view == c) & kept[corners.body]] for c, name in enumerate(names)}
+    errors = {
+        name: away[(corners.view == c) & consistent[corners.body]] for c, name in enumerate(names)
+    }
     absent = [name for name, error in errors.items() if not len(error)]
     if absent:
         raise ValueError(
@@ -172,23 +174,23 @@ def calibrate(cameras: Mapping[str, Camera], board: Board, seen: Sequence[Seen])
         )
     result = Extrinsics(
         dict(zip(names, rig.cameras, strict=True)),
-        boards[kept],
-        moments[kept],
+        boards[consistent],
+        moments[consistent],
         errors,
-        int((~kept).sum()),
+        int((~consistent).sum()),
     )
     return result.at_camera(names[0])
 
 
 def reprojection(
-    cameras: Mapping[str, Camera], board: Board, seen: Sequence[Seen]
+    cameras: Mapping[str, Camera], board: Board, seen: Sequence[BoardObservation]
 ) -> dict[str, np.ndarray]:
-    """Errors in pixels per camera of rigs calibrated before: each moment's board is put where it
-    fits best.
+    """Reprojection errors in pixels per camera of a rig calibrated before, with each moment's
+    board where it fits best.
     """
     rig = Rig.of(list(cameras.values()))
     moments = np.unique([s.moment for s in seen])
-    corners = _sightings(rig, board, seen, moments)
+    corners = _pixel_observations(rig, board, seen, moments)
     boards = _boards(
         rig,
         board,
@@ -198,7 +200,7 @@ def reprojection(
     )
     held = np.stack([camera.camera_from_world for camera in rig.cameras])
     _, boards = adjust(
-        held, rig.focal_px, boards, corners, LEAST_LOSS_PX, held, (1e-7, 1e-7), rigid=True
+        held, rig.focal_px, boards, corners, MIN_LOSS_PX, held, (1e-7, 1e-7), rigid=True
     )
     away = _errors(rig, boards, corners)
     return {name: away[corners.view == c] for c, name in enumerate(cameras)}
@@ -207,11 +209,11 @@ def reprojection(
 def _boards(
     rig: Rig,
     board: Board,
-    seen: Sequence[Seen],
+    seen: Sequence[BoardObservation],
     poses: Sequence[list[np.ndarray]],
     moments: np.ndarray,
 ) -> np.ndarray:
-    """world_from_board (M, 4, 4) to begin with."""
+    """Initial world_from_board (M, 4, 4)."""
     pairs = list(zip(seen, poses, strict=True))
     return np.stack(
         [_best_board(rig, board, [pair for pair in pairs if pair[0].moment == m]) for m in moments]
@@ -232,8 +234,8 @@ def _board_poses(camera: Camera, board: Board, corners: Corners) -> list[np.ndar
     ]
 
 
-def _chain(
-    names: Sequence[str], seen: Sequence[Seen], poses: Sequence[list[np.ndarray]]
+def _initial_poses(
+    names: Sequence[str], seen: Sequence[BoardObservation], poses: Sequence[list[np.ndarray]]
 ) -> np.ndarray:
     """camera_from_first (C, 4, 4) over the tree of the pairs that agree on most shared views."""
     count = len(names)
@@ -249,7 +251,7 @@ def _chain(
                 for q in found
             ]
             if pairs:
-                relative[b, a], votes[a, b] = _most_agreed(np.stack(pairs))
+                relative[b, a], votes[a, b] = _consensus_pose(np.stack(pairs))
                 relative[a, b] = np.linalg.inv(relative[b, a])
     parts, label = connected_components(votes, directed=False)
     if parts > 1:
@@ -269,8 +271,8 @@ def _chain(
     return result
 
 
-def _most_agreed(poses: np.ndarray) -> tuple[np.ndarray, int]:
-    """The pose (4, 4) among (N, 4, 4) that most others are close to, and how many are."""
+def _consensus_pose(poses: np.ndarray) -> tuple[np.ndarray, int]:
+    """Pose (4, 4) among (N, 4, 4) that most others are close to, and how many are."""
     turns = Rotation.from_matrix(poses[:, :3, :3])
     distance = np.linalg.norm(poses[:, :3, 3], axis=1)
     agreeing = np.zeros(len(poses), int)
@@ -278,13 +280,13 @@ def _most_agreed(poses: np.ndarray) -> tuple[np.ndarray, int]:
         angle = (turns * turns[i].inv()).magnitude()
         apart = np.linalg.norm(poses[:, :3, 3] - pose[:3, 3], axis=1)
         agreeing[i] = (
-            (angle < AGREE[0]) & (apart < AGREE[1] * np.maximum(distance[i], 0.1))
+            (angle < AGREEMENT[0]) & (apart < AGREEMENT[1] * np.maximum(distance[i], 0.1))
         ).sum()
     return poses[agreeing.argmax()], int(agreeing.max())
 
 
 def _best_board(
-    rig: Rig, board: Board, seen: Sequence[tuple[Seen, list[np.ndarray]]]
+    rig: Rig, board: Board, seen: Sequence[tuple[BoardObservation, list[np.ndarray]]]
 ) -> np.ndarray:
     """world_from_board (4, 4) of one moment: the solution of a camera that the others agree with
     most.
@@ -296,23 +298,25 @@ def _best_board(
             for pose in poses
         ]
     )
-    corners = _sightings(rig, board, [replace(s, moment=0) for s, _ in seen], np.zeros(1))
+    corners = _pixel_observations(rig, board, [replace(s, moment=0) for s, _ in seen], np.zeros(1))
     errors = [np.median(_errors(rig, candidate[None], corners)) for candidate in candidates]
     return np.asarray(candidates[int(np.argmin(errors))])
 
 
-def _sightings(rig: Rig, board: Board, seen: Sequence[Seen], moments: np.ndarray) -> Sightings:
+def _pixel_observations(
+    rig: Rig, board: Board, seen: Sequence[BoardObservation], moments: np.ndarray
+) -> PixelObservations:
     view = np.concatenate([np.full(len(s.corners.ids), s.camera) for s in seen])
     body = np.concatenate(
         [np.full(len(s.corners.ids), np.searchsorted(moments, s.moment)) for s in seen]
     )
     pixels = rig.undistort(np.concatenate([s.corners.pixels for s in seen]), view)
     local = board.points_m[np.concatenate([s.corners.ids for s in seen])]
-    return Sightings(pixels, view, body, local, np.ones(len(view)))
+    return PixelObservations(pixels, view, body, local, np.ones(len(view)))
 
 
-def _errors(rig: Rig, world_from_board: np.ndarray, corners: Sightings) -> np.ndarray:
-    """(N,) distance in undistorted pixels between corners and where they should be."""
+def _errors(rig: Rig, world_from_board: np.ndarray, corners: PixelObservations) -> np.ndarray:
+    """Reprojection errors (N,) of corners in undistorted pixels."""
     boards = world_from_board[corners.body]
     points = (boards[:, :3, :3] @ corners.local_m[..., None])[..., 0] + boards[:, :3, 3]
     pixels, _ = rig.project_by_point(points)

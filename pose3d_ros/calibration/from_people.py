@@ -1,6 +1,4 @@
-"""Where the cameras of a rig really are, from people who walk through it: bundle adjustment on 2D
-poses alone.
-"""
+"""Extrinsics refined from people who walk through the rig: bundle adjustment on 2D poses alone."""
 
 from __future__ import annotations
 
@@ -10,65 +8,69 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-from pose3d_ros.calibration.bundle_adjustment import Sightings, adjust, aligned, doubt, steps
+from pose3d_ros.calibration.bundle_adjustment import (
+    PixelObservations,
+    adjust,
+    aligned,
+    pose_uncertainty,
+    steps_between,
+)
 from pose3d_ros.calibration.people_matching import (
     GATE_FACTOR,
-    LEAST_GATE_M,
+    INITIAL_GATE_M,
     LIMB_JOINTS,
-    LOOSE_GATE_M,
+    MIN_GATE_M,
     Poses2D,
-    match,
+    match_people,
 )
 from pose3d_ros.camera import Camera
 from pose3d_ros.multiview.rig import Rig
 from pose3d_ros.multiview.triangulation import triangulate_linear
 
-PRIOR = (
-    0.3,
-    0.1,
-)  # metres and radians: how far the given poses may be off, one standard deviation
-REACH_M = 3.0  # a radian weighs as much: people are about that far from cameras
-MOST_DOUBT_M = 0.1  # of a camera's position: known worse, it is not determined
+PRIOR = (0.3, 0.1)  # one standard deviation of the given poses in metres and radians
+REACH_M = 3.0  # distance of people from cameras, at which radians are compared with metres
+MAX_POSITION_SIGMA_M = 0.1  # a camera known worse is not determined
 ROUNDS = 8  # of matching and adjusting
-STILL = (2e-4, 2e-5)  # a round that moves no camera by more (metres, radians) is the last
-LEAST_LOSS_PX = 2.0
-BLOCKS, HELD = 10, 3  # the recording is cut in so many pieces, and every third is held out
+CONVERGED = (2e-4, 2e-5)  # metres and radians that no camera moves by in the last round
+MIN_LOSS_PX = 2.0
+BLOCKS, HELD_OUT_EVERY = 10, 3  # the recording is cut into blocks, every third is held out
 MIN_FRAMES = 20  # with somebody matched, per camera
 MIN_POSES = 5  # that differ, per camera, else the person stood still
 POSE_M = 0.1  # mean distance of joints by which poses differ
-MOST_SIGHTINGS = 30000  # frames are left out beyond that: it takes longer and says nothing new
-LEAST_GAIN = (
-    0.05  # of the error on frames held out: in simulations of a detector that is 15 to 25 mm off,
-)
-# differently from each side, a rig that gains less puts people no better than the given one
+MAX_OBSERVATIONS = 30000  # frames beyond that are left out: slower and no better
+# Least reduction of the error on frames held out: in simulations of a detector that is 15 to 25 mm
+# off, differently from each side, a rig that gains less locates people no better than the given.
+MIN_GAIN = 0.05
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Reprojection of triangulated joints in undistorted pixels, over ``sightings`` joints in
+    """Reprojection of triangulated joints in undistorted pixels, over ``observations`` joints in
     single views.
     """
 
     median_px: float
     p90_px: float
-    sightings: int
+    observations: int
 
 
 @dataclass(frozen=True)
 class Refinement:
-    """The cameras, the errors on frames that were used and that were not, with the given cameras
-    and the new ones, and per camera how far it moved. ``doubt_mm``, ``doubt_deg``: how well that
-    is known, one standard deviation if errors in different frames were independent; the truth is
-    rather worse. ``scale``: what distances were multiplied with to fit the known bone.
+    """Refined cameras, and errors on frames ``used`` and ``held_out``, with the given cameras and
+    the refined ones.
+
+    Per camera (C,): ``moved_mm``, ``turned_deg``, and the uncertainty of both, ``sigma_mm`` and
+    ``sigma_deg``: one standard deviation if errors in different frames were independent; the truth
+    is rather worse. ``scale``: factor of distances that fits the known bone.
     """
 
     cameras: tuple[Camera, ...]
-    seen: tuple[Errors, Errors]
-    unseen: tuple[Errors, Errors]
+    used: tuple[Errors, Errors]
+    held_out: tuple[Errors, Errors]
     moved_mm: np.ndarray
     turned_deg: np.ndarray
-    doubt_mm: np.ndarray
-    doubt_deg: np.ndarray
+    sigma_mm: np.ndarray
+    sigma_deg: np.ndarray
     frames: int
     people: int
     scale: float = 1.0
@@ -78,10 +80,10 @@ class Refinement:
         """Whether frames that were held out are explained better, and not by leaving more of them
         out.
         """
-        before, after = self.unseen
+        before, after = self.held_out
         return (
-            after.median_px < (1 - LEAST_GAIN) * before.median_px
-            and after.sightings > 0.9 * before.sightings
+            after.median_px < (1 - MIN_GAIN) * before.median_px
+            and after.observations > 0.9 * before.observations
         )
 
 
@@ -91,7 +93,7 @@ def refine(
     poses: Poses2D,
     bone: tuple[str, str, float] | None = None,
 ) -> Refinement:
-    """Adjust the cameras' poses; what pictures cannot tell (frame, scale) stays as it is given.
+    """Adjust the cameras' poses; frame and scale, which images do not determine, stay as given.
 
     ``bone``: two joints of ``LIMB_JOINTS`` and their distance in metres, where the rig's scale is
     not to be trusted. Raises ``ValueError`` when the recording does not determine the cameras, and
@@ -106,20 +108,20 @@ def refine(
         )
     frames = np.unique(poses.frame)
     block = np.searchsorted(frames, poses.frame) * BLOCKS // max(len(frames), 1)
-    held = block % HELD == HELD - 1
-    rig, gate_m = given, np.full((len(given), len(given)), LOOSE_GATE_M)
+    held = block % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    rig, gate_m = given, np.full((len(given), len(given)), INITIAL_GATE_M)
     for _ in range(ROUNDS):
         person, gate_m = _match(rig, poses[~held], gate_m)
-        chosen, points = _sightings(rig, poses[~held], person)
+        chosen, points = _pixel_observations(rig, poses[~held], person)
         _check_determined(names, poses[~held], person, points)
-        loss_px = max(LEAST_LOSS_PX, _errors(rig, poses[~held], person).median_px)
+        loss_px = max(MIN_LOSS_PX, _errors(rig, poses[~held], person).median_px)
         bodies = np.tile(np.eye(4), (len(points), 1, 1))
         bodies[:, :3, 3] = points[:, 2:]
         before = _poses(rig)
         after, bodies = adjust(
             before, rig.focal_px, bodies, chosen, loss_px, _poses(given), PRIOR, rigid=False
         )
-        sigma = doubt(after, rig.focal_px, bodies, chosen, REACH_M)
+        sigma = pose_uncertainty(after, rig.focal_px, bodies, chosen, REACH_M)
         after = aligned(after, _poses(given), REACH_M, scale=True)
         rig = Rig.of(
             [
@@ -127,35 +129,34 @@ def refine(
                 for camera, pose in zip(cameras, after, strict=True)
             ]
         )
-        by = steps(before, after)
+        by = steps_between(before, after)
         if (
-            np.linalg.norm(by[:, 3:], axis=1).max() < STILL[0]
-            and np.linalg.norm(by[:, :3], axis=1).max() < STILL[1]
+            np.linalg.norm(by[:, 3:], axis=1).max() < CONVERGED[0]
+            and np.linalg.norm(by[:, :3], axis=1).max() < CONVERGED[1]
         ):
             break
     unknown = [
         f"{name} {metres * 1e3:.0f} mm"
         for name, metres in zip(names, sigma[:, 0], strict=True)
-        if not metres < MOST_DOUBT_M
+        if not metres < MAX_POSITION_SIGMA_M
     ]
     if unknown:
         raise ValueError(
             f"the people's places do not tell where cameras are: known to {', '.join(unknown)}, "
-            f"expected "
-            f"{MOST_DOUBT_M * 1e3:.0f} mm: walk through all of the room, near and far, and record "
-            f"longer"
+            f"expected {MAX_POSITION_SIGMA_M * 1e3:.0f} mm: walk through all of the room, near "
+            f"and far, and record longer"
         )
     scale = 1.0
     if bone is not None:
         scale = bone[2] / _bone_length(points, bone)
         rig = Rig.of([_scaled(camera, scale) for camera in rig.cameras])
-    by = steps(_poses(given), _poses(rig))
+    by = steps_between(_poses(given), _poses(rig))
 
     def errors(part: np.ndarray) -> tuple[Errors, Errors]:
-        loose_m = np.full(gate_m.shape, LOOSE_GATE_M)
+        initial_m = np.full(gate_m.shape, INITIAL_GATE_M)
         return (
-            _errors(given, poses[part], _match(given, poses[part], loose_m)[0]),
-            _errors(rig, poses[part], _match(rig, poses[part], loose_m)[0]),
+            _errors(given, poses[part], _match(given, poses[part], initial_m)[0]),
+            _errors(rig, poses[part], _match(rig, poses[part], initial_m)[0]),
         )
 
     return Refinement(
@@ -177,18 +178,20 @@ def _poses(rig: Rig) -> np.ndarray:
 
 
 def _match(rig: Rig, poses: Poses2D, gate_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Persons (N,) and the gates (C, C) that the rig deserves, not wider than ``gate_m``."""
-    usual_m = match(rig, poses, gate_m)[1]
-    gate_m = np.minimum(gate_m, np.maximum(LEAST_GATE_M, GATE_FACTOR * usual_m))
-    return match(rig, poses, gate_m)[0], gate_m
+    """Persons (N,) and the gates (C, C) that fit the rig's accuracy, not wider than ``gate_m``."""
+    usual_m = match_people(rig, poses, gate_m)[1]
+    gate_m = np.minimum(gate_m, np.maximum(MIN_GATE_M, GATE_FACTOR * usual_m))
+    return match_people(rig, poses, gate_m)[0], gate_m
 
 
-def _sightings(rig: Rig, poses: Poses2D, person: np.ndarray) -> tuple[Sightings, np.ndarray]:
-    """Joints in single views and the points (M, 5) they belong to: person, joint, x, y, z."""
+def _pixel_observations(
+    rig: Rig, poses: Poses2D, person: np.ndarray
+) -> tuple[PixelObservations, np.ndarray]:
+    """Observations of joints, and the points (M, 5) they belong to: person, joint, x, y, z."""
     members = np.flatnonzero(person >= 0)
-    if (thin := len(members) * len(LIMB_JOINTS) // MOST_SIGHTINGS + 1) > 1:
-        kept = np.unique(poses.frame[members])[::thin]
-        members = members[np.isin(poses.frame[members], kept)]
+    if (thin := len(members) * len(LIMB_JOINTS) // MAX_OBSERVATIONS + 1) > 1:
+        frames = np.unique(poses.frame[members])[::thin]
+        members = members[np.isin(poses.frame[members], frames)]
     people, who = np.unique(person[members], return_inverse=True)
     pixels = np.zeros((len(people), len(LIMB_JOINTS), len(rig), 2))
     weight = np.zeros(pixels.shape[:3])
@@ -199,7 +202,7 @@ def _sightings(rig: Rig, poses: Poses2D, person: np.ndarray) -> tuple[Sightings,
     pixels, weight = pixels[known], weight[known]
     points = triangulate_linear(rig, pixels, weight) if len(pixels) else np.zeros((0, 3))
     body, view = np.nonzero(weight)
-    chosen = Sightings(
+    chosen = PixelObservations(
         pixels[body, view], view, body, np.zeros((len(body), 3)), weight[body, view]
     )
     row, joint = np.nonzero(known)
@@ -208,7 +211,7 @@ def _sightings(rig: Rig, poses: Poses2D, person: np.ndarray) -> tuple[Sightings,
 
 def _errors(rig: Rig, poses: Poses2D, person: np.ndarray) -> Errors:
     """Reprojection of joints triangulated from all their views."""
-    chosen, points = _sightings(rig, poses, person)
+    chosen, points = _pixel_observations(rig, poses, person)
     if not len(points):
         return Errors(np.inf, np.inf, 0)
     pixels, _ = rig.project_by_point(points[:, 2:])

@@ -1,4 +1,4 @@
-"""Where cameras are, from one picture each of points whose places in the room were measured."""
+"""Poses of cameras from one image each of points whose positions in the room were measured."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Focal length, principal point and lens distortion from pictures of a board, and how well they
-are known.
-"""
+"""Focal length, principal point and lens distortion from images of a board, with uncertainty."""
 
 from __future__ import annotations
 
@@ -11,20 +9,19 @@ import cv2
 import numpy as np
 import yaml
 
-from pose3d_ros.calibration.board_images import Views
+from pose3d_ros.calibration.board_images import BoardDetections
 from pose3d_ros.calibration.boards import Board
 from pose3d_ros.camera import Camera
 
-MOST_VIEWS = 40  # more say little and take long
+MAX_VIEWS = 40  # more take long and improve little
 MIN_VIEWS = 4
 BLURRED = 0.3  # of the usual sharpness: such a view is left out
 BAD_VIEW = 3.0  # times the usual error
-LEAST_USE = (
-    0.05  # share of the error that a coefficient of distortion must take away, else it is zero
-)
+# A coefficient of distortion must reduce the error by this share, else it is zero.
+MIN_IMPROVEMENT = 0.05
 FOCAL_SIGMA = 0.01  # of the focal length: known worse, it is not determined
 CELLS = (8, 6)  # coverage is counted on such a grid
-LEAST_COVERAGE = 0.4
+MIN_COVERAGE = 0.4
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Intrinsics:
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should do something about."""
+        """Weaknesses of the calibration, each with its remedy."""
         found = []
         focal = self.camera.matrix[[0, 1], [0, 1]]
         share = float((self.sigma_px[:2] / focal).max())
@@ -53,7 +50,7 @@ class Intrinsics:
                 f"the camera; "
                 f"tilt the board by 30 to 45 degrees, to all sides, near and far"
             )
-        if self.coverage < LEAST_COVERAGE:
+        if self.coverage < MIN_COVERAGE:
             found.append(
                 f"boards cover {self.coverage:.0%} of the picture: distortion elsewhere is a "
                 f"guess; show the "
@@ -68,19 +65,19 @@ class Intrinsics:
         return found
 
 
-def calibrate(views: Views, board: Board, fisheye: bool = False) -> Intrinsics:
+def calibrate(views: BoardDetections, board: Board, fisheye: bool = False) -> Intrinsics:
     """Calibrate one camera (Zhang 2000, by OpenCV) with varied, sharp views; coefficients of
     distortion that are of no use are zero. Raises ``ValueError`` when there are too few views.
     """
     name = views.pictures.name
     sharp = np.flatnonzero(views.sharpness >= BLURRED * np.median(views.sharpness))
-    rows = sharp[_varied(_features(views, board)[sharp], MOST_VIEWS)]
+    rows = sharp[_varied(_features(views, board)[sharp], MAX_VIEWS)]
     blurred = set(range(len(views.indices))) - set(sharp.tolist())
     rejected = [views.pictures.describe(views.indices[i]) for i in sorted(blurred)]
     while True:
         if len(rows) < MIN_VIEWS:
             raise ValueError(
-                f"camera {name}: {len(rows)} usable views of the {board} in {views.looked} "
+                f"camera {name}: {len(rows)} usable views of the {board} in {views.searched} "
                 f"pictures, "
                 f"expected at least {MIN_VIEWS}, better 15, from different sides"
             )
@@ -120,8 +117,8 @@ Solved = tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _pinhole(objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[int, int]) -> Solved:
-    """With k3, and tangential distortion, only where corners cannot do without: they run wild
-    beyond the corners.
+    """Plumb-bob model; k3 and tangential distortion only where they reduce the error, because they
+    extrapolate badly beyond the corners.
     """
 
     def solve(flags: int) -> Solved:
@@ -133,7 +130,7 @@ def _pinhole(objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[in
     flags, best = 0, solve(0)
     for less in (cv2.CALIB_FIX_K3, cv2.CALIB_ZERO_TANGENT_DIST):
         simpler = solve(flags | less)
-        if simpler[0] < (1 + LEAST_USE) * best[0]:
+        if simpler[0] < (1 + MIN_IMPROVEMENT) * best[0]:
             flags, best = flags | less, simpler
     return best
 
@@ -175,9 +172,9 @@ def _fisheye(objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[in
     return float(rms), matrix, distortion.ravel(), sigma[:4], np.array(errors)
 
 
-def _features(views: Views, board: Board) -> np.ndarray:
-    """(N, 5) what makes views differ: place in the picture, size, and foreshortening along both
-    sides of the board.
+def _features(views: BoardDetections, board: Board) -> np.ndarray:
+    """Features (N, 5) by which views differ: position in the image, size, and foreshortening along
+    both sides of the board.
     """
     rows = []
     for corners in views.corners:
@@ -207,7 +204,7 @@ def _coverage(pixels: list[np.ndarray], size: tuple[int, int]) -> float:
 
 
 def write(path: Path, name: str, camera: Camera) -> None:
-    """camera_calibration YAML as ``camera_info_manager`` and ``Camera.from_yaml`` read it."""
+    """Write camera_calibration YAML that ``camera_info_manager`` and ``Camera.from_yaml`` read."""
 
     def matrix(values: np.ndarray) -> dict[str, object]:
         return {"rows": values.shape[0], "cols": values.shape[1], "data": values.ravel().tolist()}

@@ -1,6 +1,4 @@
-"""2D poses of a recording, and which of them show one person, while the rig's calibration is still
-in doubt.
-"""
+"""2D poses of a recording, matched between cameras while the rig's calibration is uncertain."""
 
 from __future__ import annotations
 
@@ -18,15 +16,14 @@ from pose3d_ros.multiview.rig import NEAR_M, Rig
 from pose3d_ros.multiview.triangulation import closest_approach
 from pose3d_ros.skeleton import H36M17, SKELETONS, Skeleton
 
-# Detectors place these on the body; eyes, ears and toes they guess from behind.
+# Detectors locate these on the body from all sides, unlike eyes, ears and toes.
 _LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 LIMB_JOINTS = tuple(f"{side}_{name}" for side in "lr" for name in _LIMBS)
-LOOSE_GATE_M = 0.5  # a rig that was moved by hand still brings the rays of one person this close
-LEAST_GATE_M = (
-    0.1  # and a perfect one does not bring them closer than this, for the detector's errors
-)
-GATE_FACTOR = 4.0  # of the usual distance
-RATIO = 1.5  # the next best partner must be further away by this factor: else it may be either
+# Rays of one person's joints pass each other within this, also in a rig that was moved by hand,
+INITIAL_GATE_M = 0.5
+MIN_GATE_M = 0.1  # and not closer than this in a perfect one, for the detector's errors.
+GATE_FACTOR = 4.0  # of the median distance
+RATIO = 1.5  # the second nearest must be further away by this factor, else the match is ambiguous
 MIN_JOINTS = 4
 
 
@@ -48,14 +45,14 @@ class Poses2D:
         return Poses2D(self.pixels[rows], self.weight[rows], self.frame[rows], self.view[rows])
 
 
-def load(
+def load_poses(
     path: Path,
     names: list[str],
     cameras: list[Camera],
     skeleton: str | None = None,
     namespaces: list[str] | None = None,
 ) -> Poses2D:
-    """From an npz file: ``poses`` (N, J, 3) px and score, zeros where missing, ``frame`` (N,),
+    """Read an npz file: ``poses`` (N, J, 3) px and score, zeros where missing, ``frame`` (N,),
     ``view`` (N,), the camera's place in the rig file; or from a bag with the topics
     NAMESPACE/keypoints (by default the cameras' names).
 
@@ -146,10 +143,10 @@ def _skeleton(path: Path, joints: int, name: str | None) -> Skeleton:
     )
 
 
-def match(rig: Rig, poses: Poses2D, gate_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Person (N,) of each 2D pose, numbered over all frames, -1 for nobody or doubtful; and how
-    far the rays of one person's joints usually pass each other (C, C), per pair of cameras in
-    metres, infinite where nobody is matched.
+def match_people(rig: Rig, poses: Poses2D, gate_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Person (N,) of each 2D pose, numbered over all frames, -1 for none; and the median distance
+    (C, C) in metres at which the rays of one person's joints pass each other, per pair of cameras,
+    infinite where nobody is matched.
 
     ``gate_m`` (C, C): rays that are further apart are of different people.
 
@@ -169,7 +166,7 @@ def match(rig: Rig, poses: Poses2D, gate_m: np.ndarray) -> tuple[np.ndarray, np.
         for a in np.unique(views):
             for b in np.unique(views[views > a]):
                 i, j = np.flatnonzero(views == a), np.flatnonzero(views == b)
-                accepted[np.ix_(i, j)] = _mutual(cost[np.ix_(i, j)], gate_m[a, b])
+                accepted[np.ix_(i, j)] = _mutual_nearest(cost[np.ix_(i, j)], gate_m[a, b])
         groups = connected_components(accepted, directed=False)[1]
         for group in range(groups.max() + 1):
             members = np.flatnonzero(groups == group)
@@ -188,8 +185,8 @@ def match(rig: Rig, poses: Poses2D, gate_m: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _ray_distance(rig: Rig, poses: Poses2D) -> np.ndarray:
-    """(N, N) mean distance in metres by which the rays of poses' joints miss each other; infinite
-    within a camera.
+    """Mean distance (N, N) in metres between the rays of two poses' joints; infinite within a
+    camera.
     """
     rays, origin = rig.directions(poses.pixels, poses.view), rig.position_m[poses.view]
     a, b = rays[:, None], rays[None]
@@ -203,8 +200,8 @@ def _ray_distance(rig: Rig, poses: Poses2D) -> np.ndarray:
     return np.asarray(np.where(enough, mean_miss, np.inf))
 
 
-def _mutual(cost: np.ndarray, gate_m: float) -> np.ndarray:
-    """Which pairs of (I, J) are within the gate and each other's best by ``RATIO``."""
+def _mutual_nearest(cost: np.ndarray, gate_m: float) -> np.ndarray:
+    """Mask (I, J) of pairs within the gate that are each other's nearest by ``RATIO``."""
 
     def best(along: np.ndarray) -> np.ndarray:
         others = np.sort(np.concatenate([along, np.full((len(along), 2), np.inf)], 1), 1)[:, 1:2]

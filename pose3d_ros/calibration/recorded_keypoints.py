@@ -12,13 +12,13 @@ from pose3d_ros.io.bags import read_keypoints
 from pose3d_ros.people import NO_ID, People2D
 from pose3d_ros.skeleton import H36M17
 
-RATE_HZ = 10.0  # poses nearer in time say little more
-LONGEST_S = 0.2  # between two messages, over which a joint's way is taken as straight
+RATE_HZ = 10.0  # poses closer in time add little
+MAX_GAP_S = 0.2  # between two messages, over which a joint's way is taken as straight
 
 
-class Message(NamedTuple):
-    """What one image showed: ``poses`` (P, 17, 3) of px and confidence, 0 where unknown, with the
-    tracks' ``ids`` (P,) and the image's ``size``, (0, 0) if it is not told.
+class RecordedPoses(NamedTuple):
+    """2D poses of one image: ``poses`` (P, 17, 3) of px and confidence, 0 where unknown, the
+    tracks' ``ids`` (P,) and the image's ``size``, (0, 0) if unknown.
     """
 
     stamp_s: float
@@ -27,16 +27,16 @@ class Message(NamedTuple):
     size: tuple[int, int]
 
 
-def read(path: Path, namespaces: Sequence[str]) -> list[list[Message]]:
+def read(path: Path, namespaces: Sequence[str]) -> list[list[RecordedPoses]]:
     """Per camera its messages in the order of their stamps. The topic of a camera is
     ``.../NAMESPACE/keypoints``.
 
     Raises ``BagError`` that lists the bag's topics when one is missing, not unique, or is not in
     our layout, ``ValueError`` when one has no messages or does not follow people.
     """
-    cameras: list[list[Message]] = [[] for _ in namespaces]
+    cameras: list[list[RecordedPoses]] = [[] for _ in namespaces]
     for _, camera, people in read_keypoints(path, namespaces):
-        cameras[camera].append(_message(namespaces[camera], people))
+        cameras[camera].append(_recorded_poses(namespaces[camera], people))
     empty = [name for name, messages in zip(namespaces, cameras, strict=True) if not messages]
     if empty:
         raise ValueError(
@@ -45,7 +45,7 @@ def read(path: Path, namespaces: Sequence[str]) -> list[list[Message]]:
     return [sorted(messages, key=lambda m: m.stamp_s) for messages in cameras]
 
 
-def _message(namespace: str, people: People2D) -> Message:
+def _recorded_poses(namespace: str, people: People2D) -> RecordedPoses:
     if (people.ids == NO_ID).any():
         raise ValueError(
             f".../{namespace}/keypoints: expected clouds with the field person, by which people "
@@ -54,11 +54,11 @@ def _message(namespace: str, people: People2D) -> Message:
     poses = np.concatenate(
         [np.nan_to_num(people.keypoints_px), people.confidence[..., None]], -1
     ).astype(float)
-    return Message(people.stamp_ns * 1e-9, poses, people.ids, people.image_size)
+    return RecordedPoses(people.stamp_ns * 1e-9, poses, people.ids, people.image_size)
 
 
 def at_common_times(
-    cameras: Sequence[Sequence[Message]],
+    cameras: Sequence[Sequence[RecordedPoses]],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Poses (N, 17, 3), frame (N,) and view (N,) at ``RATE_HZ``: cameras need not look at the same
     moments, because a tracked person is interpolated between two messages. Raises ``ValueError``
@@ -80,7 +80,7 @@ def at_common_times(
         for t, (time, k) in enumerate(zip(times, after, strict=True)):
             a, b = messages[k - 1], messages[k]
             span = b.stamp_s - a.stamp_s
-            if not 0 < span <= LONGEST_S:
+            if not 0 < span <= MAX_GAP_S:
                 continue
             _, i, j = np.intersect1d(a.ids, b.ids, return_indices=True)
             both = (a.poses[i, :, 2:] > 0) & (b.poses[j, :, 2:] > 0)

@@ -1,5 +1,5 @@
-"""Steps of ``pose3d calibrate``: each reads what its options name, writes a calibration and prints
-what it found.
+"""Steps of ``pose3d calibrate``: each reads what its options name, writes a calibration and
+prints the result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pose3d_ros.calibration import (
     intrinsics,
     people_matching,
 )
-from pose3d_ros.calibration.board_images import Pictures, find_boards
+from pose3d_ros.calibration.board_images import BoardImages, detect_boards
 from pose3d_ros.calibration.boards import Board
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import quaternion_from_rotation
@@ -49,7 +49,7 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _named(pictures: list[Pictures]) -> None:
+def _named(pictures: list[BoardImages]) -> None:
     names = [p.name for p in pictures]
     if len(set(names)) < len(names):
         raise ValueError(
@@ -64,7 +64,7 @@ def calibrate_intrinsics(options: argparse.Namespace) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     for pictures in options.pictures:
         try:
-            views = find_boards(pictures, board)
+            views = detect_boards(pictures, board)
             result = intrinsics.calibrate(views, board, options.fisheye)
         except ValueError as error:
             failed.append(str(error))
@@ -77,7 +77,7 @@ def calibrate_intrinsics(options: argparse.Namespace) -> int:
             f"{sigma[1]:.1f}, "
             f"cx {k[0, 2]:.1f} ± {sigma[2]:.1f}, cy {k[1, 2]:.1f} ± {sigma[3]:.1f} px; RMS "
             f"{result.rms_px:.2f} px, "
-            f"{result.views} of {len(views.indices)} views with the board in {views.looked} "
+            f"{result.views} of {len(views.indices)} views with the board in {views.searched} "
             f"pictures, covering "
             f"{result.coverage:.0%}; written to {path}"
         )
@@ -145,12 +145,12 @@ def _from_board(
             f"got '{place}'"
         )
     indices = extrinsics.common_indices(pictures)
-    views = [find_boards(p, board, i) for p, i in zip(pictures, indices, strict=True)]
+    views = [detect_boards(p, board, i) for p, i in zip(pictures, indices, strict=True)]
     cameras = {
         p.name: known.cameras[p.name].at_resolution(*v.size)
         for p, v in zip(pictures, views, strict=True)
     }
-    result = extrinsics.calibrate(cameras, board, extrinsics.sightings(views, indices))
+    result = extrinsics.calibrate(cameras, board, extrinsics.board_observations(views, indices))
     if place in cameras:
         result = result.at_camera(place)
     else:
@@ -192,23 +192,23 @@ def refine(options: argparse.Namespace) -> int:
     """Poses of the cameras corrected from people; ``ValueError`` where that is no better."""
     cameras, rig = read_cameras(options.rig), read_rig(options.rig)
     namespaces = [rig.sources.get(name, {}).get("namespace", name) for name in cameras]
-    poses = people_matching.load(
+    poses = people_matching.load_poses(
         options.poses, list(cameras), list(cameras.values()), options.skeleton, namespaces
     )
     result = from_people.refine(list(cameras.values()), list(cameras), poses, options.bone)
     _say(f"{result.people} times somebody in {result.frames} frames")
-    for what, (before, after) in (("used", result.seen), ("held out", result.unseen)):
+    for what, (before, after) in (("used", result.used), ("held out", result.held_out)):
         _say(
             f"reprojection on frames {what}: median {before.median_px:.2f} -> "
             f"{after.median_px:.2f} px, 90 % below "
-            f"{before.p90_px:.1f} -> {after.p90_px:.1f} px ({before.sightings} -> "
-            f"{after.sightings} joints)"
+            f"{before.p90_px:.1f} -> {after.p90_px:.1f} px ({before.observations} -> "
+            f"{after.observations} joints)"
         )
     for c, name in enumerate(cameras):
         _say(
-            f"{name}: moved {result.moved_mm[c]:.0f} mm (at least ± {result.doubt_mm[c]:.0f}), "
+            f"{name}: moved {result.moved_mm[c]:.0f} mm (at least ± {result.sigma_mm[c]:.0f}), "
             f"turned "
-            f"{result.turned_deg[c]:.2f} degrees (± {result.doubt_deg[c]:.2f})"
+            f"{result.turned_deg[c]:.2f} degrees (± {result.sigma_deg[c]:.2f})"
         )
     if options.bone:
         _say(
@@ -218,8 +218,8 @@ def refine(options: argparse.Namespace) -> int:
     if not result.better:
         raise ValueError(
             f"nothing written: on frames held out the error went from "
-            f"{result.unseen[0].median_px:.2f} to "
-            f"{result.unseen[1].median_px:.2f} px, less than {from_people.LEAST_GAIN:.0%} better: "
+            f"{result.held_out[0].median_px:.2f} to "
+            f"{result.held_out[1].median_px:.2f} px, less than {from_people.MIN_GAIN:.0%} better: "
             f"the given "
             f"extrinsics are as good as these people can tell"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pose3d_ros.calibration.board_images import Pictures
+    from pose3d_ros.calibration.board_images import BoardImages
 
 PICTURES = (
     "NAME=PATH of a video, an image, a folder of images, or a quoted pattern like "
@@ -122,11 +122,11 @@ def _add_board(parser: argparse.ArgumentParser, required: bool) -> None:
     )
 
 
-def _pictures(text: str) -> Pictures:
-    from pose3d_ros.calibration.board_images import Pictures
+def _pictures(text: str) -> BoardImages:
+    from pose3d_ros.calibration.board_images import BoardImages
 
     try:
-        return Pictures.of(text)
+        return BoardImages.of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

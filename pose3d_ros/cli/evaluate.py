@@ -210,7 +210,7 @@ def _lifter_table(lifter: str, report: Report) -> str:
 
 def _monocular(options: argparse.Namespace) -> list[dict[str, object]]:
     from pose3d_ros.camera import Camera
-    from pose3d_ros.evaluation.monocular import Truth, evaluate_video
+    from pose3d_ros.evaluation.monocular import CameraTruth, evaluate_video
 
     settings = from_options(options, PipelineSettings)
     if options.calibration and len(options.calibration) != len(options.videos):
@@ -221,7 +221,7 @@ def _monocular(options: argparse.Namespace) -> list[dict[str, object]]:
     reports = []
     for number, video in enumerate(options.videos):
         camera = Camera.from_yaml(options.calibration[number]) if options.calibration else None
-        truth = Truth.load(options.truth, number) if options.truth else None
+        truth = CameraTruth.load(options.truth, number) if options.truth else None
         reports.append(evaluate_video(video, camera, truth, settings, options.bag_topic))
     return reports
 
@@ -236,9 +236,9 @@ def _multiview(options: argparse.Namespace) -> dict[str, object]:
             raise ValueError(
                 f"{options.folder} is a bag: expected --rig with the file of its cameras"
             )
-        truth = multiview_bag.Truth.load(options.truth) if options.truth else None
+        truth = multiview_bag.RigTruth.load(options.truth) if options.truth else None
         return multiview_bag.evaluate(options.folder, read_rig(options.rig), truth, options.views)
-    recording = shelf.Recording.load(options.folder, options.detections)
+    recording = shelf.ShelfRecording.load(options.folder, options.detections)
     frames = options.frames or range(int(recording.frame.min()), int(recording.frame.max()) + 1)
     views = options.views if options.views is not None else range(len(recording.cameras))
     return shelf.evaluate(recording, frames, views)

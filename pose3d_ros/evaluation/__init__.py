@@ -1,1 +1,1 @@
-"""What the package reaches: on videos, on recordings with 3D truth, and with several cameras."""
+"""Evaluation against 3D truth: the pipeline on videos, lifters on recordings, several cameras."""

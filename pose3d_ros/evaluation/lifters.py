@@ -1,6 +1,4 @@
-"""How well lifters do on recordings with 3D truth (``training.dataset``), by the protocols of the
-papers.
-"""
+"""Evaluation of lifters on recordings with 3D truth, by the protocols of the papers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How well the monocular pipeline does on videos."""
+"""Evaluation of the monocular pipeline on videos."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ASSUMED_FOV_RAD = math.radians(60)
 
 
 @dataclass(frozen=True)
-class Truth:
+class CameraTruth:
     """Reference poses of one camera: limb joints (T, P, 12, 3) in metres in its frame, NaN where
     not known.
     """
@@ -38,8 +38,8 @@ class Truth:
     joints_m: np.ndarray
 
     @classmethod
-    def load(cls, path: Path, camera: int) -> Truth:
-        """From an npz with ``joints_m`` (T, P, J, 3) in the world and ``camera_from_world`` (C, 4,
+    def load(cls, path: Path, camera: int) -> CameraTruth:
+        """Read an npz with ``joints_m`` (T, P, J, 3) in the world and ``camera_from_world`` (C, 4,
         4).
 
         The entry ``skeleton`` names the joint set; without it, it is h36m17.
@@ -65,7 +65,7 @@ class Truth:
 def evaluate_video(
     path: Path,
     camera: Camera | None,
-    truth: Truth | None,
+    truth: CameraTruth | None,
     settings: PipelineSettings,
     bag_topic: str = "",
 ) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def evaluate_video(
     return report
 
 
-def errors(results: list[People3D], truth: Truth) -> dict[str, Any]:
+def errors(results: list[People3D], truth: CameraTruth) -> dict[str, Any]:
     """Errors on the 12 limb joints in millimetres, relative to the middle of the hips; people
     matched per frame.
     """

@@ -1,5 +1,5 @@
-"""How well people are followed in a rosbag2 with the ``keypoints`` of several cameras, played as
-they arrived.
+"""Evaluation of the multi-view tracker on a bag with the ``keypoints`` of several cameras, played
+as they arrived.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pose3d_ros.multiview.replay import replay
 from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.skeleton import H36M17, SKELETONS, convert
 
-MOST_GAP_S = 0.2  # the truth is interpolated over no more than this
-# Parts of the protocol of PCP whose ends a skeleton of 17 joints has.
+MAX_GAP_S = 0.2  # the truth is interpolated over no more than this
+# Parts of the PCP protocol whose ends a skeleton of 17 joints has.
 PARTS = (
     *(
         (f"{side}_{a}", f"{side}_{b}")
@@ -34,7 +34,7 @@ PARTS = (
 
 
 @dataclass(frozen=True)
-class Truth:
+class RigTruth:
     """Reference poses (T, P, 17, 3) in metres in the rig's frame, NaN where unknown, at
     ``stamp_ns`` (T,), rising.
     """
@@ -43,9 +43,9 @@ class Truth:
     stamp_ns: np.ndarray
 
     @classmethod
-    def load(cls, path: Path) -> Truth:
-        """From an npz with ``joints_m`` (T, P, J, 3), ``stamp_ns`` (T,) and perhaps the
-        ``skeleton``'s name.
+    def load(cls, path: Path) -> RigTruth:
+        """Read an npz with ``joints_m`` (T, P, J, 3), ``stamp_ns`` (T,) and perhaps ``skeleton``,
+        the name of the joint set (H36M17 without it). Raises ``TruthError``.
         """
         try:
             with np.load(path) as data:
@@ -68,14 +68,14 @@ class Truth:
             np.searchsorted(self.stamp_ns, stamp_ns, "right").clip(1, len(self.stamp_ns) - 1)
         )
         first, last = self.stamp_ns[after - 1 : after + 1]
-        if not first <= stamp_ns <= last or last - first > MOST_GAP_S * 1e9:
+        if not first <= stamp_ns <= last or last - first > MAX_GAP_S * 1e9:
             return None
         share = (stamp_ns - first) / (last - first)
         return np.asarray((1 - share) * self.joints_m[after - 1] + share * self.joints_m[after])
 
 
 def evaluate(
-    path: Path, rig: RigFile, truth: Truth | None, views: list[int] | None = None
+    path: Path, rig: RigFile, truth: RigTruth | None, views: list[int] | None = None
 ) -> dict[str, Any]:
     """Report of a bag: people, ids, jitter, speed and, with a ``truth``, its scores; ``views``:
     numbers of cameras.
@@ -108,7 +108,7 @@ def evaluate(
     }
 
 
-def scores(results: list[People3D], truth: Truth) -> dict[str, Any]:
+def scores(results: list[People3D], truth: RigTruth) -> dict[str, Any]:
     """PCP, MPJPE, recall, false people and id switches; people are matched one to one within
     ``PERSON_M``.
     """

@@ -1,5 +1,5 @@
-"""How well people are followed by several cameras: PCP, MPJPE, recall, identity, jitter on
-recorded 2D poses.
+"""Evaluation of the multi-view tracker on recorded 2D poses of the Shelf data set: PCP, MPJPE,
+recall, identity, jitter.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ FRAME_RATE_HZ = 25.0
 
 
 @dataclass(frozen=True)
-class Recording:
+class ShelfRecording:
     """Cameras, 2D poses (N, J, 3) in px and score with their ``frame`` (N,) and ``view`` (N,), and
     the truth: ``joints_m`` (G, 14, 3) of ``actor`` (G,) in ``truth_frame`` (G,).
     """
@@ -72,8 +72,8 @@ class Recording:
     truth_frame: np.ndarray
 
     @classmethod
-    def load(cls, folder: Path, detections: Path | None = None) -> Recording:
-        """From ``calibration.json``, ``gt.npz`` and ``detections_openpose_body25.npz``, or another
+    def load(cls, folder: Path, detections: Path | None = None) -> ShelfRecording:
+        """Read ``calibration.json``, ``gt.npz`` and ``detections_openpose_body25.npz``, or another
         file of detections.
 
         Raises ``ValueError`` that names the file that is missing or has other content.
@@ -126,7 +126,7 @@ class Recording:
         )
 
     def people(self, frame: int, view: int, stamp_ns: int) -> People2D:
-        """What the detector found in one image; zeros mean a missing joint."""
+        """2D poses detected in one image; zeros in the file mean a missing joint."""
         poses = self.poses[(self.frame == frame) & (self.view == view)]
         known = (poses[..., 2:] > 0) & (poses[..., :2] != 0).any(-1, keepdims=True)
         return People2D(
@@ -163,9 +163,9 @@ def truth_joints(joints_m: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     return np.concatenate([body, bottom[:, None], top[:, None]], 1)
 
 
-def _supported(recording: Recording, frame: int, joints_m: np.ndarray) -> np.ndarray:
-    """Which people (P, J, 3) have a 2D pose of their own in two of the recording's views, or in
-    the only one that can see them.
+def _supported(recording: ShelfRecording, frame: int, joints_m: np.ndarray) -> np.ndarray:
+    """Mask (P,) of people (P, J, 3) with a 2D pose of their own in two of the recording's views,
+    or in the only one that can see them.
     """
     rig = Rig.of(recording.cameras)
     seen = [recording.people(frame, view, 0) for view in range(len(rig))]
@@ -185,7 +185,7 @@ def _supported(recording: Recording, frame: int, joints_m: np.ndarray) -> np.nda
 
 
 def right_parts(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Which of the ten parts (10,) are right: the mean error of both ends is at most half the
+    """Mask (10,) of the parts that are right: the mean error of both ends is at most half the
     part's length.
     """
 
@@ -202,7 +202,7 @@ def right_parts(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def track(
-    recording: Recording,
+    recording: ShelfRecording,
     frames: Sequence[int],
     views: Sequence[int],
     dropped: dict[int, int] | None = None,
@@ -222,7 +222,9 @@ def track(
     return results, seconds
 
 
-def evaluate(recording: Recording, frames: Sequence[int], views: Sequence[int]) -> dict[str, Any]:
+def evaluate(
+    recording: ShelfRecording, frames: Sequence[int], views: Sequence[int]
+) -> dict[str, Any]:
     """Report of a run over ``frames`` with some ``views``: scores and milliseconds per frame."""
     absent = sorted(set(views) - set(range(len(recording.cameras))))
     if absent:
@@ -237,7 +239,7 @@ def evaluate(recording: Recording, frames: Sequence[int], views: Sequence[int]) 
 
 
 def scores(
-    recording: Recording, frames: Sequence[int], results: Sequence[People3D]
+    recording: ShelfRecording, frames: Sequence[int], results: Sequence[People3D]
 ) -> dict[str, Any]:
     """Scores of confirmed and occluded people in the frames that have a ground truth.
 

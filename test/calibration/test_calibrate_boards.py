@@ -11,10 +11,10 @@ import pytest
 from boards import drawn, photographed, placed
 from rigs import ring
 
-from pose3d_ros.calibration.board_images import Pictures, Views, find_boards
-from pose3d_ros.calibration.boards import Board, Corners, Finder
-from pose3d_ros.calibration.bundle_adjustment import aligned, steps
-from pose3d_ros.calibration.extrinsics import Seen, calibrate
+from pose3d_ros.calibration.board_images import BoardDetections, BoardImages, detect_boards
+from pose3d_ros.calibration.boards import Board, BoardFinder, Corners
+from pose3d_ros.calibration.bundle_adjustment import aligned, steps_between
+from pose3d_ros.calibration.extrinsics import BoardObservation, calibrate
 from pose3d_ros.calibration.intrinsics import calibrate as calibrate_intrinsics
 from pose3d_ros.camera import Camera
 from pose3d_ros.cli.main import main
@@ -55,7 +55,7 @@ VARIED = [
 @pytest.mark.parametrize("turn", [0.0, 1.5, 3.1])
 def test_corners_are_where_the_board_has_them(board, turn):
     pose = facing(board, 0, 0, -10 * board.square_m, 0.4, -0.3, turn)
-    found = Finder(board).find(photographed(CAMERA, board, pose))
+    found = BoardFinder(board).find(photographed(CAMERA, board, pose))
     assert found is not None
     assert len(found.ids) == len(board.points_m)
     expected = CAMERA.project(board.points_m[found.ids] @ pose[:3, :3].T + pose[:3, 3])
@@ -70,7 +70,7 @@ def test_charuco_layouts_are_told_apart(make):
         5, 6, 0.1, 0.075, "DICT_4X4_50"
     )  # an even number of rows, where OpenCV's layouts differ
     pose = facing(board, 0, 0, -1, 0.3, 0.2, 0.1)
-    found = Finder(board).find(photographed(CAMERA, board, pose, make(board)))
+    found = BoardFinder(board).find(photographed(CAMERA, board, pose, make(board)))
     assert found is not None
     expected = CAMERA.project(board.points_m[found.ids] @ pose[:3, :3].T + pose[:3, 3])
     assert np.abs(found.pixels - expected).max() < 0.5
@@ -80,11 +80,11 @@ def test_partly_hidden_charuco_and_nothing():
     pose = facing(CHARUCO, 0.3, 0, -1.0, 0.2, 0, 0)
     picture = photographed(CAMERA, CHARUCO, pose)
     picture[:, 520:] = 90
-    found = Finder(CHARUCO).find(picture)
+    found = BoardFinder(CHARUCO).find(picture)
     assert found is not None
     assert 6 <= len(found.ids) < len(CHARUCO.points_m)
     for board in (CHARUCO, CHESSBOARD):
-        assert Finder(board).find(np.full((480, 640), 90, np.uint8)) is None
+        assert BoardFinder(board).find(np.full((480, 640), 90, np.uint8)) is None
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_wrong_pictures_say_what_to_do(photos, tmp_path, capsys):
         )
 
 
-def exact_views(camera: Camera, noise_px: float = 0.05) -> Views:
+def exact_views(camera: Camera, noise_px: float = 0.05) -> BoardDetections:
     """Corners as a perfect detector finds them in pictures from varied sides."""
     rng = np.random.default_rng(0)
     ids = np.arange(len(CHESSBOARD.points_m))
@@ -213,13 +213,13 @@ def exact_views(camera: Camera, noise_px: float = 0.05) -> Views:
     corners = tuple(
         Corners(ids, pixels + rng.normal(0, noise_px, pixels.shape)) for pixels in seen
     )
-    pictures = Pictures(
+    pictures = BoardImages(
         "cam",
         tuple(Path(f"{i}.png") for i in range(len(VARIED))),
         False,
         np.arange(len(VARIED), dtype=np.float64),
     )
-    return Views(
+    return BoardDetections(
         pictures,
         camera.size,
         len(VARIED),
@@ -281,11 +281,11 @@ def moments(count: int) -> list[np.ndarray]:
 
 def seen_exactly(
     cameras: list[Camera], boards: list[np.ndarray], noise_px: float = 0.0
-) -> list[Seen]:
+) -> list[BoardObservation]:
     rng = np.random.default_rng(1)
     ids = np.arange(len(CHARUCO.points_m))
     return [
-        Seen(
+        BoardObservation(
             c,
             m,
             Corners(
@@ -302,7 +302,7 @@ def seen_exactly(
 def difference(cameras: list[Camera], truth: list[Camera]) -> tuple[float, float]:
     """Largest distance in millimetres and angle in degrees, whatever the world's frame."""
     a, b = (np.stack([c.camera_from_world for c in some]) for some in (cameras, truth))
-    by = steps(b, aligned(a, b, 1.0, scale=False))
+    by = steps_between(b, aligned(a, b, 1.0, scale=False))
     return np.linalg.norm(by[:, 3:], axis=1).max() * 1e3, np.degrees(
         np.linalg.norm(by[:, :3], axis=1).max()
     )
@@ -458,6 +458,6 @@ def test_video_is_read_at_the_wanted_frames(tmp_path):
         )
         writer.write(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
     writer.release()
-    views = find_boards(Pictures.of(str(tmp_path / "cam.avi")), CHESSBOARD)
+    views = detect_boards(BoardImages.of(str(tmp_path / "cam.avi")), CHESSBOARD)
     assert views.indices == (0, 3, 6, 9)
     assert views.pictures.name == "cam"

@@ -9,15 +9,15 @@ import pytest
 from rigs import detected, ring, standing
 
 from pose3d_ros.calibration.bundle_adjustment import (
-    Sightings,
+    PixelObservations,
     adjust,
     aligned,
-    doubt,
-    moved,
-    steps,
+    apply_steps,
+    pose_uncertainty,
+    steps_between,
 )
 from pose3d_ros.calibration.from_people import refine
-from pose3d_ros.calibration.people_matching import LIMB_JOINTS, Poses2D, load, match
+from pose3d_ros.calibration.people_matching import LIMB_JOINTS, Poses2D, load_poses, match_people
 from pose3d_ros.camera import Camera
 from pose3d_ros.cli.main import main
 from pose3d_ros.io.rig_file import RigFile, read_cameras, write_rig
@@ -64,7 +64,7 @@ def recorded(cameras: list[Camera], people_m: np.ndarray, path, missed: float = 
 
 def read(cameras: list[Camera], people_m: np.ndarray, tmp_path) -> Poses2D:
     recorded(cameras, people_m, tmp_path / "poses.npz")
-    return load(tmp_path / "poses.npz", NAMES, cameras, "h36m17")
+    return load_poses(tmp_path / "poses.npz", NAMES, cameras, "h36m17")
 
 
 def disturbed(
@@ -73,7 +73,7 @@ def disturbed(
     rng = np.random.default_rng(5)
     by = np.zeros((len(cameras), 6))
     by[list(which)] = rng.normal(0, [radians] * 3 + [metres] * 3, (len(which), 6))
-    poses = moved(np.stack([c.camera_from_world for c in cameras]), by)
+    poses = apply_steps(np.stack([c.camera_from_world for c in cameras]), by)
     return [
         replace(camera, camera_from_world=pose)
         for camera, pose in zip(cameras, poses, strict=True)
@@ -83,7 +83,7 @@ def disturbed(
 def difference(cameras, truth, scale: bool = True) -> tuple[float, float]:
     """Largest distance in metres and angle in radians, whatever the world's frame (and scale)."""
     a, b = (np.stack([c.camera_from_world for c in some]) for some in (cameras, truth))
-    by = steps(b, aligned(a, b, 3.0, scale))
+    by = steps_between(b, aligned(a, b, 3.0, scale))
     return np.linalg.norm(by[:, 3:], axis=1).max(), np.linalg.norm(by[:, :3], axis=1).max()
 
 
@@ -116,11 +116,11 @@ def test_disturbed_cameras_come_back(people, tmp_path):
     assert misplaced_mm(given, truth, everybody) > 10
     assert misplaced_mm(result.cameras, truth, everybody) < 4
     assert result.better
-    assert result.unseen[1].median_px < NOISE_PX  # triangulated points follow the noise in part
-    assert result.unseen[0].median_px > 1.5 * result.unseen[1].median_px
+    assert result.held_out[1].median_px < NOISE_PX  # triangulated points follow the noise in part
+    assert result.held_out[0].median_px > 1.5 * result.held_out[1].median_px
 
 
-def test_doubt_is_what_errors_are():
+def test_stated_uncertainty_is_that_of_the_errors():
     truth = ring(4)
     limbs = H36M17.indices(*LIMB_JOINTS)
     joints = walk(1, 60)[:, 0][:, limbs].reshape(-1, 3)
@@ -134,14 +134,14 @@ def test_doubt_is_what_errors_are():
         noisy = (exact + np.random.default_rng(seed).normal(0, NOISE_PX, exact.shape)).reshape(
             -1, 2
         )
-        seen = Sightings(
+        seen = PixelObservations(
             rig.undistort(noisy, view), view, point, np.zeros((len(view), 3)), np.ones(len(view))
         )
         found, points = adjust(
             poses, rig.focal_px, bodies, seen, 20.0, poses, (0.3, 0.1), rigid=False
         )
-        by = steps(poses, aligned(found, poses, 3.0, scale=True))
-        expected = doubt(found, rig.focal_px, points, seen, 3.0)
+        by = steps_between(poses, aligned(found, poses, 3.0, scale=True))
+        expected = pose_uncertainty(found, rig.focal_px, points, seen, 3.0)
         normalised.append(np.linalg.norm(by.reshape(-1, 2, 3)[:, ::-1], axis=-1) / expected)
     assert 0.6 < np.sqrt(np.mean(np.square(normalised))) < 1.5
 
@@ -149,7 +149,7 @@ def test_doubt_is_what_errors_are():
 def test_says_which_camera_was_moved(tmp_path):
     truth = ring(4)
     given = disturbed(truth, 0.06, 0.02, which=[2])
-    by = steps(
+    by = steps_between(
         np.stack([c.camera_from_world for c in given]),
         np.stack([c.camera_from_world for c in truth]),
     )
@@ -193,7 +193,8 @@ def test_what_people_cannot_tell_is_refused(tmp_path):
     with pytest.raises(ValueError, match="people hardly move"):
         refine(truth, NAMES, read(truth, np.repeat(walk(1, 1), 60, 0), tmp_path))
     with pytest.raises(
-        ValueError, match="frames show somebody whom another camera sees too, expected at least 20"
+        ValueError,
+        match="frames show somebody whom another camera sees too, expected at least 20",
     ):
         refine(truth, NAMES, read(truth, walk(1, 20), tmp_path))
     poses = read(truth, walk(1, 100), tmp_path)
@@ -216,13 +217,13 @@ def test_only_sure_matches_count():
     rig = Rig.of(cameras)
     poses = Poses2D(rig.undistort(pixels, view), np.ones(pixels.shape[:2]), np.zeros(6, int), view)
     gate_m = np.full((3, 3), 0.5)
-    person, usual_m = match(rig, poses, gate_m)
+    person, usual_m = match_people(rig, poses, gate_m)
     assert person.tolist() == [0, 1, 0, 1, 0, 1]
     assert usual_m[~np.eye(3, dtype=bool)].max() < 1e-6
     doubled = np.array([0, 0, 1, 2, 3, 4, 5])  # the first camera reports one person twice
-    person, _ = match(rig, poses[doubled], gate_m)
+    person, _ = match_people(rig, poses[doubled], gate_m)
     assert len(set(person[:2]) | {-1}) <= 2  # never both
-    alone, usual_m = match(
+    alone, usual_m = match_people(
         rig, poses[np.array([0, 3])], gate_m
     )  # two different people, one in each view
     assert alone.tolist() == [-1, -1]
@@ -250,10 +251,10 @@ def test_wrong_recordings(change, match_, tmp_path):
     } | change
     np.savez(tmp_path / "poses.npz", **content)
     with pytest.raises(ValueError, match=match_):
-        load(tmp_path / "poses.npz", NAMES, ring(4))
+        load_poses(tmp_path / "poses.npz", NAMES, ring(4))
     (tmp_path / "poses.npz").write_text("nothing")
     with pytest.raises(ValueError, match="expected an npz file with poses, frame and view"):
-        load(tmp_path / "poses.npz", NAMES, ring(4))
+        load_poses(tmp_path / "poses.npz", NAMES, ring(4))
 
 
 def test_command_writes_only_what_is_better(tmp_path, capsys):
@@ -407,9 +408,10 @@ def test_bags_that_do_not_fit(tmp_path):
     truth = ring(4)
     bag(tmp_path / "apart", truth, [0.0, 0.0, 0.0, 30.0])
     with pytest.raises(ValueError, match="do not overlap in time"):
-        load(tmp_path / "apart", NAMES, truth)
+        load_poses(tmp_path / "apart", NAMES, truth)
     bag(tmp_path / "small", truth, [0.0] * 4, (640, 480))
     with pytest.raises(
-        ValueError, match="calibrated for 1280x960, but its keypoints are of images of 640x480"
+        ValueError,
+        match="calibrated for 1280x960, but its keypoints are of images of 640x480",
     ):
-        load(tmp_path / "small", NAMES, truth)
+        load_poses(tmp_path / "small", NAMES, truth)

@@ -65,7 +65,7 @@ def recorded(tmp_path, rig):
 
 def test_a_bag_with_its_truth(recorded, rig):
     report = multiview_bag.evaluate(
-        recorded / "bag", rig, multiview_bag.Truth.load(recorded / "truth.npz")
+        recorded / "bag", rig, multiview_bag.RigTruth.load(recorded / "truth.npz")
     )
     assert report["cameras"] == "left,middle,right" and report["frames"] == pytest.approx(
         75, abs=8
@@ -84,9 +84,9 @@ def test_two_of_the_cameras_without_truth(recorded, rig):
 
 
 def test_a_wrong_truth_is_noticed(recorded, rig):
-    truth = multiview_bag.Truth.load(recorded / "truth.npz")
+    truth = multiview_bag.RigTruth.load(recorded / "truth.npz")
     report = multiview_bag.evaluate(
-        recorded / "bag", rig, multiview_bag.Truth(truth.joints_m + [3, 0, 0], truth.stamp_ns)
+        recorded / "bag", rig, multiview_bag.RigTruth(truth.joints_m + [3, 0, 0], truth.stamp_ns)
     )
     assert report["recall"] == 0 and report["pcp"] == 0 and report["false_people_per_frame"] > 1.5
 
@@ -94,7 +94,7 @@ def test_a_wrong_truth_is_noticed(recorded, rig):
 def test_truth_is_interpolated_and_ends():
     joints = np.zeros((3, 1, 17, 3))
     joints[1:, ..., 0] = 1.0
-    truth = multiview_bag.Truth(joints, np.array([0, 100, 1000]) * 1_000_000)
+    truth = multiview_bag.RigTruth(joints, np.array([0, 100, 1000]) * 1_000_000)
     between = truth.at(25_000_000)
     assert between is not None and between[0, 0, 0] == pytest.approx(0.25)
     assert (
@@ -114,7 +114,7 @@ def test_what_is_missing_is_named(recorded, rig, tmp_path):
         multiview_bag.evaluate(recorded / "bag", RigFile(rig.cameras, posed=False), None)
     np.savez(tmp_path / "no.npz", joints_m=np.zeros((2, 1, len(H36M17), 3)))
     with pytest.raises(ValueError, match=r"no.npz: expected an npz with joints_m .*stamp_ns"):
-        multiview_bag.Truth.load(tmp_path / "no.npz")
+        multiview_bag.RigTruth.load(tmp_path / "no.npz")
 
 
 def test_the_people_in_a_bag_are_labelled_to_train_on(recorded, rig, tmp_path):

@@ -8,7 +8,7 @@ from rigs import ring, standing
 from pose3d_ros.cli.main import main as cli
 from pose3d_ros.evaluation.shelf import (
     TRUTH_JOINTS,
-    Recording,
+    ShelfRecording,
     evaluate,
     right_parts,
     truth_joints,
@@ -155,7 +155,7 @@ def test_a_truth_that_is_wrong_is_noticed(folder):
     with np.load(folder / "gt.npz") as data:
         truth = dict(data)
     np.savez(folder / "gt.npz", **{**truth, "joints3d": truth["joints3d"] + [3, 0, 0]})
-    report = evaluate(Recording.load(folder), range(FRAMES), range(4))
+    report = evaluate(ShelfRecording.load(folder), range(FRAMES), range(4))
     assert report["pcp"] == 0 and report["recall"] == 0
     assert report["unmatched_people_per_frame"] == pytest.approx(2, abs=0.3)
     assert report["false_people_per_frame"] == 0  # they have their 2D poses
@@ -172,6 +172,6 @@ def test_a_truth_that_is_wrong_is_noticed(folder):
     ],
 )
 def test_shelf(views, pcp, switches):
-    report = evaluate(Recording.load(SHELF), range(300, 601), views)
+    report = evaluate(ShelfRecording.load(SHELF), range(300, 601), views)
     assert report["pcp"] >= pcp
     assert report["id_switches"] <= switches
