@@ -22,37 +22,40 @@ from torch import nn
 
 from pose3d_ros.evaluation.table import table
 from pose3d_ros.metrics import mpjpe, pa_mpjpe
-from pose3d_ros.networks.rpsm import Machine
-from pose3d_ros.training.build import load, view
-from pose3d_ros.training.data.detector_noise import Detector
+from pose3d_ros.networks.rpsm import PoseSequenceMachine
+from pose3d_ros.training.checkpoint import load
+from pose3d_ros.training.data.detector_noise import DetectorNoise
 from pose3d_ros.training.data.mocap import Mocap
-from pose3d_ros.training.data.windows import Clips, View
+from pose3d_ros.training.data.source import lifter_inputs
+from pose3d_ros.training.data.windows import Clips, LifterInputs
 from pose3d_ros.training.export import flip_test
 
 HISTORY = 80  # thirtieths of a second
 BATCHES, SIZE = 8, 256
 
 
-def answers(network: nn.Module, looks: View, clips: Clips) -> tuple[np.ndarray, np.ndarray]:
+def answers(
+    network: nn.Module, inputs: LifterInputs, clips: Clips
+) -> tuple[np.ndarray, np.ndarray]:
     """Predicted and true joints (B, 17, 3), both relative to the pelvis, at the clips' newest
     frame.
     """
-    features, target_m = looks(clips.last(looks.offsets))
+    keypoints, target_m = inputs(clips.last(inputs.offsets))
     with torch.no_grad():
-        joints = flip_test(network)(torch.from_numpy(features)).numpy()
+        joints = flip_test(network)(torch.from_numpy(keypoints)).numpy()
     return joints[..., :3] - joints[:, :1, :3], target_m[:, -1]
 
 
-def score(network: nn.Module, looks: View, batches: list[Clips]) -> dict[str, float]:
+def score(network: nn.Module, inputs: LifterInputs, batches: list[Clips]) -> dict[str, float]:
     """Errors in millimetres over all batches."""
     predicted, truth = (
         np.concatenate(parts)
-        for parts in zip(*(answers(network, looks, b) for b in batches), strict=True)
+        for parts in zip(*(answers(network, inputs, b) for b in batches), strict=True)
     )
     earlier = [Clips(b.rays[:, :-1], b.confidence[:, :-1], b.joints_m[:, :-1]) for b in batches]
     before, truth_before = (
         np.concatenate(parts)
-        for parts in zip(*(answers(network, looks, b) for b in earlier), strict=True)
+        for parts in zip(*(answers(network, inputs, b) for b in earlier), strict=True)
     )
     return {
         "mpjpe_mm": float(mpjpe(predicted, truth).mean() * 1e3),
@@ -72,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     people = Mocap.load(
-        arguments.mocap, "val", np.arange(-HISTORY, 1), Detector.load(arguments.noise, "val")
+        arguments.mocap, "val", np.arange(-HISTORY, 1), DetectorNoise.load(arguments.noise, "val")
     )
     batches = [
         people.sample(np.random.default_rng([7, number]), SIZE, varied=False)
@@ -81,18 +84,18 @@ def main() -> None:
     reports: list[dict[str, Any]] = []
     for folder in arguments.folders:
         network, settings = load(folder)
-        looks = view(settings)
+        inputs = lifter_inputs(settings)
         parameters = sum(p.numel() for p in network.parameters()) / 1e6
         reports.append(
             {
                 "lifter": folder.name,
-                "memory": "clip" if isinstance(network, Machine) else "window",
+                "memory": "clip" if isinstance(network, PoseSequenceMachine) else "window",
                 "million_parameters": parameters,
-                **score(network, looks, batches),
+                **score(network, inputs, batches),
             }
         )
-        if isinstance(network, Machine) and looks.frames > 1:
-            carried = View((HISTORY - 1) // looks.step + 1, looks.step, recurrent=True)
+        if isinstance(network, PoseSequenceMachine) and inputs.frames > 1:
+            carried = LifterInputs((HISTORY - 1) // inputs.step + 1, inputs.step, recurrent=True)
             reports.append(
                 {**reports[-1], "memory": "carried", **score(network, carried, batches)}
             )

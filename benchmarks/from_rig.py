@@ -1,5 +1,5 @@
-"""What a user's own cameras teach a lifter: one video split in time, errors on the rest before and
-after.
+"""Fine-tuning of a lifter on one's own cameras: one video split in time, errors on the rest before
+and after.
 
     python benchmarks/from_rig.py FOLDER --data CMU_MOCAP --noise noise.npz [--lifter NAME] [--json
     FILE]
@@ -29,11 +29,11 @@ from pose3d_ros.io.rig_file import read_cameras
 from pose3d_ros.io.videos import frames
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
-from pose3d_ros.training.build import SIGHTED, TrainSettings
-from pose3d_ros.training.rig.finetune import go_on, store
-from pose3d_ros.training.rig.labels import Label, label
-from pose3d_ros.training.rig.observations import Watched, watch
-from pose3d_ros.training.rig.observations import video as pictures
+from pose3d_ros.training.rig.finetune import finetune, store
+from pose3d_ros.training.rig.labels import ImageLabels, label
+from pose3d_ros.training.rig.observations import CameraObservations, detect_in
+from pose3d_ros.training.rig.observations import video as images
+from pose3d_ros.training.settings import FEATURE_LIFTERS, TrainSettings
 
 TAUGHT = 60
 VIEWS = range(4)
@@ -45,16 +45,18 @@ def video(folder: Path, view: int) -> Path:
     return folder / f"video_balancing_cam{view + 1:02d}.mp4"
 
 
-def taught(folder: Path, scratch: Path, sighted: bool) -> tuple[list[Watched], list[Label]]:
+def taught(
+    folder: Path, scratch: Path, features: bool
+) -> tuple[list[CameraObservations], list[ImageLabels]]:
     """What the cameras saw in the taught frames, and the labels of it."""
-    watched = [
-        watch(name, camera, pictures(video(folder, view)), scratch if sighted else None)
+    observed = [
+        detect_in(name, camera, images(video(folder, view)), scratch if features else None)
         for view, (name, camera) in zip(
             VIEWS, read_cameras(folder / "calibration.toml").items(), strict=True
         )
     ]
-    watched = [replace(one, pictures=one.pictures[:TAUGHT]) for one in watched]
-    return watched, label([one.camera for one in watched], [one.pictures for one in watched])
+    observed = [replace(one, images=one.images[:TAUGHT]) for one in observed]
+    return observed, label([one.camera for one in observed], [one.images for one in observed])
 
 
 def rest(folder: Path, model: str, lifter: str) -> dict[str, float]:
@@ -92,11 +94,11 @@ def main() -> None:
         {"taught by": "nobody", **rest(options.folder, "", options.lifter)}
     ]
     with tempfile.TemporaryDirectory() as scratch:
-        watched, labels = taught(options.folder, Path(scratch), options.lifter in SIGHTED)
+        observed, labels = taught(options.folder, Path(scratch), options.lifter in FEATURE_LIFTERS)
         for name, views in (("camera 1", [0]), ("all cameras", list(VIEWS))):
             output = Path(scratch, name.replace(" ", ""))
-            print(store(watched, [one for one in labels if one.camera in views], output / "own"))
-            path = go_on(
+            print(store(observed, [one for one in labels if one.camera in views], output / "own"))
+            path = finetune(
                 TrainSettings(
                     lifter=options.lifter,
                     data=options.data,

@@ -26,7 +26,7 @@ from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.detector_noise import rms_size
 from pose3d_ros.training.rendering import crops, images
-from pose3d_ros.training.rendering.features import FRAME_STEP, Reader
+from pose3d_ros.training.rendering.features import FRAME_STEP, CropDetector
 from pose3d_ros.training.rendering.measure_noise import RIGHT, seen_by_depth
 from pose3d_ros.training.rendering.studio import Studio
 
@@ -48,7 +48,7 @@ def main() -> int:
 
     studio, reader = (
         Studio(options.makehuman, options.mocap, options.split, (SIDE, SIDE)),
-        Reader(1),
+        CropDetector(1),
     )
     studio.renew(options.seed)
     seconds = {"scene": 0.0, "picture": 0.0, "network": 0.0}

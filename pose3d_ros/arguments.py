@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from pose3d_ros.resources import share
@@ -122,8 +123,27 @@ def parameters(node: str, given: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
-    """Give ``parser`` a `--name` option for each setting."""
+def add_options(
+    parser: argparse.ArgumentParser,
+    settings: type[Settings],
+    old_names: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Give ``parser`` a `--name` option for each setting, and hidden ones of its old names.
+
+    ``old_names``: old name -> name of the setting.
+    """
+    for old, name in old_names.items():
+        kind = type(next(spec.default for spec in fields(settings) if spec.name == name))
+        values: dict[str, Any] = (
+            {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        )
+        parser.add_argument(
+            "--" + old.replace("_", "-"),
+            dest=name,
+            default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS,
+            **values,
+        )
     for spec in fields(settings):
         option = "--" + spec.name.replace("_", "-")
         description = describe(spec).replace("%", "%%")

@@ -130,10 +130,10 @@ def command(options: argparse.Namespace) -> int:
     there are.
     """
     if options.source == "features":
-        from pose3d_ros.training.data.extract_features import collect
+        from pose3d_ros.training.data.extract_features import extract_features
 
         settings = PipelineSettings(**{name: getattr(options, name) for name in DETECTOR})
-        for line in collect(options.folder, options.out, settings):
+        for line in extract_features(options.folder, options.out, settings):
             sys.stdout.write(f"{line}\n")
         return 0
     from tqdm import tqdm

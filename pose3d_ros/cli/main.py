@@ -27,7 +27,6 @@ COMMANDS = {
     "train": "train a lifter on motion capture, or on recordings with 3D truth",
     "export": "write a trained lifter as ONNX",
 }
-MODULES = {"train": "pose3d_ros.training.loop", "export": "pose3d_ros.training.export"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     name = chosen.command
     try:
-        module = import_module(MODULES.get(name, f"pose3d_ros.cli.{name}"))
+        module = import_module(f"pose3d_ros.cli.{name}")
         subparser = argparse.ArgumentParser(prog=f"pose3d {name}", description=module.__doc__)
         module.add_arguments(subparser)
         return int(module.command(subparser.parse_args(chosen.arguments)))

@@ -13,7 +13,7 @@ from pose3d_ros.metrics import protocols
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.data.image_clips import picture_path, read_picture
+from pose3d_ros.training.data.image_clips import image_path, read_image
 from pose3d_ros.training.data.recordings import Recording
 
 COLUMNS = (
@@ -54,9 +54,7 @@ def lift(
             np.array([person]),
         )
         image = (
-            read_picture(
-                picture_path(folder, recording, recording.frame[row]), recording.camera.size
-            )
+            read_image(image_path(folder, recording, recording.frame[row]), recording.camera.size)
             if lifter.reads_images
             else None
         )

@@ -16,6 +16,7 @@ from pose3d_ros.networks.context_poseformer import (
     ContextPoseFormer,
 )
 from pose3d_ros.networks.hrnet import HRNet
+from pose3d_ros.networks.martinez import Martinez
 from pose3d_ros.networks.poseformer import PoseFormer
 from pose3d_ros.networks.rpsm import RPSM, RPSMFeatures, RPSMKeypoints
 from pose3d_ros.networks.videopose3d import VideoPose3D
@@ -32,7 +33,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "hrnet-w48": partial(HRNet, width=48),
     "videopose3d": VideoPose3D,
     "poseformer": PoseFormer,
-    "martinez": partial(VideoPose3D, filter_widths=(1, 1, 1)),
+    "martinez": Martinez,
 }
 
 

@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 from pose3d_ros.networks.transformer import EPSILON, DropPath, Mlp, blocks, depth_rates
 
-Map = tuple[int, int, int]
+MapShape = tuple[int, int, int]
 """Channels, height and width of a feature map."""
 
-HRNET32: tuple[Map, ...] = ((32, 64, 48), (64, 32, 24), (128, 16, 12), (256, 8, 6))
-HRNET48: tuple[Map, ...] = ((48, 64, 48), (96, 32, 24), (192, 16, 12), (384, 8, 6))
-CPN: tuple[Map, ...] = ((256, 64, 48),) * 4
-BLAZEPOSE: tuple[Map, ...] = ((48, 64, 64), (48, 32, 32), (48, 16, 16), (144, 8, 8))
+HRNET32: tuple[MapShape, ...] = ((32, 64, 48), (64, 32, 24), (128, 16, 12), (256, 8, 6))
+HRNET48: tuple[MapShape, ...] = ((48, 64, 48), (96, 32, 24), (192, 16, 12), (384, 8, 6))
+CPN: tuple[MapShape, ...] = ((256, 64, 48),) * 4
+BLAZEPOSE: tuple[MapShape, ...] = ((48, 64, 64), (48, 32, 32), (48, 16, 16), (144, 8, 8))
 """The embedded detector's features0 to features3."""
 
 
-def at(maps: Tensor, points: Tensor, padding: str) -> Tensor:
+def sample_maps(maps: Tensor, points: Tensor, padding: str) -> Tensor:
     """Bilinear samples of maps [B x C x H x W] at points [B x N x M x 2] in [-1, 1] of the crop:
     [B x N x M x C].
 
@@ -52,7 +52,12 @@ class DeformableContext(nn.Module):
     """
 
     def __init__(
-        self, pyramid: Sequence[Map], channels: int, heads: int, samples: int, drop_path: float
+        self,
+        pyramid: Sequence[MapShape],
+        channels: int,
+        heads: int,
+        samples: int,
+        drop_path: float,
     ) -> None:
         super().__init__()
         self.heads, self.samples = heads, samples
@@ -92,7 +97,7 @@ class DeformableContext(nn.Module):
         around = points[:, None, :, None] + offsets
         gathered = torch.stack(
             [
-                project(at(maps, around[:, level], "border"))
+                project(sample_maps(maps, around[:, level], "border"))
                 for level, (maps, project) in enumerate(
                     zip(features, self.embed_proj, strict=True)
                 )
@@ -122,7 +127,7 @@ class ContextPoseFormer(nn.Module):
 
     def __init__(
         self,
-        pyramid: Sequence[Map] = HRNET32,
+        pyramid: Sequence[MapShape] = HRNET32,
         context: str = "deformable",
         fusion: bool = True,
         frames: int = 1,
@@ -187,7 +192,7 @@ class ContextPoseFormer(nn.Module):
         """What one frame tells about each joint: [B x J x D]."""
         levels = [self.coord_embed(keypoints)]
         for embed, maps in zip(self.feat_embed, features[: len(self.feat_embed)], strict=True):
-            levels.append(embed(at(maps, crop_keypoints[:, :, None], "zeros")[:, :, 0]))
+            levels.append(embed(sample_maps(maps, crop_keypoints[:, :, None], "zeros")[:, :, 0]))
         x = torch.stack(levels, 1) + self.Spatial_pos_embed
         for block in self.context_blocks:
             x = block(x, crop_keypoints, features)

@@ -1,60 +1,75 @@
-"""Lifters that look at more of a frozen detector than keypoints: RPSM and Context-Aware
-PoseFormer.
+"""Lifters of a frozen detector's keypoints, root-relative depth and feature maps: RPSM and
+Context-Aware PoseFormer.
 
-Both take ``keypoints`` [B x T x 18 x 3] as ``lifting.normalise`` makes them, ``relief`` [B x T x
-17], the detector's guess of depth, ``crop_keypoints`` [B x T x 17 x 2], and ``features``, a list
-of maps [B x T x C x H x W] or all their values one after the other [B x T x V]. What is None was
-not seen: motion capture has no pictures.
+Both take ``keypoints`` [B x T x 18 x 3] as ``lifting.normalise`` makes them,
+``root_relative_depth`` [B x T x 17] in units of the person's size, ``crop_keypoints`` [B x T x 17
+x 2] in [-1, 1] of the crop, and ``features``, a list of maps [B x T x C x H x W] or all their
+values one after the other [B x T x V]. An input that is None counts as zeros: motion capture has
+no images.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from pose3d_ros.networks.context_poseformer import BLAZEPOSE, ContextPoseFormer, Map, at
-from pose3d_ros.networks.rpsm import Machine, perceptron
+from pose3d_ros.networks.context_poseformer import (
+    BLAZEPOSE,
+    ContextPoseFormer,
+    MapShape,
+    sample_maps,
+)
+from pose3d_ros.networks.rpsm import PoseSequenceMachine, perceptron
 
-SPREAD = (1.0, 1.0, 1.0, 28.0)
-"""What the embedded detector's maps are divided by: all but the last end in a ReLU6."""
+BLAZEPOSE_SCALE = (1.0, 1.0, 1.0, 28.0)
+"""Divisors of the embedded detector's maps: all but the last end in a ReLU6."""
 JOINTS = 17
+_OLD_PARAMETERS = {"looks.": "feature_projections."}
 
 
-class Maps(nn.Module):
-    """Feature maps as the layers after it take them: [N x C x H x W] of the deepest ``levels`` of
-    a pyramid.
+def current_parameter_name(name: str) -> str:
+    """A parameter's name today; files until version 0.1 have others."""
+    for old, new in _OLD_PARAMETERS.items():
+        name = re.sub(rf"(?<![\w]){re.escape(old)}", new, name)
+    return name
 
-    In training whole channels, and all maps of a person, are left out at ``rate``: renders do not
-    look as people do, and what is learnt must not hang on a few channels.
+
+class FeatureMaps(nn.Module):
+    """Scaled feature maps [N x C x H x W], one for each of the deepest ``levels`` of a pyramid.
+
+    In training single channels, and all maps of a person, are zeroed at the rate
+    ``feature_dropout``: renders do not look as people do, and a lifter must not depend on a few
+    channels. ``instance_norm`` standardises every channel of a person.
     """
 
     def __init__(
         self,
-        pyramid: Sequence[Map],
-        spread: Sequence[float],
+        pyramid: Sequence[MapShape],
+        scale: Sequence[float],
         levels: int,
-        rate: float,
-        instance: bool,
+        feature_dropout: float,
+        instance_norm: bool,
     ) -> None:
         super().__init__()
-        self.pyramid, self.spread = (
+        self.pyramid, self.scale = (
             tuple(pyramid)[-levels:] if levels else (),
-            tuple(spread)[-levels:],
+            tuple(scale)[-levels:],
         )
         self.names = [
             f"features{len(pyramid) - len(self.pyramid) + level}"
             for level in range(len(self.pyramid))
         ]
-        self.rate, self.instance = rate, instance
+        self.feature_dropout, self.instance_norm = feature_dropout, instance_norm
 
     def forward(
         self, features: Tensor | list[Tensor] | None, count: int, like: Tensor
     ) -> list[Tensor]:
-        """Maps of ``count`` frames of the type of ``like``."""
+        """Maps of ``count`` frames, of the dtype of ``like``."""
         if not self.pyramid:
             return []
         if features is None:
@@ -66,43 +81,47 @@ class Maps(nn.Module):
                 part.unflatten(-1, shape) for part, shape in zip(parts, self.pyramid, strict=True)
             ]
         maps = [
-            level.flatten(0, -4).to(like.dtype) / spread
-            for level, spread in zip(features, self.spread, strict=True)
+            level.flatten(0, -4).to(like.dtype) / scale
+            for level, scale in zip(features, self.scale, strict=True)
         ]
-        if self.instance:
+        if self.instance_norm:
             maps = [
                 (level - level.mean((2, 3), keepdim=True))
                 / (level.std((2, 3), keepdim=True) + 0.05)
                 for level in maps
             ]
-        if self.training and self.rate:
-            people = torch.rand(count, 1, 1, 1, device=like.device) >= self.rate
-            maps = [people * nn.functional.dropout2d(level, self.rate) for level in maps]
+        if self.training and self.feature_dropout:
+            people = torch.rand(count, 1, 1, 1, device=like.device) >= self.feature_dropout
+            maps = [
+                people * nn.functional.dropout2d(level, self.feature_dropout) for level in maps
+            ]
         return maps
 
 
-class RPSMContext(Machine):
-    """RPSM over a detector's keypoints, its guess of depth, and its feature maps at the joints; ->
-    as ``RPSM``.
+class RPSMContext(PoseSequenceMachine):
+    """RPSM over a detector's keypoints, its root-relative depth, and its feature maps at the
+    joints; output as of ``RPSM``.
 
-    ``look``: channels of each joint's look at each map. P's layers are linear, as in
-    ``RPSMKeypoints``.
+    ``feature_channels``: channels that each map is projected to at a joint. P's layers are linear,
+    as in ``RPSMKeypoints``.
     """
 
     def __init__(
         self,
-        pyramid: Sequence[Map] = BLAZEPOSE,
-        spread: Sequence[float] = SPREAD,
+        pyramid: Sequence[MapShape] = BLAZEPOSE,
+        scale: Sequence[float] = BLAZEPOSE_SCALE,
         levels: int = 1,
-        relief: bool = True,
-        look: int = 8,
-        rate: float = 0.2,
-        instance: bool = False,
+        root_relative_depth: bool = True,
+        feature_channels: int = 8,
+        feature_dropout: float = 0.2,
+        instance_norm: bool = False,
         channels: int = 1024,
         dropout: float = 0.0,
         **recursion: Any,
     ) -> None:
-        numbers = 3 * (JOINTS + 1) + JOINTS * relief + JOINTS * look * levels
+        numbers = (
+            3 * (JOINTS + 1) + JOINTS * root_relative_depth + JOINTS * feature_channels * levels
+        )
         super().__init__(
             nn.Identity(),
             lambda: perceptron([numbers + channels, channels, channels], dropout),
@@ -110,16 +129,17 @@ class RPSMContext(Machine):
             channels,
             **recursion,
         )
-        self.maps = Maps(pyramid, spread, levels, rate, instance)
-        self.looks = nn.ModuleList(
-            nn.Linear(shape[0], look, bias=False) for shape in self.maps.pyramid
+        self.maps = FeatureMaps(pyramid, scale, levels, feature_dropout, instance_norm)
+        self.feature_projections = nn.ModuleList(
+            nn.Linear(shape[0], feature_channels, bias=False) for shape in self.maps.pyramid
         )
-        self.relief = relief
+        self.root_relative_depth = root_relative_depth
+        self.register_load_state_dict_pre_hook(_rename_parameters)
 
     @torch.no_grad()
-    def start_from(self, base: Machine) -> None:
-        """Take over a trained ``RPSMKeypoints``: the same answers until something is learnt from
-        what is new.
+    def take_weights(self, base: PoseSequenceMachine) -> None:
+        """Copy the weights of a trained ``RPSMKeypoints``; those of the other inputs become zero,
+        so that the output is the same.
         """
         known = base.state_dict()
         for name, value in self.state_dict().items():
@@ -127,16 +147,16 @@ class RPSMContext(Machine):
                 continue
             if value.shape == known[name].shape:
                 value.copy_(known[name])
-            else:  # the first layer of each stage: keypoints, what is new, the stage before
-                seen = 3 * (JOINTS + 1)
+            else:  # the first layer of each stage: keypoints, the other inputs, the stage before
+                numbers = 3 * (JOINTS + 1)
                 value.zero_()
-                value[:, :seen] = known[name][:, :seen]
+                value[:, :numbers] = known[name][:, :numbers]
                 value[:, -self.channels :] = known[name][:, -self.channels :]
 
     def forward(
         self,
         keypoints: Tensor,
-        relief: Tensor | None = None,
+        root_relative_depth: Tensor | None = None,
         crop_keypoints: Tensor | None = None,
         features: Tensor | list[Tensor] | None = None,
         state: Tensor | None = None,
@@ -144,60 +164,66 @@ class RPSMContext(Machine):
         """Poses of clips."""
         frames = keypoints.flatten(0, 1)
         seen = [frames.flatten(1)]
-        if self.relief:
+        if self.root_relative_depth:
             seen.append(
                 frames.new_zeros(frames.shape[0], JOINTS)
-                if relief is None
-                else relief.flatten(0, 1)
+                if root_relative_depth is None
+                else root_relative_depth.flatten(0, 1)
             )
-        if self.looks:
+        if self.feature_projections:
             points = (
                 frames.new_zeros(frames.shape[0], JOINTS, 2)
                 if crop_keypoints is None
                 else crop_keypoints.flatten(0, 1)
             )[:, :, None]
             seen += [
-                look(at(level, points, "border")[:, :, 0]).flatten(1)
-                for look, level in zip(
-                    self.looks, self.maps(features, frames.shape[0], frames), strict=True
+                project(sample_maps(level, points, "border")[:, :, 0]).flatten(1)
+                for project, level in zip(
+                    self.feature_projections,
+                    self.maps(features, frames.shape[0], frames),
+                    strict=True,
                 )
             ]
         return self.recur(torch.cat(seen, 1), keypoints.shape[0], state)
 
 
-class ContextLifter(nn.Module):
-    """Context-Aware PoseFormer, of one frame or over ``frames``, with the inputs that our lifters
-    have.
+def _rename_parameters(module: nn.Module, state: dict[str, Any], *_: object) -> None:
+    for name in list(state):
+        state[current_parameter_name(name)] = state.pop(name)
 
-    With ``base``, a trained lifter of keypoints [B x 1 x 18 x 3] -> [B x 1 x 17 x 4], its answer
-    is one more input, and the network learns what to add to it; the base stays as it is. So what
-    keypoints tell comes from motion capture without end, and few pictures are enough for the rest.
-    ``frames``: how many a pose is made of, causal, with zeros before the first. ``network``: the
-    options of ``ContextPoseFormer``.
+
+class ContextLifter(nn.Module):
+    """Context-Aware PoseFormer of one frame or over ``frames``, with the inputs of this module.
+
+    With ``base``, a trained lifter of keypoints [B x 1 x 18 x 3] -> [B x 1 x 17 x 4], the output
+    of the base is one more input, and the network learns a correction that is added to it; the
+    base is frozen. It learns from motion capture without end, so that few images are enough for
+    the correction. ``frames``: number of frames that a pose depends on, causal, with zeros before
+    the first. ``network``: the options of ``ContextPoseFormer``.
     """
 
     outputs = ("joints", "next_state")
 
     def __init__(
         self,
-        pyramid: Sequence[Map] = BLAZEPOSE,
-        spread: Sequence[float] = SPREAD,
+        pyramid: Sequence[MapShape] = BLAZEPOSE,
+        scale: Sequence[float] = BLAZEPOSE_SCALE,
         levels: int = 1,
-        relief: bool = True,
-        rate: float = 0.2,
-        instance: bool = False,
+        root_relative_depth: bool = True,
+        feature_dropout: float = 0.2,
+        instance_norm: bool = False,
         frames: int = 1,
         base: nn.Module | None = None,
         **network: Any,
     ) -> None:
         super().__init__()
-        self.maps = Maps(pyramid, spread, levels, rate, instance)
-        self.relief, self.frames = relief, frames
+        self.maps = FeatureMaps(pyramid, scale, levels, feature_dropout, instance_norm)
+        self.root_relative_depth, self.frames = root_relative_depth, frames
         self.network = ContextPoseFormer(
             self.maps.pyramid,
             frames=frames,
             features_out=4,
-            features_in=4 + relief + (0 if base is None else 4),
+            features_in=4 + root_relative_depth + (0 if base is None else 4),
             **network,
         )
         self.base = base
@@ -207,7 +233,7 @@ class ContextLifter(nn.Module):
                 nn.init.zeros_(parameter)
 
     def train(self, mode: bool = True) -> ContextLifter:
-        """As every module, but the base is not trained."""
+        """Set the mode of all modules but the base, which stays in evaluation mode."""
         super().train(mode)
         if self.base is not None:
             self.base.eval()
@@ -223,7 +249,7 @@ class ContextLifter(nn.Module):
     def forward(
         self,
         keypoints: Tensor,
-        relief: Tensor | None = None,
+        root_relative_depth: Tensor | None = None,
         crop_keypoints: Tensor | None = None,
         features: Tensor | list[Tensor] | None = None,
         state: Tensor | None = None,
@@ -232,11 +258,11 @@ class ContextLifter(nn.Module):
         batch, count = keypoints.shape[:2]
         points = keypoints.flatten(0, 1)
         seen = [points[:, :-1], points[:, -1:, :1].expand(-1, JOINTS, 1)]
-        if self.relief:
+        if self.root_relative_depth:
             depth = (
                 points.new_zeros(points.shape[0], JOINTS)
-                if relief is None
-                else relief.flatten(0, 1)
+                if root_relative_depth is None
+                else root_relative_depth.flatten(0, 1)
             )
             seen.append(depth[..., None])
         known = None
@@ -270,8 +296,8 @@ class ContextLifter(nn.Module):
 
 
 class NewestFrame(nn.Module):
-    """A lifter of this module as it is exported: inputs of one frame, joints [B x 17 x 4] and
-    perhaps a state.
+    """A lifter of this module in the form that is exported: inputs of one frame, joints [B x 17 x
+    4] and, if it has one, the state.
     """
 
     def __init__(self, network: RPSMContext | ContextLifter) -> None:
@@ -282,18 +308,20 @@ class NewestFrame(nn.Module):
         )
 
     def example(self, batch: int = 1) -> dict[str, Tensor | dict[str, Tensor] | None]:
-        """Inputs of the right names and shapes; None for what it does not look at."""
+        """Inputs of the right names and shapes; None for those that the network does not have."""
         network = self.network
-        looks = bool(network.maps.pyramid)
+        has_maps = bool(network.maps.pyramid)
         return {
             "keypoints": torch.zeros(batch, 1, JOINTS + 1, 3),
-            "root_relative_depth": torch.zeros(batch, JOINTS) if network.relief else None,
-            "crop_keypoints": torch.zeros(batch, JOINTS, 2) if looks else None,
+            "root_relative_depth": torch.zeros(batch, JOINTS)
+            if network.root_relative_depth
+            else None,
+            "crop_keypoints": torch.zeros(batch, JOINTS, 2) if has_maps else None,
             "features": {
                 name: torch.zeros(batch, *shape)
                 for name, shape in zip(network.maps.names, network.maps.pyramid, strict=True)
             }
-            if looks
+            if has_maps
             else None,
             "state": network.first_state(batch) if self.stateful else None,
         }

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pose3d_ros.networks.context_poseformer import BLAZEPOSE, Map
+from pose3d_ros.networks.context_poseformer import BLAZEPOSE, MapShape
 
 SHARED = ((64, 64), (128, 128), (256, 256, 256, 256), (512, 512, 256, 256, 256, 256, 128))
 """Channels of the 3x3 convolutions that all stages share, with 2x2 max-pools between the groups.
@@ -62,7 +62,7 @@ class Stage(nn.Module):
         self.refine, self.adaption, self.recurrent = refine, adaption, recurrent
 
 
-class Machine(nn.Module):
+class PoseSequenceMachine(nn.Module):
     """The recursion over stages and frames. What its input is, and the modules for that,
     subclasses say.
 
@@ -140,7 +140,7 @@ class Machine(nn.Module):
         return torch.stack(poses, 2).unflatten(3, self.pose_shape), torch.stack(states, 1)
 
 
-class RPSM(Machine):
+class RPSM(PoseSequenceMachine):
     """RPSM as in the paper, from pictures.
 
     ``forward``: images [B x T x 3 x size x size] and, to go on with a clip, the state [B x K x 2 x
@@ -150,7 +150,7 @@ class RPSM(Machine):
 
     ``width`` scales the convolutions' channels (the paper's 1 at 368 px; half as wide at 256 px is
     for CPUs). ``released`` takes the adaption module of the authors' code. ``heatmaps``: joints of
-    the pre-training head. ``recursion``: the options of ``Machine``.
+    the pre-training head. ``recursion``: the options of ``PoseSequenceMachine``.
     """
 
     def __init__(
@@ -226,7 +226,7 @@ class PoseModule(nn.Module):
         return self.network
 
 
-class RPSMKeypoints(Machine):
+class RPSMKeypoints(PoseSequenceMachine):
     """RPSM over any detector's keypoints, which take the place of the shared layers; P's own
     layers are linear.
 
@@ -265,7 +265,7 @@ class Pyramid(nn.Module):
     size, summed.
     """
 
-    def __init__(self, pyramid: Sequence[Map], channels: int, cells: tuple[int, int]) -> None:
+    def __init__(self, pyramid: Sequence[MapShape], channels: int, cells: tuple[int, int]) -> None:
         super().__init__()
         self.cells = cells
         self.levels = nn.ModuleList(nn.Conv2d(c, channels, 1) for c, _, _ in pyramid)
@@ -284,7 +284,7 @@ class Pyramid(nn.Module):
         return torch.relu(torch.stack(resized).sum(0))
 
 
-class RPSMFeatures(Machine):
+class RPSMFeatures(PoseSequenceMachine):
     """RPSM over a frozen detector's feature maps, which take the place of the shared layers.
 
     ``forward``: features, list of [B x T x C_l x H_l x W_l] whose sizes are powers of two apart,
@@ -293,7 +293,7 @@ class RPSMFeatures(Machine):
 
     def __init__(
         self,
-        pyramid: Sequence[Map] = BLAZEPOSE,
+        pyramid: Sequence[MapShape] = BLAZEPOSE,
         level: int = 2,
         channels: int = 128,
         released: bool = False,

@@ -1,7 +1,6 @@
 """VideoPose3D: temporal convolutions from 2D keypoints to 3D (Pavllo et al., CVPR 2019).
 
-With filter widths of 1 the same layers are the one-frame residual network of Martinez et al. (ICCV
-2017). Parameter names and shapes are those of the authors' published checkpoints.
+Parameter names and shapes are those of the authors' published checkpoints.
 """
 
 from __future__ import annotations

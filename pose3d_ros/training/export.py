@@ -1,11 +1,7 @@
-"""Trained lifters as ONNX files, as the node runs them: newest frame, last stage, with or without
-flip test.
-"""
+"""Export of trained lifters to ONNX: newest frame, last stage, with or without flip test."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,13 +10,12 @@ from torch import Tensor, nn
 
 from pose3d_ros.networks import onnx_export
 from pose3d_ros.networks.feature_lifters import ContextLifter, NewestFrame, RPSMContext
-from pose3d_ros.networks.rpsm import Machine
+from pose3d_ros.networks.rpsm import PoseSequenceMachine
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.build import kept, load
 
 
 class _Flip(nn.Module):
-    """Keypoints or pictures, and joints, seen in a mirror."""
+    """Mirrors keypoints or images, and joints."""
 
     order_in: Tensor
     order_out: Tensor
@@ -37,15 +32,15 @@ class _Flip(nn.Module):
         self.register_buffer("signs_out", torch.tensor([-1.0, 1.0, 1.0, 1.0]))
 
     def inputs(self, inputs: Tensor) -> Tensor:
-        """Keypoints [B x T x 18 x 3] or pictures [B x T x 3 x S x S] to the same."""
+        """Keypoints [B x T x 18 x 3] or images [B x T x 3 x S x S] -> the same shape."""
         return inputs.flip(-1) if inputs.ndim == 5 else inputs[:, :, self.order_in] * self.signs_in
 
     def joints(self, joints: Tensor) -> Tensor:
-        """[B x 17 x 4] to the same."""
+        """[B x 17 x 4] -> [B x 17 x 4]."""
         return joints[:, self.order_out] * self.signs_out
 
 
-class Window(nn.Module):
+class WindowFlipTest(nn.Module):
     """Keypoints [B x T x 18 x 3] -> joints [B x 17 x 4] of the last frame; with ``flip``, the mean
     over both sides.
     """
@@ -63,14 +58,14 @@ class Window(nn.Module):
         return (straight + self.flip.joints(mirrored)) / 2
 
 
-class Recurrent(nn.Module):
-    """Keypoints or pictures, and state -> joints [B x 17 x 4] of the last frame, state [B x K x 2
-    x U].
+class RecurrentFlipTest(nn.Module):
+    """Keypoints or images, and state -> joints [B x 17 x 4] of the last frame, state [B x K x 2 x
+    U].
 
     With ``flip`` the state is [B x 2K x 2 x U]: the mirrored person has one as well.
     """
 
-    def __init__(self, machine: Machine, flip: bool) -> None:
+    def __init__(self, machine: PoseSequenceMachine, flip: bool) -> None:
         super().__init__()
         self.machine, self.flip = machine, _Flip() if flip else None
 
@@ -93,11 +88,11 @@ class Recurrent(nn.Module):
         return joints, torch.cat([after[:people], after[people:]], 1)
 
 
-class BothSides(nn.Module):
-    """A recurrent lifter of keypoints and guesses of depth, averaged with the mirrored person, who
-    has a state as well.
+class RecurrentFeatureFlipTest(nn.Module):
+    """A recurrent lifter of keypoints and root-relative depth, averaged with the mirrored person,
+    who has a state as well.
 
-    Not one that looks at feature maps: those of a mirrored picture are not the mirrored maps.
+    Not for lifters of feature maps: the maps of a mirrored image are not the mirrored maps.
     """
 
     def __init__(self, newest: NewestFrame) -> None:
@@ -116,20 +111,17 @@ class BothSides(nn.Module):
         assert state is not None
         people = keypoints.shape[0]
         depth = root_relative_depth
-        sides = None if depth is None else torch.cat([depth, depth[:, self.mirror.order_out]])
         both, after = self.newest(
             torch.cat([keypoints, self.mirror.inputs(keypoints)]),
-            sides,
+            None if depth is None else torch.cat([depth, depth[:, self.mirror.order_out]]),
             state=torch.cat(state.chunk(2, 1)),
         )
         joints = (both[:people] + self.mirror.joints(both[people:])) / 2
         return joints, torch.cat([after[:people], after[people:]], 1)
 
 
-class FromTheFirstFrame(nn.Module):
-    """A lifter that looks at more than keypoints, over whole clips -> joints [B x 17 x 4] of the
-    newest frame.
-    """
+class WholeClip(nn.Module):
+    """A lifter of features over whole clips -> joints [B x 17 x 4] of the newest frame."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -141,17 +133,17 @@ class FromTheFirstFrame(nn.Module):
 
 
 def flip_test(network: nn.Module) -> nn.Module:
-    """Features [B x T x 18 x 3] or pictures [B x T x 3 x S x S] -> joints [B x 17 x 4] of the
-    newest frame, averaged over both sides.
+    """Module from keypoints [B x T x 18 x 3] or images [B x T x 3 x S x S] to joints [B x 17 x 4]
+    of the newest frame, averaged with those of the mirrored person.
 
-    Not so with feature maps: those of the mirrored picture would have to be computed, at twice the
-    detector's price.
+    Lifters of feature maps are not averaged: the maps of the mirrored image would have to be
+    computed, at twice the detector's cost.
     """
     if isinstance(network, (ContextLifter, RPSMContext)):
-        return FromTheFirstFrame(network)
-    if not isinstance(network, Machine):
-        return Window(network, flip=True)
-    recurrent = Recurrent(network, flip=True)
+        return WholeClip(network)
+    if not isinstance(network, PoseSequenceMachine):
+        return WindowFlipTest(network, flip=True)
+    recurrent = RecurrentFlipTest(network, flip=True)
 
     class FromTheFirstState(nn.Module):
         def forward(self, inputs: Tensor) -> Tensor:
@@ -165,20 +157,19 @@ def export(network: nn.Module, path: Path, flip: bool = True, people: int | None
     of numbers as ``networks.rpsm.RPSM`` has them -> ``joints`` (people, 17, 4).
 
     A recurrent one takes one frame at a time and has ``state`` and ``next_state`` as well; zeros
-    are the first state. One that looks at the detector's guess of depth has
-    ``root_relative_depth``; one that looks at feature maps has ``crop_keypoints`` and
-    ``features0`` and on, and no flip test. ``people`` fixes how many there are; by default any
-    number.
+    are the first state. Lifters of features have ``root_relative_depth`` (people, 17) if their
+    network takes it, and with feature maps ``crop_keypoints`` (people, 17, 2), ``features0`` and
+    on, and no flip test. ``people`` fixes the number of people; by default any number.
     """
-    module, inputs, outputs = exported(network, flip, 2 if people is None else people)
+    module, inputs, outputs = export_form(network, flip, 2 if people is None else people)
     return onnx_export.export(module, path, inputs, outputs, people is None)
 
 
-def exported(
+def export_form(
     network: nn.Module, flip: bool, count: int
 ) -> tuple[nn.Module, dict[str, Tensor | dict[str, Tensor] | None], list[str]]:
-    """What ``export`` writes: the module, inputs of ``count`` people as its arguments are, and the
-    outputs' names.
+    """The module that ``export`` writes, example inputs of ``count`` people in the order of its
+    arguments, and the names of its outputs.
     """
     if isinstance(network, (ContextLifter, RPSMContext)):
         newest = NewestFrame(network)
@@ -186,44 +177,15 @@ def exported(
         seen = newest.example(count)
         if flip and seen["features"] is None and newest.stateful:
             return (
-                BothSides(newest),
+                RecurrentFeatureFlipTest(newest),
                 {**seen, "state": torch.cat([cast(Tensor, seen["state"])] * 2, 1)},
                 outputs,
             )
         return newest, seen, outputs
-    if not isinstance(network, Machine):
+    if not isinstance(network, PoseSequenceMachine):
         keypoints = cast(Tensor, network.example(count)["keypoints"])  # type: ignore[operator]
-        return Window(network, flip), {"keypoints": keypoints}, ["joints"]
-    recurrent = Recurrent(network, flip)
+        return WindowFlipTest(network, flip), {"keypoints": keypoints}, ["joints"]
+    recurrent = RecurrentFlipTest(network, flip)
     example: dict[str, Any] = network.example(count)  # type: ignore[operator]
     inputs = {**example, "state": recurrent.first_state(count)}
     return recurrent, inputs, ["joints", "next_state"]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``pose3d export``."""
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="output folder of 'pose3d train'"
-    )
-    parser.add_argument("output", type=Path, metavar="FILE", help="ONNX file to write")
-    parser.add_argument(
-        "--people",
-        type=int,
-        metavar="N",
-        help="fix how many people there are; any number by default",
-    )
-    parser.add_argument(
-        "--flip-test",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="average with the mirrored person: better, at twice the operations",
-    )
-
-
-def command(options: argparse.Namespace) -> int:
-    """Run ``pose3d export``."""
-    if options.people is not None and options.people < 1:
-        raise ValueError(f"people: expected 1 or more, got {options.people}")
-    network = kept(*load(options.folder))
-    sys.stdout.write(f"{export(network, options.output, options.flip_test, options.people)}\n")
-    return 0

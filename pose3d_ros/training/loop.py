@@ -1,11 +1,9 @@
-"""Train a lifter, on motion capture seen by simulated cameras or on recordings with 3D truth."""
+"""The training loop: optimiser steps, validation, checkpoints, export."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
@@ -20,39 +18,51 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from pose3d_ros.arguments import add_options, from_options
 from pose3d_ros.metrics import mpjpe, pa_mpjpe
 from pose3d_ros.networks.rpsm import RPSM, PoseModule
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training import losses
-from pose3d_ros.training.build import CHECKPOINT, TrainSettings, build, fresh, kept, sources, view
-from pose3d_ros.training.data.image_clips import PictureView
-from pose3d_ros.training.data.windows import Inputs, View
+from pose3d_ros.training.build import build
+from pose3d_ros.training.checkpoint import (
+    CHECKPOINT,
+    SETTINGS,
+    build_with_base,
+    initial_network,
+    interpolate_weights,
+    read,
+)
+from pose3d_ros.training.data.image_clips import ImageInputs
+from pose3d_ros.training.data.source import lifter_inputs, render_stream, sources
+from pose3d_ros.training.data.windows import Inputs, LifterInputs
 from pose3d_ros.training.export import export, flip_test
-from pose3d_ros.training.onnx_weights import go_on, note
+from pose3d_ros.training.onnx_weights import write_metadata
+from pose3d_ros.training.settings import TrainSettings
 
-PREFETCH = 4  # parts that each process makes ahead
+PREFETCH = 4  # parts of steps that each process makes ahead
 
 
 def parameters(network: nn.Module, rate: float) -> list[dict[str, Any]]:
-    """Groups for the optimiser: where to sample is learnt at a tenth of the rate (Context-Aware
+    """Parameter groups of the optimiser: sampling offsets have a tenth of the rate (Context-Aware
     PoseFormer).
     """
-    learnt = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
-    slow = [value for name, value in learnt if "sampling_offsets" in name]
-    others = [value for name, value in learnt if "sampling_offsets" not in name]
-    return [{"params": others, "lr": rate}, *([{"params": slow, "lr": rate / 10}] if slow else [])]
+    trainable = [
+        (name, value) for name, value in network.named_parameters() if value.requires_grad
+    ]
+    offsets = [value for name, value in trainable if "sampling_offsets" in name]
+    others = [value for name, value in trainable if "sampling_offsets" not in name]
+    groups = [{"params": others, "lr": rate}]
+    return [*groups, {"params": offsets, "lr": rate / 10}] if offsets else groups
 
 
-def on(device: torch.device, inputs: Inputs | Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """What a network is given, on a device."""
+def to_device(device: torch.device, inputs: Inputs | Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """The inputs of a network on a device."""
     several = inputs if isinstance(inputs, (list, tuple)) else [inputs]
     return [torch.as_tensor(value).to(device) for value in several]
 
 
-def answer(network: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
-    """Joints [B x T x K x J x 4] of every answered frame and stage from keypoints [B x T x 18 x 3]
-    and what else.
+def predict(network: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
+    """Joints [B x T x K x J x 4] of K stages in every frame that has a target, from keypoints [B x
+    T x 18 x 3] or images and the lifter's other inputs.
     """
     output = network(*inputs)
     if isinstance(output, tuple):  # joints and state
@@ -60,47 +70,21 @@ def answer(network: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
     return cast(Tensor, output[:, -1:, None])
 
 
-def known_objective(output: Tensor, target_m: Tensor, known: Tensor) -> Tensor:
-    """Mean distance and likelihood of the ``known`` [B x T x J] joints alone, as if there were no
-    others.
-    """
-    stages = output.transpose(2, 3)[known][None, None].transpose(2, 3)  # [1 x 1 x K x N x 4]
-    truth = target_m[known][None, None]
-    return losses.mean_distance(stages[..., :3], truth) + 0.01 * losses.sigma_likelihood(
-        stages[..., 3], stages[..., :3], truth
-    )
-
-
-def objective(output: Tensor, target_m: Tensor, settings: TrainSettings) -> Tensor:
-    """What is minimised, for output [B x T x K x J x 4] and target [B x T x J x 3], of whose
-    joints some may be NaN.
-    """
-    if not (known := target_m.isfinite().all(-1)).all():
-        return known_objective(output, target_m, known)
-    poses = output[..., :3]
-    main = losses.mean_distance if settings.loss == "mpjpe" else losses.squared_error
-    value = main(poses, target_m) + 0.01 * losses.sigma_likelihood(output[..., 3], poses, target_m)
-    if settings.bone_ratio:
-        value = value + settings.bone_ratio * losses.bone_ratio(poses)
-    if settings.symmetry:
-        value = value + settings.symmetry * losses.symmetry(poses)
-    if settings.velocity:
-        value = value + settings.velocity * losses.velocity(poses, target_m)
-    return value
-
-
 class _Samples(Dataset[tuple[Inputs, np.ndarray]]):
-    """Part i is made from the seed, i and the process alone, so that a resumed run sees what an
-    unbroken one would.
+    """Inputs and targets of the parts of all steps.
 
-    The parts of a step come from one source after the other, the last of which may be ``fresh``.
+    Part i follows from the seed, i and the process alone, so that a resumed run gets the same ones
+    as an unbroken run. The parts of a step come from one source after the other, the last of which
+    may be people who are rendered meanwhile.
     """
 
-    def __init__(self, settings: TrainSettings, looks: View, first: int, rank: int) -> None:
-        self.looks, self.settings, self.first, self.rank = looks, settings, first, rank
-        self.fresh = fresh(settings, rank=rank)
+    def __init__(
+        self, settings: TrainSettings, inputs: LifterInputs, first: int, rank: int
+    ) -> None:
+        self.inputs, self.settings, self.first, self.rank = inputs, settings, first, rank
+        self.rendered = render_stream(settings, rank=rank)
         self.sources = sources(settings, "train")
-        self.kinds = len(self.sources) + (self.fresh is not None)
+        self.kinds = len(self.sources) + (self.rendered is not None)
         self.parts = settings.accumulate * self.kinds
 
     def __len__(self) -> int:
@@ -111,35 +95,33 @@ class _Samples(Dataset[tuple[Inputs, np.ndarray]]):
         rng = np.random.default_rng([self.settings.seed, self.rank, index])
         kind = index % self.kinds
         source = (
-            self.fresh.at(index // self.parts)
-            if self.fresh and kind == len(self.sources)
+            self.rendered.at(index // self.parts)
+            if self.rendered and kind == len(self.sources)
             else self.sources[kind]
         )
         clips = source.sample(rng, max(self.settings.batch // self.settings.accumulate, 2))
-        return self.looks(self.looks.varied(rng, clips))
+        return self.inputs(self.inputs.varied(rng, clips))
 
     def order(self) -> Iterator[int]:
-        """What to make next, once everything for it is there: asked for by the process that
-        trains.
-        """
+        """Indices in order, each once its shards are rendered; for the training process."""
         for index in range(len(self)):
-            if self.fresh:
-                ends = (
-                    max(index - PREFETCH * self.settings.workers, 0),
-                    index,
-                )  # others may still be making the first
-                oldest, step = (self.first + end // self.parts for end in ends)
-                self.fresh.prepare(step, oldest)
+            if self.rendered:
+                # Other processes may still be working on the oldest.
+                oldest = (
+                    self.first + max(index - PREFETCH * self.settings.workers, 0) // self.parts
+                )
+                self.rendered.prepare(self.first + index // self.parts, oldest)
             yield index
 
     def close(self) -> None:
-        if self.fresh:
-            self.fresh.close()
+        """End the processes that render."""
+        if self.rendered:
+            self.rendered.close()
 
 
-def _keep_statistics(network: nn.Module) -> None:
-    """A short training goes on with the statistics that the network has: a few people's are not
-    those of all.
+def _freeze_batch_norm_statistics(network: nn.Module) -> None:
+    """Keep the statistics that batch norms have: in a short training they would become those of a
+    few people.
     """
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d):
@@ -147,8 +129,8 @@ def _keep_statistics(network: nn.Module) -> None:
 
 
 def evaluate(network: nn.Module, batches: list[tuple[list[Tensor], Tensor]]) -> dict[str, float]:
-    """Errors in millimetres of the last stage at the newest frame, with flip test, and how well
-    sigma tells them.
+    """Errors in millimetres of the last stage at the newest frame, with flip test, and their
+    squares divided by the predicted variance (1 if sigma is right).
     """
     network.eval()
     with torch.no_grad():
@@ -171,14 +153,14 @@ def evaluate(network: nn.Module, batches: list[tuple[list[Tensor], Tensor]]) -> 
 
 
 def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
-    """Run or resume a training, at most to step ``stop_after``; returns the ONNX file, or the
-    checkpoint before it.
+    """Run or resume a training, at most to step ``stop_after``, where steps of the pre-training
+    count as well. Returns the ONNX file, or the checkpoint of a training that was stopped.
 
-    Steps of the pre-training count as well.
+    Raises ``ValueError``, ``OSError`` or, when rendering fails, ``RuntimeError``.
     """
     if settings.pretrain_steps and settings.lifter != "rpsm-images":
         raise ValueError(
-            f"pretrain_steps: expected 0 for {settings.lifter}, which sees no pictures"
+            f"pretrain_steps: expected 0 for {settings.lifter}, which takes no images"
         )
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = torch.device(
@@ -205,9 +187,8 @@ def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
             if last <= before:
                 return path
             network, settings = pretraining.pose_module.released(), replace(settings, resume=False)
-        elif settings.start and not settings.resume:
-            network = build(settings)
-            go_on(network, Path(settings.start))
+        elif settings.init_from and not settings.resume:
+            network = initial_network(settings)
         return _Run(settings, device, rank, processes, network).to(last - before)
     finally:
         if processes > 1:
@@ -215,7 +196,7 @@ def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
 
 
 class _Run:
-    """One training; with several processes, this one's part of it. The first writes."""
+    """One training; with several processes, this process' part of it. The first writes files."""
 
     def __init__(
         self,
@@ -228,9 +209,9 @@ class _Run:
         torch.set_num_threads(settings.threads)
         torch.manual_seed(settings.seed)
         self.settings, self.device, self.rank = settings, device, rank
-        self.looks = view(settings)
+        self.inputs = lifter_inputs(settings)
         self.folder = Path(settings.output)
-        self.network = (network or build(settings)).to(device)
+        self.network = (network or build_with_base(settings)).to(device)
         self.optimiser = torch.optim.AdamW(
             parameters(self.network, settings.learning_rate), weight_decay=0.01
         )
@@ -246,7 +227,7 @@ class _Run:
         self.step = 0
         self.checkpoint = self.folder / CHECKPOINT
         if settings.resume:
-            saved = torch.load(self.checkpoint, weights_only=True, map_location=device)
+            saved = read(self.checkpoint, device)
             self.network.load_state_dict(saved["network"])
             self.optimiser.load_state_dict(saved["optimiser"])
             self.schedule.load_state_dict(saved["schedule"])
@@ -257,7 +238,7 @@ class _Run:
 
     def to(self, last: int) -> Path:
         """Train to step ``last``."""
-        with closing(_Samples(self.settings, self.looks, self.step, self.rank)) as samples:
+        with closing(_Samples(self.settings, self.inputs, self.step, self.rank)) as samples:
             return self._train(samples, last)
 
     def _train(self, samples: _Samples, last: int) -> Path:
@@ -278,7 +259,7 @@ class _Run:
                 self._advance(loader)
             return self.checkpoint
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "settings.json").write_text(json.dumps(asdict(settings), indent=1))
+        (self.folder / SETTINGS).write_text(json.dumps(asdict(settings), indent=1))
         validation = self._validation()
         every = max(settings.steps // 40, 1)
         running, first = 0.0, self.step
@@ -305,17 +286,17 @@ class _Run:
         """
         torch.manual_seed(hash((self.settings.seed, self.rank, self.step)) % 2**63)
         self.network.train()
-        if self.settings.start:
-            _keep_statistics(self.network)
+        if self.settings.init_from:
+            _freeze_batch_norm_statistics(self.network)
         self.optimiser.zero_grad()
         total = 0.0
         parts = self.parts
         for part in range(parts):
             inputs, target_m = next(loader)
-            apart = part < parts - 1 and isinstance(self.trained, DistributedDataParallel)
-            with self.trained.no_sync() if apart else nullcontext():  # type: ignore[operator]
+            accumulate = part < parts - 1 and isinstance(self.trained, DistributedDataParallel)
+            with self.trained.no_sync() if accumulate else nullcontext():  # type: ignore[operator]
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.amp):
-                    output = self._answer(on(self.device, inputs))
+                    output = self._predict(to_device(self.device, inputs))
                 value = self._objective(output.float(), target_m.to(self.device)) / parts
                 value.backward()
             total += float(value.detach())
@@ -325,27 +306,27 @@ class _Run:
         return total
 
     def _validation(self) -> list[tuple[list[Tensor], Tensor]]:
-        looks, samples = self.looks, sources(self.settings, "val")[-1]
+        source = sources(self.settings, "val")[-1]
         rng = np.random.default_rng([self.settings.seed, 2**32])
-        inputs, target_m = looks(
-            looks.varied(rng, samples.sample(rng, self.settings.validation, varied=False))
-        )
-        values = (*on(self.device, inputs), *on(self.device, target_m))
+        clips = source.sample(rng, self.settings.validation, varied=False)
+        inputs, target_m = self.inputs(self.inputs.varied(rng, clips))
+        values = (*to_device(self.device, inputs), *to_device(self.device, target_m))
         parts = [value.split(min(self.settings.batch, 256)) for value in values]
         return [(list(part[:-1]), part[-1]) for part in zip(*parts, strict=True)]
 
-    def _answer(self, inputs: Sequence[Tensor]) -> Tensor:
-        return answer(self.trained, inputs)
+    def _predict(self, inputs: Sequence[Tensor]) -> Tensor:
+        return predict(self.trained, inputs)
 
     def _objective(self, output: Tensor, target: Tensor) -> Tensor:
-        return objective(output, target, self.settings)
+        return losses.objective(output, target, self.settings)
 
     def _evaluate(self, validation: list[tuple[list[Tensor], Tensor]]) -> dict[str, float]:
         return evaluate(self.network, validation)
 
     def _export(self) -> Path:
-        network = kept(self.network.cpu(), self.settings)
-        return note(export(network, self.folder / f"{self.settings.lifter}.onnx"), self.settings)
+        network = interpolate_weights(self.network.cpu(), self.settings)
+        path = export(network, self.folder / f"{self.settings.lifter}.onnx")
+        return write_metadata(path, self.settings)
 
     def _save(self, scores: dict[str, float]) -> None:
         with (self.folder / "curve.jsonl").open("a") as curve:
@@ -364,9 +345,7 @@ class _Run:
 
 
 class _Pretraining(_Run):
-    """RPSM's 2D pose module learns to find joints in single pictures, before the training in
-    3D.
-    """
+    """Pre-training of RPSM's 2D pose module: joints in single images."""
 
     def __init__(
         self, settings: TrainSettings, device: torch.device, rank: int, processes: int
@@ -386,9 +365,9 @@ class _Pretraining(_Run):
             processes,
             self.pose_module,
         )
-        self.looks = PictureView(1, points=True)
+        self.inputs: LifterInputs = ImageInputs(1, points=True)
 
-    def _answer(self, inputs: Sequence[Tensor]) -> Tensor:
+    def _predict(self, inputs: Sequence[Tensor]) -> Tensor:
         return cast(Tensor, self.trained(*inputs))
 
     def _objective(self, output: Tensor, target: Tensor) -> Tensor:
@@ -396,8 +375,8 @@ class _Pretraining(_Run):
         return loss(output, target.flatten(0, 1))
 
     def _evaluate(self, validation: list[tuple[list[Tensor], Tensor]]) -> dict[str, float]:
-        """Mean distance of joints in the picture from the last stage's, in parts of a hundred of
-        its side.
+        """Mean distance of the last stage's joints from the true ones, in percent of the image's
+        side.
         """
         points = losses.soft_argmax if self.settings.pretraining == "integral" else losses.peaks
         self.network.eval()
@@ -409,35 +388,3 @@ class _Pretraining(_Run):
 
     def _export(self) -> Path:
         return self.checkpoint
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``pose3d train``."""
-    parser.add_argument(
-        "--from-rig",
-        type=Path,
-        metavar="RECORDING",
-        help="rig file whose cameras have videos, or a "
-        "rosbag2 with their pictures or keypoints (and --rig): the people in it, labelled by the "
-        "cameras together, teach the shipped lifter or the one of --start, beside --data",
-    )
-    parser.add_argument(
-        "--rig", type=Path, metavar="FILE", help="rig file of the cameras in the rosbag2"
-    )
-    add_options(parser, TrainSettings)
-
-
-def command(options: argparse.Namespace) -> int:
-    """Run ``pose3d train``."""
-    settings = from_options(options, TrainSettings)
-    if options.from_rig is not None and settings.makehuman:
-        raise ValueError("makehuman: expected it empty with from-rig, which knows its own people")
-    if options.from_rig is None:
-        sys.stdout.write(f"{train(settings)}\n")
-        return 0
-    from pose3d_ros.training.rig.finetune import (
-        teach,
-    )  # runs the detector, which no other training needs
-
-    sys.stdout.write(f"{teach(settings, options.from_rig, options.rig)}\n")
-    return 0

@@ -1,8 +1,6 @@
-"""What training minimises. Poses are [B x T x K x J x 3] of K stages and targets [B x T x J x 3],
-in metres.
+"""Losses. Poses are [B x T x K x J x 3] of K stages and targets [B x T x J x 3], in metres.
 
-Maps are [N x K x J x H x W] and what they tell, points [N x J x 2]: x and y, -1 and 1 at the
-picture's borders.
+Heat maps are [N x K x J x H x W] and points [N x J x 2]: x and y, -1 and 1 at the image's borders.
 """
 
 from __future__ import annotations
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pose3d_ros.skeleton import H36M17
+from pose3d_ros.training.settings import TrainSettings
 
 _LIMBS = H36M17.limb_indices
 _PARENTS, _CHILDREN = torch.from_numpy(_LIMBS[:, 0]), torch.from_numpy(_LIMBS[:, 1])
@@ -31,7 +30,36 @@ _USUAL = {
     "wrist": 0.153,
 }
 _SPAN = torch.tensor([_USUAL.get(child[2:], 1.0) for _, child in H36M17.limbs])
-_SIGMA = 2 * 21 / 368  # of heat maps' Gaussians: 21 px in a picture of 368
+_SIGMA = 2 * 21 / 368  # of heat maps' Gaussians: 21 px in an image of 368
+
+
+def objective(output: Tensor, target_m: Tensor, settings: TrainSettings) -> Tensor:
+    """The loss of a training for output [B x T x K x J x 4], joints and the logarithm of sigma,
+    and target [B x T x J x 3], of whose joints some may be NaN.
+    """
+    if not (known := target_m.isfinite().all(-1)).all():
+        return _objective_of_known(output, target_m, known)
+    poses = output[..., :3]
+    main = mean_distance if settings.loss == "mpjpe" else squared_error
+    value = main(poses, target_m) + 0.01 * sigma_likelihood(output[..., 3], poses, target_m)
+    if settings.bone_ratio:
+        value = value + settings.bone_ratio * bone_ratio(poses)
+    if settings.symmetry:
+        value = value + settings.symmetry * symmetry(poses)
+    if settings.velocity:
+        value = value + settings.velocity * velocity(poses, target_m)
+    return value
+
+
+def _objective_of_known(output: Tensor, target_m: Tensor, known: Tensor) -> Tensor:
+    """Mean distance and likelihood of the ``known`` [B x T x J] joints alone, as if there were no
+    others.
+    """
+    stages = output.transpose(2, 3)[known][None, None].transpose(2, 3)  # [1 x 1 x K x N x 4]
+    truth = target_m[known][None, None]
+    return mean_distance(stages[..., :3], truth) + 0.01 * sigma_likelihood(
+        stages[..., 3], stages[..., :3], truth
+    )
 
 
 def mean_distance(poses: Tensor, target: Tensor) -> Tensor:
@@ -108,8 +136,8 @@ def heat_maps(maps: Tensor, points: Tensor) -> Tensor:
 
 
 def soft_argmax(maps: Tensor) -> Tensor:
-    """Points [... x 2] that maps [... x H x W] mean: the expected cell under their softmax (Sun et
-    al., ECCV 2018).
+    """Points [... x 2] of maps [... x H x W]: the expected cell under their softmax (Sun et al.,
+    ECCV 2018).
     """
     height, width = maps.shape[-2:]
     shares = maps.flatten(-2).softmax(-1).unflatten(-1, (height, width))
@@ -147,7 +175,7 @@ def integral(maps: Tensor, points: Tensor) -> Tensor:
     """Absolute error of the soft-argmax, summed over x, y and stages: integral regression (Sun et
     al.).
 
-    Joints beyond the border, which no map can tell, do not count.
+    Joints beyond the border, which no map has, do not count.
     """
     within = (points.abs() <= 1).all(-1)[:, None]
     error = (soft_argmax(maps) - points[:, None]).abs().sum(-1) * within

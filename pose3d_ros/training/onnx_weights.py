@@ -1,6 +1,4 @@
-"""Weights to go on from: those of an exported lifter, read back into the network that it was
-exported from.
-"""
+"""Weights and settings of an exported lifter, read back from its ONNX file."""
 
 from __future__ import annotations
 
@@ -16,41 +14,42 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from pose3d_ros.training.build import TrainSettings, build
-from pose3d_ros.training.export import exported
+from pose3d_ros.networks.feature_lifters import current_parameter_name
+from pose3d_ros.training.build import build
+from pose3d_ros.training.export import export_form
+from pose3d_ros.training.settings import TrainSettings, with_current_names
 
-NOTE = "pose3d.form"
-FORM = (
+METADATA = "pose3d.architecture"
+_OLD_METADATA = "pose3d.form"  # until version 0.1
+_OLD_INPUTS = {"relief": "root_relative_depth"}
+ARCHITECTURE = (
     "lifter",
     "channels",
     "stages",
     "clip",
-    "maps",
+    "feature_source",
     "levels",
-    "relief",
-    "look",
-    "instance",
+    "root_relative_depth",
+    "feature_channels",
+    "instance_norm",
     "context",
     "fusion",
 )
-"""Settings that say how a network is built."""
-LARGEST_DIFFERENCE_M = (
-    1e-3  # between the answers of the network and of the file: other rounding, the same weights
-)
-_TORCH_GATES = np.array(
-    [0, 2, 3, 1]
-)  # of an LSTM: input, forget, cell, output; ONNX has input, output, forget, cell
+"""Settings that a network's layers depend on."""
+LARGEST_DIFFERENCE_M = 1e-3
+"""Between the outputs of the network and of the file: same weights, other rounding."""
+_TORCH_GATES = np.array([0, 2, 3, 1])
+"""Of an LSTM: input, forget, cell, output; ONNX has input, output, forget, cell."""
 
 
 def weights(path: Path) -> dict[str, np.ndarray]:
-    """The parameters in an ONNX file that ``training.export`` wrote, by the network's names for
-    them.
+    """Parameters in an ONNX file that ``training.export`` wrote, by the network's names.
 
-    The exporter keeps most names, and loses those of what it stores in another order: the biases
-    of LSTMs, and matrices, which it transposes. They are told by the operations that use them.
-    Batch norms that it has multiplied into the convolutions before them come back as ones that add
-    what is left, which is the same in evaluation mode: it does so where a network is run but once,
-    such as the frozen base of a context lifter.
+    The exporter keeps most names, but not those of the biases of LSTMs, which it reorders, nor of
+    matrices, which it transposes; these are found by the operations that use them. It merges the
+    batch norms of networks that are run only once, such as the frozen base of a context lifter,
+    into the convolutions before them; these come back as batch norms that add the remaining bias,
+    which is the same in evaluation mode.
     """
     graph = onnx.load(path).graph
     found = {
@@ -72,21 +71,23 @@ def weights(path: Path) -> dict[str, np.ndarray]:
                     found[bias.removesuffix("bias") + "weight"] = found[by.input[1]].T
         if node.op_type == "LSTM":
             hidden = next(
-                name for name in _before(made_by, node.input[2]) if name.endswith(".weight_hh_l0")
+                name
+                for name in _ancestors(made_by, node.input[2])
+                if name.endswith(".weight_hh_l0")
             )
             gates = found[node.input[3]].reshape(2, 4, -1)[:, _TORCH_GATES].reshape(2, -1)
             for name, bias in zip(("ih", "hh"), gates, strict=True):
                 found[hidden.replace("weight_hh", f"bias_{name}")] = bias
         if node.op_type == "Conv" and len(node.input) == 3 and not node.input[2].endswith(".bias"):
-            found |= _adding(
+            found |= _bias_as_batch_norm(
                 node.input[1].removesuffix("weight").replace("_conv.", "_bn."),
                 found[node.input[2]],
             )
-    return found
+    return {current_parameter_name(name): value for name, value in found.items()}
 
 
-def _adding(name: str, bias: np.ndarray) -> dict[str, np.ndarray]:
-    """Batch norm (C,) of a name that adds a bias and does nothing else."""
+def _bias_as_batch_norm(name: str, bias: np.ndarray) -> dict[str, np.ndarray]:
+    """Parameters of a batch norm (C,) that adds a bias and does nothing else."""
     one, zero = np.ones_like(bias), np.zeros_like(bias)
     return {
         f"{name}weight": one,
@@ -96,22 +97,22 @@ def _adding(name: str, bias: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _before(made_by: dict[str, Any], name: str) -> list[str]:
-    """A value and everything that it is made of."""
+def _ancestors(made_by: dict[str, Any], name: str) -> list[str]:
+    """Names of a value and of all values that it is computed from."""
     node = made_by.get(name)
     return [
         name,
         *(
             earlier
             for value in (node.input if node else ())
-            for earlier in _before(made_by, value)
+            for earlier in _ancestors(made_by, value)
         ),
     ]
 
 
-def base(path: Path) -> nn.Module | None:
-    """The lifter inside that a context lifter's ONNX file corrects, with weights at random; None
-    if there is none.
+def base_network(path: Path) -> nn.Module | None:
+    """A network like the base inside a context lifter's ONNX file, with random weights; None if
+    the file has no base.
     """
     found = [
         value
@@ -121,10 +122,10 @@ def base(path: Path) -> nn.Module | None:
     return build(TrainSettings(lifter="martinez", channels=found[0].dims[0])) if found else None
 
 
-def go_on(network: nn.Module, path: Path) -> None:
-    """Give ``network`` the parameters of an ONNX file, and see that both then answer the same.
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Give ``network`` the parameters of an ONNX file, and check that the outputs are the same.
 
-    Raises ``ValueError``: another network's file, or one whose numbers were rounded (int8).
+    Raises ``ValueError`` for another network's file, or one whose numbers were rounded (int8).
     """
     found = weights(path)
     given: dict[str, Tensor] = {}
@@ -142,48 +143,50 @@ def go_on(network: nn.Module, path: Path) -> None:
     if missing:
         raise ValueError(
             f"{path}: expected an ONNX file of this network, as 'pose3d train' writes it, got one "
-            f"without "
-            f"{', '.join(missing[:4])}{' and others' if len(missing) > 4 else ''}; are --lifter, "
-            f"--channels and --stages those of its training?"
+            f"without {', '.join(missing[:4])}{' and others' if len(missing) > 4 else ''}; are "
+            f"--lifter, --channels and --stages those of its training?"
         )
     network.load_state_dict(given, strict=False)
-    apart = difference_m(network, path)
-    if apart > LARGEST_DIFFERENCE_M:
+    difference = difference_m(network, path)
+    if difference > LARGEST_DIFFERENCE_M:
         raise ValueError(
-            f"{path}: its weights give other answers in this network, by {apart * 1e3:.1f} mm; "
-            f"was it "
-            f"written by another version, or quantised?"
+            f"{path}: expected the same joints from this network with the file's weights, got a "
+            f"difference of {difference * 1e3:.1f} mm; was the file written by another version, "
+            f"or quantised?"
         )
 
 
 def difference_m(network: nn.Module, path: Path) -> float:
-    """How far a network's joints are from an ONNX file's at most, for people at random, from the
+    """Largest difference between a network's joints and an ONNX file's, for random inputs and the
     first state.
 
-    Raises ``ValueError`` when the file takes other inputs.
+    Raises ``ValueError`` when the file has other inputs.
     """
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
-    feeds = {
-        entry.name: rng.normal(0, 0.5, [2, *entry.shape[1:]]).astype(np.float32)
+    file_names = [entry.name for entry in session.get_inputs()]
+    values = {
+        _OLD_INPUTS.get(entry.name, entry.name): rng.normal(0, 0.5, [2, *entry.shape[1:]]).astype(
+            np.float32
+        )
         for entry in session.get_inputs()
     }
-    if "state" in feeds:
-        feeds["state"] = np.zeros_like(feeds["state"])
+    if "state" in values:
+        values["state"] = np.zeros_like(values["state"])
     was = network.training
-    module, inputs, _ = exported(network.eval(), True, 2)
+    module, inputs, _ = export_form(network.eval(), True, 2)
     names = {
         name
         for key, value in inputs.items()
         if value is not None
         for name in (value if isinstance(value, dict) else [key])
     }
-    if names != feeds.keys():
+    if names != values.keys():
         raise ValueError(
             f"{path}: expected the inputs {', '.join(sorted(names))}, got "
-            f"{', '.join(sorted(feeds))}"
+            f"{', '.join(sorted(values))}"
         )
-    tensors = {name: torch.from_numpy(value) for name, value in feeds.items()}
+    tensors = {name: torch.from_numpy(value) for name, value in values.items()}
     with torch.no_grad():
         answer = module(
             *(
@@ -197,34 +200,37 @@ def difference_m(network: nn.Module, path: Path) -> float:
         )
     network.train(was)
     joints = cast(Tensor, answer[0] if isinstance(answer, tuple) else answer).numpy()
+    feeds = {name: values[_OLD_INPUTS.get(name, name)] for name in file_names}
     return float(np.abs(joints - session.run(["joints"], feeds)[0])[..., :3].max())
 
 
-def note(path: Path, settings: TrainSettings) -> Path:
-    """Write into an ONNX file what ``form`` tells of it."""
+def write_metadata(path: Path, settings: TrainSettings) -> Path:
+    """Write the settings that ``architecture_of`` reads into an ONNX file."""
     model = onnx.load(path)
     onnx.helper.set_model_props(
-        model, {NOTE: json.dumps({name: getattr(settings, name) for name in FORM})}
+        model, {METADATA: json.dumps({name: getattr(settings, name) for name in ARCHITECTURE})}
     )
     onnx.save(model, path)
     return path
 
 
-def form(path: Path, lifter: str) -> dict[str, Any]:
-    """The settings that the network in an ONNX file was built with: as noted, or of the first
-    lifters by its shapes.
+def architecture_of(path: Path, lifter: str) -> dict[str, Any]:
+    """Settings that the network in an ONNX file was built with: from its metadata or, in older
+    files of lifters without feature maps, from the shapes of its weights.
 
-    Raises ``ValueError`` where neither tells.
+    Raises ``ValueError`` for another lifter, or where neither tells.
     """
     model = onnx.load(path)
-    noted = {entry.key: entry.value for entry in model.metadata_props}
-    if NOTE in noted:
-        found: dict[str, Any] = json.loads(noted[NOTE])
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if text := metadata.get(METADATA, metadata.get(_OLD_METADATA)):
+        found = with_current_names(json.loads(text))
         if (kind := found.pop("lifter")) != lifter:
-            raise ValueError(f"start: expected a lifter '{lifter}', got {path}, which is '{kind}'")
+            raise ValueError(
+                f"init_from: expected a lifter '{lifter}', got {path}, which is '{kind}'"
+            )
         return found
     shapes = {value.name: list(value.dims) for value in model.graph.initializer}
-    inputs = {entry.name for entry in model.graph.input}
+    inputs = {_OLD_INPUTS.get(entry.name, entry.name) for entry in model.graph.input}
     if "network.expand_conv.weight" in shapes:
         return {"channels": shapes["network.expand_conv.weight"][0]}
     stages = [
@@ -237,10 +243,9 @@ def form(path: Path, lifter: str) -> dict[str, Any]:
             "channels": stages[0][0],
             "stages": len(stages),
             "levels": 0,
-            "relief": bool(inputs & {"root_relative_depth", "relief"}),  # the second until 0.2
+            "root_relative_depth": "root_relative_depth" in inputs,
         }
     raise ValueError(
-        f"start: expected an ONNX file that 'pose3d train' wrote, got {path}, which does not say "
-        f"how its "
-        f"network is built"
+        f"init_from: expected an ONNX file that 'pose3d train' wrote, got {path}, which does not "
+        f"say how its network is built"
     )

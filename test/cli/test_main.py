@@ -14,7 +14,7 @@ from conftest import wait_for
 from paths import ROOT
 
 from pose3d_ros.arguments import NODES, ONE_CAMERA, arguments, parameters
-from pose3d_ros.cli.main import COMMANDS, MODULES, main
+from pose3d_ros.cli.main import COMMANDS, main
 from pose3d_ros.errors import missing_package
 from pose3d_ros.settings import LIFTERS, SettingsError
 
@@ -59,7 +59,7 @@ ABSENT = [
 ]
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in MODULES])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_without_ros_torch_and_optional_packages(command: str) -> None:
     code = (
         "import sys; sys.modules.update(dict.fromkeys(sys.argv.pop(1).split())); "

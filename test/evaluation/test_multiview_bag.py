@@ -124,7 +124,7 @@ def test_the_people_in_a_bag_are_labelled_to_train_on(recorded, rig, tmp_path):
 
     write_rig(tmp_path / "rig.yaml", rig)
     # By the 2D poses alone, also of the camera that has a picture.
-    assert "3 cameras, 225 pictures" in collect(
+    assert "3 cameras, 225 images" in collect(
         recorded / "bag", tmp_path / "rig.yaml", tmp_path / "own", False
     )
     found = list(read(tmp_path / "own", "train"))
@@ -141,7 +141,7 @@ def test_the_people_in_a_bag_are_labelled_to_train_on(recorded, rig, tmp_path):
         assert recording.rate_hz == pytest.approx(25)
     with pytest.raises(
         ValueError,
-        match="camera middle: expected pictures on middle/image_raw .* this lifter looks",
+        match="camera middle: expected images on middle/image_raw .* this lifter takes",
     ):
         collect(recorded / "bag", tmp_path / "rig.yaml", tmp_path / "own", True)
     with pytest.raises(ValueError, match="expected the rig file of the cameras in the bag"):

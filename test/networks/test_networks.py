@@ -15,7 +15,7 @@ from pose3d_ros.cli.main import main
 torch = pytest.importorskip("torch")
 
 from pose3d_ros.networks import create  # noqa: E402
-from pose3d_ros.networks.context_poseformer import at  # noqa: E402
+from pose3d_ros.networks.context_poseformer import sample_maps  # noqa: E402
 from pose3d_ros.networks.cost import cost, parameters  # noqa: E402
 from pose3d_ros.networks.onnx_export import export  # noqa: E402
 from pose3d_ros.networks.transformer import DropPath  # noqa: E402
@@ -382,7 +382,9 @@ def test_without_fusion_joints_meet_in_spatial_blocks_alone():
 def test_sampled_context_is_the_map_at_the_joint():
     ramp = torch.arange(5.0).expand(1, 1, 3, 5)
     points = torch.tensor([[[[-1.0, 0], [1.0, 0], [0.25, 0.3]]]])
-    torch.testing.assert_close(at(ramp, points, "zeros").flatten(), torch.tensor([0, 4, 2.5]))
+    torch.testing.assert_close(
+        sample_maps(ramp, points, "zeros").flatten(), torch.tensor([0, 4, 2.5])
+    )
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -26,28 +26,30 @@ from pose3d_ros.io.videos import frames  # noqa: E402
 from pose3d_ros.lifting.feature_maps import crop_keypoints  # noqa: E402
 from pose3d_ros.model_store.store import ModelError, locate  # noqa: E402
 from pose3d_ros.networks import create  # noqa: E402
-from pose3d_ros.networks.context_poseformer import BLAZEPOSE, HRNET32, at  # noqa: E402
+from pose3d_ros.networks.context_poseformer import BLAZEPOSE, HRNET32, sample_maps  # noqa: E402
 from pose3d_ros.pipeline import MonocularPipeline  # noqa: E402
 from pose3d_ros.resources import share  # noqa: E402
 from pose3d_ros.settings import PipelineSettings, SettingsError  # noqa: E402
 from pose3d_ros.skeleton import COCO17, H36M17  # noqa: E402
 from pose3d_ros.training import onnx_weights  # noqa: E402
-from pose3d_ros.training.build import TrainSettings, build, view  # noqa: E402
+from pose3d_ros.training.build import build  # noqa: E402
 from pose3d_ros.training.data.augmentation import turn  # noqa: E402
-from pose3d_ros.training.data.feature_samples import SeenPeople  # noqa: E402
+from pose3d_ros.training.data.feature_samples import FeatureSamples  # noqa: E402
 from pose3d_ros.training.data.recordings import Recording, write  # noqa: E402
+from pose3d_ros.training.data.source import lifter_inputs  # noqa: E402
 from pose3d_ros.training.data.windows import Clips  # noqa: E402
 from pose3d_ros.training.loop import train  # noqa: E402
 from pose3d_ros.training.rendering.measure_noise import own_detections  # noqa: E402
-from pose3d_ros.training.rig.finetune import teach  # noqa: E402
+from pose3d_ros.training.rig.finetune import finetune_from_rig  # noqa: E402
+from pose3d_ros.training.settings import TrainSettings  # noqa: E402
 
 SIZE = (192, 256)
 VALUES = sum(channels * height * width for channels, height, width in HRNET32)
 LIFTER: dict[str, Any] = {
     "lifter": "context",
-    "maps": "hrnet-w32",
+    "feature_source": "hrnet-w32",
     "levels": 4,
-    "relief": False,
+    "root_relative_depth": False,
     "channels": 40,
     "clip": 1,
 }
@@ -182,7 +184,9 @@ def assert_colours(people):
     """Of the joints of the body, at their places in the finest map."""
     body = np.arange(5, 17)
     places = torch.from_numpy(crop_keypoints(people))[:, body, None]
-    colours = at(torch.from_numpy(people.features[0][:, :3]), places, "zeros")[:, :, 0].numpy()
+    colours = sample_maps(torch.from_numpy(people.features[0][:, :3]), places, "zeros")[
+        :, :, 0
+    ].numpy()
     brightest = colours.max(-1, keepdims=True)
     assert brightest.min() > 0.2
     right = (np.abs(colours / brightest - toys.DOTS[body]) < 0.25).all(-1)
@@ -265,7 +269,7 @@ def test_labelled_people_are_seen_once_a_tenth_of_a_second(features):
         assert np.bincount(data["clip"]).tolist() == [6, 4, 4]  # of 12, 8 and 8 at 20 Hz
         assert (
             data["frame"].tolist() == [0, 1, 2, 3, 4, 5, 2, 3, 4, 5, 0, 1, 2, 3]
-            and not data["landmark_z"].any()
+            and not data["root_relative_depth"].any()
         )
         joints_m, maps = data["joints_m"], np.load(path.with_suffix(".features.npy"))
         scale = joints_m[0] / walk(LEFT, 12)[0]
@@ -284,7 +288,9 @@ def test_labelled_people_are_seen_once_a_tenth_of_a_second(features):
             maps[:, : 32 * 64 * 48].reshape(14, 32, 64, 48)[:, :3].astype(np.float32)
         )
         wrist = torch.from_numpy(data["crop_keypoints"][:, [H36M17.index("l_wrist")], None])
-        colour = at(level, wrist, "zeros")[:10, 0, 0].numpy()  # turned further, a hip is before it
+        colour = sample_maps(level, wrist, "zeros")[
+            :10, 0, 0
+        ].numpy()  # turned further, a hip is before it
         expected = np.broadcast_to(toys.DOTS[COCO17.index("l_wrist")], colour.shape)
         np.testing.assert_allclose(colour / colour.max(-1, keepdims=True), expected, atol=0.1)
 
@@ -296,8 +302,8 @@ def test_from_pictures_with_truth_to_a_pipeline_that_lifts(models, lifter):
             drawn(walk(LEFT, 3)[frame], walk(RIGHT, 3)[frame]), CAMERA, (frame + 1) * 100_000_000
         )
     pipeline.close()
-    assert onnx_weights.form(lifter, "context")["maps"] == "hrnet-w32"
-    onnx_weights.go_on(
+    assert onnx_weights.architecture_of(lifter, "context")["maps"] == "hrnet-w32"
+    onnx_weights.load_weights(
         build(TrainSettings(**LIFTER, context="sampled")), lifter
     )  # the weights are found again
     assert len(people) == 2 and np.isfinite(people.joints_m).all()
@@ -321,11 +327,11 @@ def test_another_detectors_maps_are_refused_when_the_pipeline_is_made(models, li
     ("options", "message"),
     [
         (
-            {"maps": "blazepose", "levels": 3},
+            {"feature_source": "blazepose", "levels": 3},
             rf"3 feature maps of blazepose .* people with {VALUES} values",
         ),
-        ({"maps": "hrnet-w48"}, "4 feature maps of hrnet-w48"),
-        ({"relief": True}, "train with --no-relief"),
+        ({"feature_source": "hrnet-w48"}, "4 feature maps of hrnet-w48"),
+        ({"root_relative_depth": True}, "train with --no-root-relative-depth"),
     ],
 )
 def test_what_the_data_does_not_have_is_refused(features, tmp_path, options, message):
@@ -347,7 +353,7 @@ def test_more_levels_than_are_stored_are_refused(tmp_path):
         joints_m=walk(LEFT, 3),
         crop_keypoints=np.zeros((3, 17, 2)),
         crop_rays=np.zeros((3, 2, 2)),
-        landmark_z=np.ones((3, 17)),
+        root_relative_depth=np.ones((3, 17)),
         clip=np.zeros(3, int),
     )
     settings = TrainSettings(
@@ -363,7 +369,9 @@ def test_motion_capture_is_seen_in_crops_like_the_detectors():
     rays = (leaning[..., :2] / leaning[..., 2:])[None]
     clips = Clips(rays, np.ones((1, 4, 17), np.float32), leaning[None])
     upright, as_it_is = (
-        view(TrainSettings(**{**LIFTER, "maps": maps}))(clips)[0][0][0, :, :17, :2]
+        lifter_inputs(TrainSettings(**{**LIFTER, "feature_source": maps}))(clips)[0][0][
+            0, :, :17, :2
+        ]
         for maps in ("blazepose", "hrnet-w32")
     )
     lean = {
@@ -377,7 +385,9 @@ def test_what_looks_with_the_embedded_detector_is_refused(lifter, tmp_path):
     with pytest.raises(
         ValueError, match=r"of the embedded detector's feature maps.* got one of hrnet-w32"
     ):
-        teach(TrainSettings(lifter="context", start=str(lifter)), tmp_path / "rig.yaml", None)
+        finetune_from_rig(
+            TrainSettings(lifter="context", init_from=str(lifter)), tmp_path / "rig.yaml", None
+        )
     with pytest.raises(ValueError, match=r"expected the maps of blazepose.* got hrnet-w32"):
         train(TrainSettings(**LIFTER, makehuman="anywhere", output=str(tmp_path)))
 
@@ -433,11 +443,12 @@ def test_the_embedded_detector_sees_the_demo_clip(tmp_path):
         ),
     )
     assert main(["dataset", "features", str(tmp_path), str(tmp_path / "out")]) == 0
-    source = SeenPeople.load(tmp_path / "out", "train", frames=1)
+    source = FeatureSamples.load(tmp_path / "out", "train", frames=1)
     crops = source.sample(np.random.default_rng(0), 9, varied=False)
     assert len(crops.rays) == 5  # a tenth of a second apart
     joints = crops.joints_m[:, 0]
     miss = np.linalg.norm(crops.rays[:, 0] - joints[..., :2] / joints[..., 2:], axis=-1)
     assert np.median(miss) < 15 / camera.matrix[0, 0]
-    depth, guess = crops.joints_m[:, 0, :, 2] - crops.joints_m[:, 0, :1, 2], crops.landmark_z[:, 0]
-    assert np.corrcoef(depth.ravel(), guess.ravel())[0, 1] > 0.7
+    depth_m = crops.joints_m[:, 0, :, 2] - crops.joints_m[:, 0, :1, 2]
+    assert crops.root_relative_depth is not None
+    assert np.corrcoef(depth_m.ravel(), crops.root_relative_depth.ravel())[0, 1] > 0.7

@@ -17,13 +17,15 @@ from pose3d_ros.io.rig_file import read_rig, write_rig
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training import onnx_weights
-from pose3d_ros.training.build import TrainSettings, build, load
+from pose3d_ros.training.build import build
+from pose3d_ros.training.checkpoint import build_with_base, load
 from pose3d_ros.training.data.augmentation import scale_of_person, stature
 from pose3d_ros.training.data.recordings import Recordings, read, write
-from pose3d_ros.training.rig.finetune import collect, fine, teach
+from pose3d_ros.training.rig.finetune import collect, finetune_from_rig, finetune_settings
 from pose3d_ros.training.rig.labels import label
 from pose3d_ros.training.rig.observations import usable, video
-from pose3d_ros.training.rig.samples import Maps, recordings, seen_people
+from pose3d_ros.training.rig.samples import FeatureMapFile, labelled_features, recordings
+from pose3d_ros.training.settings import TrainSettings
 
 STEP_NS = 40_000_000
 START_NS = 1_700_000_000_000_000_000
@@ -73,14 +75,14 @@ def test_labels_are_where_people_are(watched):
     errors, people = [], set()
     for one in labels:
         transform = cameras[one.camera].camera_from_world
-        truth = walking(one.picture, 0.009 * one.camera) @ transform[:3, :3].T + transform[:3, 3]
+        truth = walking(one.image, 0.009 * one.camera) @ transform[:3, :3].T + transform[:3, 3]
         for row, person, joints_m in zip(one.rows, one.person, one.joints_m, strict=True):
             people.add(int(person))
             distance = np.linalg.norm(joints_m - truth, axis=-1)
             own = np.nanmean(distance, 1).argmin()
             errors.append(distance[own])
             shown = np.linalg.norm(
-                pictures[one.camera][one.picture].keypoints_px[row]
+                pictures[one.camera][one.image].keypoints_px[row]
                 - cameras[one.camera].project(truth[own], "camera"),
                 axis=-1,
             )
@@ -102,7 +104,7 @@ def test_a_camera_that_stands_elsewhere_labels_nobody(watched):
     transform = cameras[0].camera_from_world
     errors = [
         np.linalg.norm(
-            walking(one.picture) @ transform[:3, :3].T + transform[:3, 3] - joints_m, axis=-1
+            walking(one.image) @ transform[:3, :3].T + transform[:3, 3] - joints_m, axis=-1
         ).min(0)
         for one in labels
         if one.camera == 0
@@ -114,7 +116,7 @@ def test_a_camera_that_stands_elsewhere_labels_nobody(watched):
 def test_recordings_end_where_a_person_is_lost(watched):
     cameras, pictures, labels = watched
     labels = [one for one in labels if one.camera == 0]
-    gone = [one for one in labels if not 30 <= one.picture < 33]
+    gone = [one for one in labels if not 30 <= one.image < 33]
     found = recordings("left", cameras[0], pictures[0], gone)
     assert sorted(len(recording) for recording in found)[-2:] == [41, 41] and len(
         {r.name for r in found}
@@ -147,7 +149,7 @@ def test_a_person_without_legs_gets_the_canonical_stature_by_the_arms():
 
 def test_feature_maps_are_kept_of_a_picture_each_tenth_of_a_second(watched, tmp_path):
     cameras, pictures, everybody = watched
-    maps = Maps(tmp_path, "blazepose")
+    maps = FeatureMapFile(tmp_path, "blazepose")
     rich = []
     for number, people in enumerate(pictures[0]):
         levels = tuple(np.full((len(people), c, 2, 2), number, np.float32) for c in (3, 2, 1))
@@ -161,7 +163,7 @@ def test_feature_maps_are_kept_of_a_picture_each_tenth_of_a_second(watched, tmp_
         maps.add(number, seen)
         rich.append(replace(seen, features=()))
     own = [one for one in everybody if one.camera == 0]
-    labels, features = seen_people(cameras[0], rich, own, maps, first_clip=7)
+    labels, features = labelled_features(cameras[0], rich, own, maps, first_clip=7)
     maps.close()
     assert list(tmp_path.iterdir()) == []
     assert (
@@ -173,7 +175,7 @@ def test_feature_maps_are_kept_of_a_picture_each_tenth_of_a_second(watched, tmp_
         2.5, abs=0.1
     )  # of 25 a second
     np.testing.assert_array_equal(labels["frame"][labels["clip"] == 7], np.round(numbers * 0.4))
-    np.testing.assert_allclose(labels["landmark_z"], 0.05)  # in sides of the crop
+    np.testing.assert_allclose(labels["root_relative_depth"], 0.05)  # in sides of the crop
     known = labels["visible"]
     assert not known[:, WRIST].any() and known[:, ELBOW].mean() > 0.9
     rays = labels["joints_m"][..., :2] / labels["joints_m"][..., 2:]
@@ -201,11 +203,11 @@ def test_nobody_is_left_out_for_an_unknown_wrist(watched, tmp_path):
 @pytest.mark.parametrize("lifter", LIFTERS)
 def test_shipped_lifters_go_on_where_they_are(lifter):
     path = share("models", f"lifter-{lifter}.onnx")
-    form = onnx_weights.form(path, lifter)
+    form = onnx_weights.architecture_of(path, lifter)
     assert form["channels"] == LIFTERS[lifter]
-    network = build(TrainSettings(**{**form, "lifter": lifter, "start": str(path)}))
+    network = build_with_base(TrainSettings(**{**form, "lifter": lifter, "init_from": str(path)}))
     assert onnx_weights.difference_m(network, path) > 0.1
-    onnx_weights.go_on(network, path)
+    onnx_weights.load_weights(network, path)
     assert onnx_weights.difference_m(network, path) < 1e-5
 
 
@@ -214,7 +216,7 @@ def test_other_networks_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match="expected an ONNX file of this network.*without expand_conv.weight"
     ):
-        onnx_weights.go_on(build(TrainSettings(lifter="martinez", channels=64)), path)
+        onnx_weights.load_weights(build(TrainSettings(lifter="martinez", channels=64)), path)
     settings = TrainSettings(lifter="martinez", channels=LIFTERS["martinez"])
     changed = onnx.load(path)
     for value in changed.graph.initializer:
@@ -225,20 +227,24 @@ def test_other_networks_are_refused(tmp_path):
     changed.graph.node.append(onnx.helper.make_node("Identity", ["joints"], ["same"]))
     onnx.save(changed, tmp_path / "lifter.onnx")
     network = build(settings)
-    onnx_weights.go_on(
+    onnx_weights.load_weights(
         network, tmp_path / "lifter.onnx"
     )  # other weights of the same form are as good
-    onnx_weights.note(tmp_path / "lifter.onnx", replace(settings, channels=40))
-    assert onnx_weights.form(tmp_path / "lifter.onnx", "martinez")["channels"] == 40
+    onnx_weights.write_metadata(tmp_path / "lifter.onnx", replace(settings, channels=40))
+    assert onnx_weights.architecture_of(tmp_path / "lifter.onnx", "martinez")["channels"] == 40
     with pytest.raises(ValueError, match="expected a lifter 'rpsm', got .* which is 'martinez'"):
-        onnx_weights.form(tmp_path / "lifter.onnx", "rpsm")
+        onnx_weights.architecture_of(tmp_path / "lifter.onnx", "rpsm")
 
 
 def test_what_is_not_asked_for_suits_a_short_training():
     path = share("models", "lifter-rpsm.onnx")
-    settings = fine(TrainSettings(lifter="rpsm", steps=77), path)
-    assert (settings.steps, settings.learning_rate, settings.keep) == (77, 1e-4, 0.5)
-    assert (settings.channels, settings.stages, settings.start) == (256, 3, str(path))
+    settings = finetune_settings(TrainSettings(lifter="rpsm", steps=77), path)
+    assert (settings.steps, settings.learning_rate, settings.weight_interpolation) == (
+        77,
+        1e-4,
+        0.5,
+    )
+    assert (settings.channels, settings.stages, settings.init_from) == (256, 3, str(path))
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +267,7 @@ def demo(tmp_path_factory):
 
 @pytest.mark.parametrize("sighted", [False, True])
 def test_the_demo_clip_labels_itself(demo, tmp_path, sighted):
-    assert "2 cameras, 60 pictures, 1 s" in collect(demo / "rig.yaml", None, tmp_path, sighted)
+    assert "2 cameras, 60 images, 1 s" in collect(demo / "rig.yaml", None, tmp_path, sighted)
     with np.load(share("demo", "truth.npz")) as data:
         truth_m = data["joints_m"]
     cameras = list(read_rig(demo / "rig.yaml").cameras.values())
@@ -310,10 +316,10 @@ def recorded(demo):
 
 def test_pictures_in_a_bag_teach_what_videos_teach(demo, recorded, tmp_path, capsys):
     words = collect(recorded, demo / "rig.yaml", tmp_path / "bag", True)
-    assert "2 cameras, 60 pictures, 1 s" in words
+    assert "2 cameras, 60 images, 1 s" in words
     said = capsys.readouterr().out
     assert (
-        "camera cam0: 1 of 31 pictures left out; the first: expected a JPEG or PNG, got 100 bytes"
+        "camera cam0: 1 of 31 images left out; the first: expected a JPEG or PNG, got 100 bytes"
         in said
     )
     collect(demo / "rig.yaml", None, tmp_path / "video", True)
@@ -337,10 +343,10 @@ def test_taught_by_a_bag_of_pictures(demo, recorded, tmp_path, capsys):
     settings = TrainSettings(
         lifter="rpsm-context", output=str(tmp_path), steps=3, batch=4, validation=4
     )
-    path = teach(settings, recorded, demo / "rig.yaml")
+    path = finetune_from_rig(settings, recorded, demo / "rig.yaml")
     assert "labelled people to train on" in capsys.readouterr().out
-    taught = build(replace(settings, **onnx_weights.form(path, "rpsm-context")))
-    onnx_weights.go_on(taught, path)
+    taught = build(replace(settings, **onnx_weights.architecture_of(path, "rpsm-context")))
+    onnx_weights.load_weights(taught, path)
     assert (
         1e-5 < onnx_weights.difference_m(taught, share("models", "lifter-rpsm-context.onnx")) < 0.2
     )  # learnt a little
@@ -351,7 +357,7 @@ def test_context_lifters_are_taught_as_well(demo, tmp_path, lifter):
     """What looks at pictures and corrects a base goes on from its file, the base as it was."""
     shipped = share("models", f"lifter-{lifter}.onnx")
     settings = TrainSettings(lifter=lifter, output=str(tmp_path), steps=3, batch=4, validation=4)
-    path = teach(settings, demo / "rig.yaml", None)
+    path = finetune_from_rig(settings, demo / "rig.yaml", None)
     before, after = onnx_weights.weights(shipped), onnx_weights.weights(path)
     assert before.keys() == after.keys()
     bases = [name for name in before if ".base." in name]
@@ -362,7 +368,7 @@ def test_context_lifters_are_taught_as_well(demo, tmp_path, lifter):
     network, noted = load(
         tmp_path
     )  # of the checkpoint, which is not a mixture with the shipped one
-    assert noted.start == str(shipped) and onnx_weights.difference_m(network, path) < 0.2
+    assert noted.init_from == str(shipped) and onnx_weights.difference_m(network, path) < 0.2
 
 
 def test_cameras_that_are_not_in_the_bag(demo, recorded, tmp_path, capsys):
@@ -374,7 +380,7 @@ def test_cameras_that_are_not_in_the_bag(demo, recorded, tmp_path, capsys):
     collect(recorded, tmp_path / "three.yaml", tmp_path / "own", False)
     said = capsys.readouterr().out
     assert (
-        "camera roof: expected pictures on roof/image_raw or roof/image, perhaps with "
+        "camera roof: expected images on roof/image_raw or roof/image, perhaps with "
         "/compressed, or 2D poses on "
         "roof/keypoints; got none among /hall/cam0/image_raw/compressed, /hall/cam1/image_raw"
         in said
@@ -384,7 +390,7 @@ def test_cameras_that_are_not_in_the_bag(demo, recorded, tmp_path, capsys):
     )
     with pytest.raises(
         ValueError,
-        match=r"bag: camera roof: expected pictures .* the rig file may say 'image: TOPIC'",
+        match=r"bag: camera roof: expected images .* the rig file may say 'image: TOPIC'",
     ):
         collect(recorded, tmp_path / "two.yaml", tmp_path / "own", False)
 
@@ -396,10 +402,10 @@ def test_pictures_that_cannot_be_used():
         for _, stamp in usable("left", [(picture, 5), (picture, 5), (picture, 4), (picture, 6)])
     ] == [5, 6]
     with pytest.raises(
-        ValueError, match="left: none of 2 pictures can be used: expected stamps that rise, got 0"
+        ValueError, match="left: none of 2 images can be used: expected stamps that rise, got 0"
     ):
         list(usable("left", [(picture, 0), (picture, 0)]))
-    with pytest.raises(ValueError, match="none of 1 pictures can be used: expected an encoding"):
+    with pytest.raises(ValueError, match="none of 1 images can be used: expected an encoding"):
         list(usable("left", [(ImageError("expected an encoding among bgr8"), 1)]))
 
 
@@ -413,16 +419,16 @@ def test_taught_by_the_demo_clip(demo, tmp_path, watched, capsys):
         batch=8,
         validation=16,
     )
-    path = teach(settings, demo / "rig.yaml", None)
+    path = finetune_from_rig(settings, demo / "rig.yaml", None)
     said = capsys.readouterr().out
     assert (
         "labelled people to train on" in said
         and "own people: MPJPE" in said
         and f"{others}: MPJPE" in said
     )
-    assert onnx_weights.form(path, "martinez")["channels"] == LIFTERS["martinez"]
+    assert onnx_weights.architecture_of(path, "martinez")["channels"] == LIFTERS["martinez"]
     taught = build(TrainSettings(lifter="martinez", channels=LIFTERS["martinez"]))
-    onnx_weights.go_on(taught, path)
+    onnx_weights.load_weights(taught, path)
     assert (
         1e-4 < onnx_weights.difference_m(taught, share("models", "lifter-martinez.onnx")) < 0.2
     )  # learnt a little

@@ -17,7 +17,7 @@ from paths import ROOT, SHARED
 from pose3d_ros.camera import Camera
 from pose3d_ros.lifting.crops import virtual_camera
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.data.image_clips import PictureError, Pictures, PictureView
+from pose3d_ros.training.data.image_clips import ImageFileError, ImageInputs, ImageSamples
 from pose3d_ros.training.data.recordings import Recording, write
 
 DATA = SHARED / "data"
@@ -82,7 +82,7 @@ def test_joints_are_in_the_crop_where_they_are_said_to_be(tmp_path, focal, varie
     camera = replace(
         CAMERA, matrix=np.diag([focal, focal, 1]) @ CAMERA.matrix, size=(180 * focal, 120 * focal)
     )
-    clips = Pictures.load(
+    clips = ImageSamples.load(
         people(tmp_path, camera=camera), "train", np.array([-3, 0]), SIDE
     ).sample(np.random.default_rng(0), 11, varied)
     assert clips.images.shape == (11, 2, 3, SIDE, SIDE) and clips.images.dtype == np.uint8
@@ -100,12 +100,12 @@ def test_joints_are_in_the_crop_where_they_are_said_to_be(tmp_path, focal, varie
 
 @pytest.mark.parametrize("varied", [False, True])
 def test_targets_are_in_the_axes_of_the_crop(tmp_path, varied):
-    clips = Pictures.load(people(tmp_path), "train", np.array([0]), SIDE).sample(
+    clips = ImageSamples.load(people(tmp_path), "train", np.array([0]), SIDE).sample(
         np.random.default_rng(0), 14, varied
     )
-    images, target_m = PictureView(1)(clips)
+    images, target_m = ImageInputs(1)(clips)
     assert images is clips.images and (target_m[..., 0, :] == 0).all()
-    _, points = PictureView(1, points=True)(clips)
+    _, points = ImageInputs(1, points=True)(clips)
     directions = clips.joints_m[..., :2] / clips.joints_m[..., 2:]
     tangent = (directions * points).sum((-1, -2)) / (points**2).sum((-1, -2))
     np.testing.assert_allclose(directions, points * tangent[..., None, None], atol=1e-5)
@@ -133,7 +133,7 @@ def test_crops_are_as_large_as_the_person(tmp_path):
     ],
 )
 def test_clips_have_the_nearest_frames(tmp_path, rate_hz, offsets, frames):
-    pictures = Pictures.load(people(tmp_path, rate_hz), "train", np.array(offsets), SIDE)
+    pictures = ImageSamples.load(people(tmp_path, rate_hz), "train", np.array(offsets), SIDE)
     assert pictures.recordings[0].clips[0].tolist() == frames
     assert pictures.recordings[0].path(frames[0]).name == "005.png"
 
@@ -141,7 +141,7 @@ def test_clips_have_the_nearest_frames(tmp_path, rate_hz, offsets, frames):
 def test_frames_without_truth_or_person_are_left_out(tmp_path):
     confidence = np.ones((14, 17))
     confidence[9, 5:] = 0  # five joints do not tell where somebody is
-    pictures = Pictures.load(
+    pictures = ImageSamples.load(
         people(tmp_path, valid=np.arange(14) != 2, confidence=confidence),
         "train",
         np.array([-3, 0]),
@@ -174,23 +174,23 @@ def _empty(folder):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (_missing, "009.png: expected a picture there, as the recording walk says"),
-        (_small, "005.png: expected a picture of 180x120 as its recording says, got 90x60"),
-        (_garbage, "005.png: expected a picture that OpenCV can read"),
-        (_empty, "005.png: expected a picture, got an empty file"),
+        (_missing, "009.png: expected an image there, as the recording walk says"),
+        (_small, "005.png: expected an image of 180x120 as its recording says, got 90x60"),
+        (_garbage, "005.png: expected an image that OpenCV can read"),
+        (_empty, "005.png: expected an image, got an empty file"),
     ],
 )
 def test_bad_pictures_are_named(tmp_path, spoil, message):
     people(tmp_path)
     spoil(tmp_path)
-    with pytest.raises(PictureError, match=message):
-        Pictures.load(tmp_path, "train", np.array([0]), SIDE)
+    with pytest.raises(ImageFileError, match=message):
+        ImageSamples.load(tmp_path, "train", np.array([0]), SIDE)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": ""}, "recording walk has no pictures: expected its entry images"),
+        ({"images": ""}, "recording walk has no images: expected its entry images"),
         (
             {"images": "{number}.png"},
             r"expected images to be a path with \{frame\} in it, got '\{number\}.png'",
@@ -200,7 +200,7 @@ def test_bad_pictures_are_named(tmp_path, spoil, message):
 )
 def test_recordings_without_usable_pictures_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
-        Pictures.load(people(tmp_path, **changes), "train", np.array([0]), SIDE)
+        ImageSamples.load(people(tmp_path, **changes), "train", np.array([0]), SIDE)
 
 
 TINY: dict[str, Any] = {
@@ -218,7 +218,7 @@ TINY: dict[str, Any] = {
 
 
 def _settings(folder, output, **changes):
-    from pose3d_ros.training.build import TrainSettings
+    from pose3d_ros.training.settings import TrainSettings
 
     return TrainSettings(data=str(folder), output=str(output), **{**TINY, **changes})
 
@@ -234,7 +234,7 @@ def test_a_picture_that_breaks_in_training_is_told_in_one_line(tmp_path):
         "val",
         replace(Recording.load(tmp_path / "val/walk.npz"), valid=np.arange(14) == 0),
     )
-    with pytest.raises(PictureError) as raised:
+    with pytest.raises(ImageFileError) as raised:
         train(_settings(tmp_path, tmp_path / "out", clip=1))
     text = str(raised.value)
     assert "\n" not in text and text.startswith(str(tmp_path)) and "OpenCV can read" in text
@@ -244,7 +244,7 @@ def test_only_pictures_are_pretrained_on(tmp_path):
     from pose3d_ros.training.loop import train
 
     with pytest.raises(
-        ValueError, match="pretrain_steps: expected 0 for martinez, which sees no pictures"
+        ValueError, match="pretrain_steps: expected 0 for martinez, which takes no images"
     ):
         train(_settings(tmp_path, tmp_path, lifter="martinez"))
 
@@ -256,7 +256,7 @@ def test_training_from_pictures_resumes_bit_exact(tmp_path, stop, options):
     """In the pre-training, just after it, and in 3D."""
     import torch
 
-    from pose3d_ros.training.build import load
+    from pose3d_ros.training.checkpoint import load
     from pose3d_ros.training.loop import train
 
     people(tmp_path)
@@ -309,12 +309,12 @@ def test_exported_network_answers_as_torch_does(tmp_path, flip, people_):
 
     from pose3d_ros import inference
     from pose3d_ros.training.build import build
-    from pose3d_ros.training.export import Recurrent, export
+    from pose3d_ros.training.export import RecurrentFlipTest, export
 
     torch.manual_seed(0)
     network: Any = build(_settings("", "")).eval()
     export(network, tmp_path / "rpsm.onnx", flip, people_)
-    wrapped = Recurrent(network, flip)
+    wrapped = RecurrentFlipTest(network, flip)
     bytes_ = torch.randint(0, 256, (3, 1, 3, 32, 32), dtype=torch.uint8)
     state = torch.randn(3, *wrapped.first_state(1).shape[1:])
     with torch.no_grad():
@@ -349,7 +349,7 @@ def test_the_pipelines_lifter_sees_what_was_trained_on(tmp_path, small_lifter):
     from pose3d_ros.people import People2D
     from pose3d_ros.settings import PipelineSettings
 
-    pictures = Pictures.load(people(tmp_path), "train", np.array([0]), 32)
+    pictures = ImageSamples.load(people(tmp_path), "train", np.array([0]), 32)
     seen, settings = pictures.recordings[0], PipelineSettings(lifter_model=str(small_lifter))
     clips = pictures.sample(np.random.default_rng(0), 14, varied=False)
     lifter, engine = lifting.create(settings), inference.load(small_lifter, "cpu", 1)
@@ -461,7 +461,7 @@ def test_rendered_dataset_is_trained_on(tmp_path):
     ) <= {0, 0.5, 1}
     height_m = recording.joints_m[0, H36M17.index("head"), 2] - recording.joints_m[0, 3, 2]
     assert height_m > 0.3  # z is up in the world
-    clips = Pictures.load(tmp_path, "val", np.array([0]), SIDE).sample(
+    clips = ImageSamples.load(tmp_path, "val", np.array([0]), SIDE).sample(
         np.random.default_rng(0), 2, varied=False
     )
     assert clips.images.std() > 10

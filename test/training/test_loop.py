@@ -20,9 +20,9 @@ from pose3d_ros.training.data.augmentation import (
     stature,
     turn,
 )
-from pose3d_ros.training.data.detector_noise import Detector, facing_angle
-from pose3d_ros.training.data.mocap import Mocap, look
-from pose3d_ros.training.data.windows import Clips, View, hide
+from pose3d_ros.training.data.detector_noise import DetectorNoise, facing_angle
+from pose3d_ros.training.data.mocap import Mocap, before_random_cameras
+from pose3d_ros.training.data.windows import Clips, LifterInputs, hide
 
 Z_UP = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float32)
 UPRIGHT_M = STANDING_M @ Z_UP  # x to the body's left, z up, facing -y
@@ -49,7 +49,9 @@ def test_recombined_body_turns_with_its_hips():
 
 def test_mirrored_body_faces_the_mirrored_way():
     rng = np.random.default_rng(1)
-    camera = look(rng, np.broadcast_to(UPRIGHT_M, (20, 1, 17, 3)).astype(np.float32))[:, 0]
+    camera = before_random_cameras(
+        rng, np.broadcast_to(UPRIGHT_M, (20, 1, 17, 3)).astype(np.float32)
+    )[:, 0]
     np.testing.assert_allclose(facing_angle(mirror(camera)), -facing_angle(camera), atol=1e-5)
     assert (camera[..., 2] > 0).all() and (
         camera[:, H36M17.index("head"), 1] < camera[:, 3, 1]
@@ -75,7 +77,7 @@ def mocap_folder(tmp_path):
 
 
 def test_clips_avoid_glitches_and_samples_are_reproducible(mocap_folder):
-    mocap = Mocap.load(mocap_folder, "train", View(27).offsets)
+    mocap = Mocap.load(mocap_folder, "train", LifterInputs(27).offsets)
     assert not ((mocap.newest - 26 <= 151) & (mocap.newest >= 149)).any()
     first, again = (mocap.sample(np.random.default_rng(3), 8) for _ in range(2))
     np.testing.assert_array_equal(first.rays, again.rays)
@@ -83,7 +85,8 @@ def test_clips_avoid_glitches_and_samples_are_reproducible(mocap_folder):
 
 
 @pytest.mark.parametrize(
-    ("view", "answers"), [(View(27), 1), (View(10, 3, recurrent=True), 10), (View(1), 1)]
+    ("view", "answers"),
+    [(LifterInputs(27), 1), (LifterInputs(10, 3, recurrent=True), 10), (LifterInputs(1), 1)],
 )
 def test_views_answer_in_the_axes_of_the_frame_they_answer(mocap_folder, view, answers):
     """Without noise, the target projects onto the keypoints again: same joint order, same axes."""
@@ -139,7 +142,9 @@ def test_replayed_noise_is_that_of_people_who_face_the_same_way():
     """Two recorded runs, one facing away and one the camera, told apart by their residuals."""
     facing = np.repeat([0.1, 3.0], 5)
     residual = np.repeat([1.0, 2.0], 5)[:, None, None] * np.ones((10, 17, 2), np.float32)
-    detector = Detector(residual, np.ones((10, 17)), facing, np.repeat([0, 5], 5), np.full(10, 5))
+    detector = DetectorNoise(
+        residual, np.ones((10, 17)), facing, np.repeat([0, 5], 5), np.full(10, 5)
+    )
     offsets = np.broadcast_to(np.arange(-29, 1), (2, 30))  # longer than the runs
     replayed, _, depth = detector(np.random.default_rng(0), np.array([0.0, np.pi]), offsets)
     assert depth is None
@@ -161,8 +166,8 @@ SMALL: dict[str, Any] = {
 def test_training_resumes_bit_exact(mocap_folder, tmp_path, lifter):
     import torch
 
-    from pose3d_ros.training.build import TrainSettings
     from pose3d_ros.training.loop import train
+    from pose3d_ros.training.settings import TrainSettings
 
     settings = {**SMALL, "data": str(mocap_folder), "lifter": lifter}
     train(TrainSettings(**settings, output=str(tmp_path / "whole")), stop_after=3)
@@ -190,14 +195,15 @@ def test_exported_lifters_answer_as_torch_does(tmp_path, lifter, flip, people):
     import torch
 
     from pose3d_ros import inference
-    from pose3d_ros.training.build import TrainSettings, build
-    from pose3d_ros.training.export import Recurrent, Window, export
+    from pose3d_ros.training.build import build
+    from pose3d_ros.training.export import RecurrentFlipTest, WindowFlipTest, export
+    from pose3d_ros.training.settings import TrainSettings
 
     torch.manual_seed(0)
     network: Any = build(TrainSettings(lifter=lifter, channels=16)).eval()
     export(network, tmp_path / "lifter.onnx", flip, people)
     inputs = {name: torch.randn(3, *value.shape[1:]) for name, value in network.example(2).items()}
-    wrapped: Any = (Recurrent if "state" in inputs else Window)(network, flip)
+    wrapped: Any = (RecurrentFlipTest if "state" in inputs else WindowFlipTest)(network, flip)
     if "state" in inputs and flip:
         inputs["state"] = torch.randn(3, *wrapped.first_state(1).shape[1:])
     with torch.no_grad():
@@ -217,12 +223,13 @@ def test_exported_lifters_answer_as_torch_does(tmp_path, lifter, flip, people):
 def test_flip_test_of_a_mirrored_person_is_the_mirrored_answer():
     import torch
 
-    from pose3d_ros.training.build import TrainSettings, build
-    from pose3d_ros.training.export import Recurrent
+    from pose3d_ros.training.build import build
+    from pose3d_ros.training.export import RecurrentFlipTest
+    from pose3d_ros.training.settings import TrainSettings
 
     torch.manual_seed(0)
     machine: Any = build(TrainSettings(channels=16)).eval()
-    recurrent: Any = Recurrent(machine, flip=True)
+    recurrent: Any = RecurrentFlipTest(machine, flip=True)
     keypoints, state = torch.randn(2, 1, 18, 3), recurrent.first_state(2)
     for _ in range(3):
         straight, state = recurrent(keypoints, state)
@@ -246,8 +253,9 @@ def test_flip_test_of_a_mirrored_person_is_the_mirrored_answer():
 def test_options_of_the_training_change_what_is_learnt(mocap_folder, tmp_path, options):
     import torch
 
-    from pose3d_ros.training.build import TrainSettings, load
+    from pose3d_ros.training.checkpoint import load
     from pose3d_ros.training.loop import train
+    from pose3d_ros.training.settings import TrainSettings
 
     learnt = []
     for name, extra in (("plain", {}), ("option", options)):
@@ -302,8 +310,9 @@ def test_several_processes_train_one_network(mocap_folder, tmp_path):
 
 
 def test_wrong_data_and_folders_are_refused(mocap_folder, tmp_path):
-    from pose3d_ros.training.build import TrainSettings, load
+    from pose3d_ros.training.checkpoint import load
     from pose3d_ros.training.loop import train
+    from pose3d_ros.training.settings import TrainSettings
 
     with pytest.raises(ValueError, match="velocity loss: expected clips of 2 frames"):
         train(

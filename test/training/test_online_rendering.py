@@ -14,12 +14,12 @@ pytest.importorskip("moderngl")
 
 import torch  # noqa: E402
 
-from pose3d_ros.training import build  # noqa: E402
-from pose3d_ros.training.build import TrainSettings  # noqa: E402
+from pose3d_ros.training.data import source  # noqa: E402
 from pose3d_ros.training.loop import train  # noqa: E402
 from pose3d_ros.training.rendering import online  # noqa: E402
-from pose3d_ros.training.rendering.online import Fresh, Recipe  # noqa: E402
+from pose3d_ros.training.rendering.online import RenderStream, ShardSpec  # noqa: E402
 from pose3d_ros.training.rendering.renderer import Renderer, RenderError  # noqa: E402
+from pose3d_ros.training.settings import TrainSettings  # noqa: E402
 
 DATA = SHARED / "data"
 SMALL: dict[str, Any] = {
@@ -28,7 +28,7 @@ SMALL: dict[str, Any] = {
     "clip": 2,
     "batch": 2,
     "validation": 4,
-    "fresh": 2,
+    "render_every": 2,
     "channels": 16,
 }
 OF_LIFTERS: dict[str, dict[str, Any]] = {
@@ -51,15 +51,14 @@ def needs_renders() -> None:
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards of two clips of two pictures, of which one is seen at a time."""
     monkeypatch.setattr(online, "POOL", 1)
-    monkeypatch.setattr(build, "CLIPS", 2)
-    monkeypatch.setattr(build, "_FRAMES", 2)
-    monkeypatch.setattr(build, "_VALIDATION", 1)
+    monkeypatch.setattr(source, "CLIPS", 2)
+    monkeypatch.setattr(source, "_FRAMES", 2)
+    monkeypatch.setattr(source, "_VALIDATION_SHARDS", 1)
 
 
-def made(folder: Path, **changes: Any) -> Fresh:
-    recipe = Recipe(DATA / "makehuman", DATA / "cmu_mocap", "val", (3,), 1, 1)
-    source: Any = list  # of the shards' folders
-    return Fresh(replace(recipe, **changes), folder, 1, 1, source, kept=False)
+def made(folder: Path, **changes: Any) -> RenderStream[list[Path]]:
+    spec = ShardSpec(DATA / "makehuman", DATA / "cmu_mocap", "val", (3,), 1, 1)
+    return RenderStream(replace(spec, **changes), folder, 1, 1, list, resume=False)
 
 
 @pytest.mark.slow
@@ -69,7 +68,7 @@ def test_training_on_new_people_resumes_bit_exact(tmp_path: Path, name: str):
     settings = TrainSettings(lifter=name, steps=5, **{**SMALL, **OF_LIFTERS[name]})
     train(replace(settings, output=str(tmp_path / "whole")), stop_after=4)
     train(replace(settings, output=str(tmp_path / "part")), stop_after=2)
-    rendered = tmp_path / "part" / "fresh" / "train0"
+    rendered = tmp_path / "part" / "rendered" / "train0"
     (rendered / "00001").rename(tmp_path / "gone")
     train(replace(settings, output=str(tmp_path / "part"), resume=True), stop_after=4)
     states = [
@@ -125,4 +124,4 @@ def test_what_goes_wrong_in_a_renderer_is_told(tmp_path: Path):
 )
 def test_what_cannot_be_is_refused(changes: dict[str, Any], words: str):
     with pytest.raises(ValueError, match=words):
-        build.fresh(replace(TrainSettings(**SMALL), **changes))
+        source.render_stream(replace(TrainSettings(**SMALL), **changes))

@@ -1,4 +1,4 @@
-"""Pictures of random scenes as cameras deliver them, and the crops that are rendered directly."""
+"""Images of random scenes as cameras deliver them, and the crops that are rendered directly."""
 
 from dataclasses import replace
 from pathlib import Path

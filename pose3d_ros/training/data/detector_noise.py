@@ -1,4 +1,4 @@
-"""The noise of a 2D detector, replayed."""
+"""Recorded noise of a 2D detector, replayed onto other people."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.augmentation import mirror
 
 
-class Detector:
-    """Replays what the embedded detector did on labelled pictures, onto other people who face the
-    same way.
+class DetectorNoise:
+    """Errors of a detector on labelled images, replayed onto other people who face the same way.
 
     ``residual`` (N, 17, 2): detected minus true keypoints divided by the person's size (root mean
     square distance of the joints from their mean) in the picture; ``confidence`` (N, 17);
     ``facing`` (N,) the angle of the body about the vertical in the camera's frame; ``first`` and
     ``length`` (N,): the run of consecutive frames that a row belongs to, ``step`` thirtieths of a
-    second apart. ``depth``, if its guess of depth is known, too.
+    second apart. ``depth``: the noise of its root-relative depth, if known.
     """
 
     def __init__(
@@ -31,7 +30,7 @@ class Detector:
         first: np.ndarray,
         length: np.ndarray,
         step: int = 1,
-        depth: Depth | None = None,
+        depth: DepthNoise | None = None,
     ) -> None:
         self.residual, self.confidence, self.facing, self.first, self.length = (
             residual,
@@ -43,8 +42,8 @@ class Detector:
         self.step, self.depth = step, depth
 
     @classmethod
-    def load(cls, path: Path, split: str) -> Detector:
-        """From the npz that ``training.synthetic.detector_noise`` writes; every sixth clip is for
+    def load(cls, path: Path, split: str) -> DetectorNoise:
+        """From the npz that ``rendering.measure_noise`` writes; every sixth clip is for
         validation.
         """
         with np.load(path) as data:
@@ -70,7 +69,7 @@ class Detector:
         self, rng: np.random.Generator, facing: np.ndarray, offsets: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Residuals (B, T, 17, 2), confidence (B, T, 17) and, if known, residuals (B, T, 17) of
-        the guess of depth, of somebody who faced about the same way.
+        the root-relative depth, of somebody who faced about the same way.
 
         ``facing`` (B,) at the newest frame; ``offsets`` (B, T) of the frames to it. At the end of
         a recorded run time turns round.
@@ -96,9 +95,10 @@ class Detector:
 
 
 @dataclass(frozen=True)
-class Depth:
-    """How a detector's guess of depth (N, 17), in units of the person's size, follows the truth:
-    ``slope`` (17,) times it, plus ``bias`` (17,), plus a ``residual`` (N, 17).
+class DepthNoise:
+    """A detector's root-relative depth (N, 17), in units of the person's size, as a linear
+    function of the true one: ``slope`` (17,) times it, plus ``bias`` (17,), plus a ``residual``
+    (N, 17).
     """
 
     slope: np.ndarray
@@ -106,26 +106,25 @@ class Depth:
     residual: np.ndarray
 
     @classmethod
-    def fit(cls, guess: np.ndarray, truth: np.ndarray) -> Depth:
+    def fit(cls, detected: np.ndarray, truth: np.ndarray) -> DepthNoise:
         """By least squares, the same for left and right."""
         slope, bias = np.zeros(17, np.float32), np.zeros(17, np.float32)
         for joint in range(17):
             both = [joint, H36M17.flip[joint]]
             matrix = np.stack([truth[:, both].ravel(), np.ones(2 * len(truth))], 1)
             slope[joint], bias[joint] = np.linalg.lstsq(
-                matrix, guess[:, both].ravel(), rcond=None
+                matrix, detected[:, both].ravel(), rcond=None
             )[0]
-        return cls(slope, bias, (guess - slope * truth - bias).astype(np.float32))
+        return cls(slope, bias, (detected - slope * truth - bias).astype(np.float32))
 
     def __call__(self, truth: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        """What the detector would guess."""
+        """Root-relative depth of a detector with these residuals (..., 17) on such people."""
         return (self.slope * truth + self.bias + residual).astype(np.float32)
 
 
-def true_relief(joints_m: np.ndarray) -> np.ndarray:
+def true_root_relative_depth(joints_m: np.ndarray) -> np.ndarray:
     """Depth (..., 17) of joints (..., 17, 3) relative to the pelvis along the line of sight to it,
-    in units of the person's size across that line: what a detector's guess of depth would be if it
-    were right.
+    in units of the person's size across that line.
     """
     relative = (joints_m - joints_m[..., :1, :]) @ np.swapaxes(
         look_along(joints_m[..., 0, :], CAMERA_DOWN), -1, -2

@@ -1,8 +1,8 @@
-"""What a detector sees in the pictures of recordings, to train lifters that look at more than
-keypoints.
+"""Keypoints and feature maps of a detector in the images of recordings, to train lifters of
+features.
 
-The detector runs as in the node, over one picture after the other; whom it finds is matched to the
-recordings' truth.
+The detector runs as in the node, on one image after the other; the people that it finds are
+matched to the recordings' truth.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.detection import Detector, create
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
-from pose3d_ros.training.data.image_clips import picture_path, read_picture
+from pose3d_ros.training.data.image_clips import image_path, read_image
 from pose3d_ros.training.data.recordings import SPLITS, Recording, completed, enough, read
-from pose3d_ros.training.data.shards import Look, write
+from pose3d_ros.training.data.shards import LabelledFeatures, write
 from pose3d_ros.training.rendering.measure_noise import own_detections
-from pose3d_ros.training.rig.labels import Label
-from pose3d_ros.training.rig.observations import look
-from pose3d_ros.training.rig.samples import Maps, seen_people
+from pose3d_ros.training.rig.labels import ImageLabels
+from pose3d_ros.training.rig.observations import run_detector
+from pose3d_ros.training.rig.samples import FeatureMapFile, labelled_features
 
 SHARD = 256  # people: a hundred megabytes of HRNet's maps
 
 
-def collect(folder: Path, out: Path, settings: PipelineSettings) -> Iterator[str]:
-    """Look at the recordings (``training.dataset``) of ``folder``; writes ``out``/train and
-    ``out``/val (``shards``).
+def extract_features(folder: Path, out: Path, settings: PipelineSettings) -> Iterator[str]:
+    """Run the detector on the recordings of ``folder``; writes shards to ``out``/train and
+    ``out``/val.
 
-    Of each clip, that is all recordings of the same pictures, a picture each tenth of a second is
+    Of each clip, that is all recordings of the same images, an image each tenth of a second is
     kept. Yields a line for each split. Raises ``ValueError``, ``ModelError``, ``EngineError`` or
     ``SettingsError``.
     """
@@ -48,11 +48,11 @@ def collect(folder: Path, out: Path, settings: PipelineSettings) -> Iterator[str
             clips: dict[str, list[Recording]] = {}
             for recording in read(folder, split):
                 clips.setdefault(recording.images, []).append(recording)
-            written, clip, seen = 0, 0, list[Look]()
+            written, clip, seen = 0, 0, list[LabelledFeatures]()
             for number, recordings in enumerate(
                 tqdm(clips.values(), desc=split, unit=" clips", disable=None), 1
             ):
-                labels, maps = _watch(
+                labels, maps = _extract(
                     detector, folder, recordings, out / split, settings.detector, clip
                 )
                 if labels:
@@ -66,40 +66,40 @@ def collect(folder: Path, out: Path, settings: PipelineSettings) -> Iterator[str
                 raise ValueError(
                     f"{folder / split}: expected people whom the detector finds where their "
                     f"recordings "
-                    f"say, got none in the pictures of {len(clips)} clips"
+                    f"say, got none in the images of {len(clips)} clips"
                 )
             yield f"{out / split}: {len(clips)} clips, feature maps of {written} people"
     finally:
         detector.close()
 
 
-def _watch(
+def _extract(
     detector: Detector,
     folder: Path,
     recordings: Sequence[Recording],
     out: Path,
     name: str,
     clip: int,
-) -> Look:
-    """What is seen of a clip's people, who are numbered from ``clip`` on."""
+) -> LabelledFeatures:
+    """Labels and feature maps of a clip's people, whose clips are numbered from ``clip`` on."""
     frames = np.unique(np.concatenate([recording.frame for recording in recordings]))
     first = recordings[0]
     period_s = 1 / (first.rate_hz * (np.median(np.diff(first.frame)) if len(first) > 1 else 1))
     out.mkdir(parents=True, exist_ok=True)
-    maps = Maps(out, name)
+    maps = FeatureMapFile(out, name)
     try:
-        pictures = (
+        images = (
             (
-                read_picture(picture_path(folder, first, frame), first.camera.size),
+                read_image(image_path(folder, first, frame), first.camera.size),
                 round((frame - frames[0]) * period_s * 1e9),
             )
             for frame in frames.tolist()
         )
-        watched = look(detector, first.name, first.camera, pictures, maps)
-        return seen_people(
+        observed = run_detector(detector, first.name, first.camera, images, maps)
+        return labelled_features(
             first.camera,
-            watched.pictures,
-            labels_of(recordings, first.camera, frames, watched.pictures),
+            observed.images,
+            labels_of(recordings, first.camera, frames, observed.images),
             maps,
             clip,
         )
@@ -111,10 +111,10 @@ def labels_of(
     recordings: Sequence[Recording],
     camera: Camera,
     frames: np.ndarray,
-    pictures: Sequence[People2D],
-) -> list[Label]:
-    """Which of the people in the pictures of ``frames`` (T,) are whose recordings, and where they
-    are.
+    images: Sequence[People2D],
+) -> list[ImageLabels]:
+    """Labels of the people in the images of ``frames`` (T,); ``person`` is the number of the
+    recording.
     """
     truth_m = [completed(recording.joints_camera_m) for recording in recordings]
     rows = [
@@ -125,12 +125,12 @@ def labels_of(
         for recording, joints_m in zip(recordings, truth_m, strict=True)
     ]
     labels = []
-    for number, (frame, people) in enumerate(zip(frames.tolist(), pictures, strict=True)):
+    for number, (frame, people) in enumerate(zip(frames.tolist(), images, strict=True)):
         there = [person for person, of in enumerate(rows) if frame in of]
         if not there:
             continue
         joints_m = np.stack([truth_m[person][rows[person][frame]] for person in there])
         own = own_detections(people, camera.project(joints_m, "camera"))
         found = own >= 0
-        labels.append(Label(0, number, own[found], np.array(there)[found], joints_m[found]))
+        labels.append(ImageLabels(0, number, own[found], np.array(there)[found], joints_m[found]))
     return labels

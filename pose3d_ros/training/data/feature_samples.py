@@ -1,6 +1,4 @@
-"""Training samples for lifters that look at more than keypoints: what the embedded detector saw of
-labelled people.
-"""
+"""Training samples for lifters of features, from shards (``shards``)."""
 
 from __future__ import annotations
 
@@ -15,44 +13,50 @@ from pose3d_ros.lifting.feature_maps import root_relative_depth, upright
 from pose3d_ros.lifting.normalise import normalise
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.detector_noise import (
-    Depth,
-    Detector,
+    DepthNoise,
+    DetectorNoise,
     facing_angle,
     rig_offsets_m,
     rms_size,
-    true_relief,
+    true_root_relative_depth,
 )
-from pose3d_ros.training.data.windows import Clips, Inputs, View, hide
+from pose3d_ros.training.data.shards import FEATURES_SUFFIX, map_features, read_labels
+from pose3d_ros.training.data.windows import Clips, Inputs, LifterInputs, hide
 
-_LABELS = ("rays", "confidence", "joints_m", "crop_keypoints", "crop_rays", "landmark_z")
-RIGHT, FOUND = 0.2, 0.8
-"""A keypoint within this share of the person's size is right; a picture with fewer right ones was
-not understood.
-"""
+_LABELS = (
+    "rays",
+    "confidence",
+    "joints_m",
+    "crop_keypoints",
+    "crop_rays",
+    "root_relative_depth",
+)
+RIGHT = 0.2
+"""A keypoint within this share of the person's size of the true joint is right."""
+FOUND = 0.8
+"""A person is found if this share of the keypoints are right."""
 _TRUNK = H36M17.indices("pelvis", "thorax")
 
 
 @dataclass(frozen=True)
-class Crops(Clips):
-    """B people over T frames and what the detector saw of each: ``crop_keypoints`` (B, T, 17, 2)
-    and ``crop_rays`` (B, T, 2, 2) as in ``lifting.context``, ``landmark_z`` (B, T, 17) its guess
-    of depth in sides of the crop, and ``features`` (B, T, V) float16, the levels' maps one after
-    the other. Unknown joints are NaN.
+class FeatureClips(Clips):
+    """B people over T frames with the detector's ``crop_keypoints`` (B, T, 17, 2) and
+    ``crop_rays`` (B, T, 2, 2) as in ``lifting.feature_maps``, and its ``features`` (B, T, V)
+    float16, the levels' maps one after the other. Unknown joints are NaN.
     """
 
     crop_keypoints: np.ndarray
     crop_rays: np.ndarray
-    landmark_z: np.ndarray
     features: np.ndarray
 
 
 @dataclass(frozen=True)
-class CropView(View):
-    """Frames a tenth of a second apart, each by itself; if ``rolled``, in a virtual camera rolled
-    like the crop.
+class FeatureInputs(LifterInputs):
+    """Inputs of ``networks.feature_lifters``: frames a tenth of a second apart, each by itself.
 
-    That is for lifters of feature maps, which are of the crop. Without pictures, the crop follows
-    the trunk if crops are ``turned``, as BlazePose's are; those of top-down detectors are upright.
+    ``rolled``: in a virtual camera rolled like the crop, for lifters of feature maps, which are of
+    the crop. For clips without images, crops are supposed to follow the trunk if ``turned``, as
+    BlazePose's do, else to be upright, as those of top-down detectors.
     """
 
     frames: int = 5
@@ -62,13 +66,13 @@ class CropView(View):
     turned: bool = True
 
     def __call__(self, clips: Clips) -> tuple[Inputs, np.ndarray]:
-        """The inputs of ``networks.sight`` and targets (B, T, 17, 3)."""
-        up = clips.crop_rays if isinstance(clips, Crops) else clips.rays[..., _TRUNK, :]
+        """The inputs and targets (B, T, 17, 3) in metres, relative to the pelvis."""
+        up = clips.crop_rays if isinstance(clips, FeatureClips) else clips.rays[..., _TRUNK, :]
         shape = clips.confidence.shape[:2]
         keypoints, rotation = normalise(
             clips.rays.reshape(-1, 1, 17, 2), clips.confidence.reshape(-1, 1, 17)
         )
-        if self.rolled and (self.turned or isinstance(clips, Crops)):
+        if self.rolled and (self.turned or isinstance(clips, FeatureClips)):
             keypoints, rotation = upright(keypoints, rotation, up.reshape(-1, 2, 2))
         joints_m = clips.joints_m.reshape(-1, 17, 3)
         target_m = (joints_m - joints_m[:, :1]) @ np.swapaxes(rotation, -1, -2)
@@ -76,45 +80,43 @@ class CropView(View):
             keypoints.reshape(*shape, 18, 3),
             target_m.reshape(*shape, 17, 3).astype(np.float32),
         )
-        if not isinstance(clips, Crops):
-            return (keypoints,) if clips.relief is None else (keypoints, clips.relief), target_m
-        return (
-            keypoints,
-            cast(np.ndarray, clips.relief),
-            clips.crop_keypoints,
-            clips.features,
-        ), target_m
+        if not isinstance(clips, FeatureClips):
+            depth = clips.root_relative_depth
+            return (keypoints,) if depth is None else (keypoints, depth), target_m
+        assert clips.root_relative_depth is not None
+        inputs = (keypoints, clips.root_relative_depth, clips.crop_keypoints, clips.features)
+        return inputs, target_m
 
 
-def recorded_detector(folder: Path, split: str) -> Detector:
-    """How the detector erred on such people, to be replayed onto motion capture."""
-    seen = SeenPeople.load(folder, split, frames=1)
-    rows = seen.first[seen.rows[:, 0, 0]] + seen.rows[:, 0, 1]
-    labels = {name: seen.labels[name][rows] for name in _LABELS}
+def recorded_noise(folder: Path, split: str) -> DetectorNoise:
+    """The errors of the detector on the people of a split, to be replayed onto motion capture."""
+    samples = FeatureSamples.load(folder, split, frames=1)
+    rows = samples.first[samples.rows[:, 0, 0]] + samples.rows[:, 0, 1]
+    labels = {name: samples.labels[name][rows] for name in _LABELS}
     joints_m = labels["joints_m"].astype(float)
     rays = joints_m[..., :2] / joints_m[..., 2:]
     residual = ((labels["rays"] - rays) / rms_size(rays)[:, None, None]).astype(np.float32)
     begins = np.concatenate([[True], np.diff(rows) != 1])
-    begins |= np.isin(rows, seen.begins)
+    begins |= np.isin(rows, samples.begins)
     run = np.cumsum(begins) - 1
-    depth = Depth.fit(
-        root_relative_depth(labels["crop_keypoints"] / 2, labels["landmark_z"]),
-        true_relief(joints_m),
+    depth = DepthNoise.fit(
+        root_relative_depth(labels["crop_keypoints"] / 2, labels["root_relative_depth"]),
+        true_root_relative_depth(joints_m),
     )
-    return Detector(
+    return DetectorNoise(
         residual,
         labels["confidence"],
         facing_angle(joints_m),
         np.flatnonzero(begins)[run],
         np.bincount(run)[run],
-        CropView.step,
+        FeatureInputs.step,
         depth,
     )
 
 
 def _windows(length: int, frames: int) -> np.ndarray:
-    """Indices (W, ``frames``) of all runs of a clip; of a shorter clip one, which stands still at
-    first.
+    """Indices (W, ``frames``) of all windows of a clip; of a shorter clip one, which begins with
+    copies of the first frame.
     """
     return np.maximum(
         np.arange(min(frames, length), length + 1)[:, None] + np.arange(-frames, 0), 0
@@ -122,9 +124,7 @@ def _windows(length: int, frames: int) -> np.ndarray:
 
 
 def _as_detected(labels: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Joints (N, 17, 3) where the detector has them, and in which of the N pictures it found
-    them.
-    """
+    """Joints (N, 17, 3) where the detector places them, and which (N,) of the people it found."""
     joints_m = labels["joints_m"].astype(np.float32)
     found, complete = np.ones(len(joints_m), bool), np.isfinite(joints_m).all((1, 2))
     if complete.sum() > 100:  # those of real people are triangulated from what was detected
@@ -141,12 +141,11 @@ def _as_detected(labels: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]
     return joints_m, found
 
 
-class SeenPeople:
-    """The clips of a split of what ``training.synthetic.features`` wrote. Feature maps stay on the
-    disk until needed.
+class FeatureSamples:
+    """The clips of a split of shards. Feature maps stay on the disk until they are needed.
 
-    Joints are moved to where the detector has them: every rig has its own idea of where a shoulder
-    is.
+    Joints are moved to where the detector places them: every skeleton has its own idea of where a
+    shoulder is.
     """
 
     def __init__(
@@ -174,33 +173,29 @@ class SeenPeople:
     @classmethod
     def load(
         cls, folder: Path, split: str, frames: int = 5, values: int = 0, limit: int = 0
-    ) -> SeenPeople:
-        """Every ``frames`` frames on end of a clip; before the first one of a shorter clip stand
-        its copies.
+    ) -> FeatureSamples:
+        """All windows of ``frames`` frames; those of shorter clips begin with copies of the first.
 
-        Pictures in which the detector found less than ``FOUND`` of the joints are left out.
-        ``limit``: of the first so many clips. Raises ``ValueError``.
+        People of whom the detector found less than ``FOUND`` of the joints are left out.
+        ``values``: how many of the features of a person to take, the last ones. ``limit``: number
+        of clips to take, the first; 0 takes all. Raises ``ValueError``.
         """
         paths = sorted((folder / split).glob("*.npz"))
-        if not paths or not paths[0].with_suffix(".features.npy").is_file():
+        if not paths or not paths[0].with_suffix(FEATURES_SUFFIX).is_file():
             raise ValueError(
                 f"{folder / split}: expected keypoints and feature maps of people (NAME.npz and "
-                f"NAME."
-                f"features.npy), as 'pose3d render features' writes them, or 'pose3d dataset "
-                f"features'"
+                f"NAME{FEATURES_SUFFIX}), as 'pose3d render features' or 'pose3d dataset "
+                f"features' writes them"
             )
         return cls.read(paths, frames, values, limit)
 
     @classmethod
     def read(
         cls, paths: Sequence[Path], frames: int = 5, values: int = 0, limit: int = 0
-    ) -> SeenPeople:
+    ) -> FeatureSamples:
         """As ``load``, from the files NAME.npz, with NAME.features.npy beside them."""
-        files = [np.load(path.with_suffix(".features.npy"), mmap_mode="r") for path in paths]
-        loaded = []
-        for path in paths:
-            with np.load(path) as data:
-                loaded.append({name: data[name] for name in (*_LABELS, "clip")})
+        files = [map_features(path) for path in paths]
+        loaded = [read_labels(path, (*_LABELS, "clip")) for path in paths]
         labels = {name: np.concatenate([part[name] for part in loaded]) for name in _LABELS}
         labels["joints_m"], found = _as_detected(labels)
         place = np.concatenate(
@@ -221,14 +216,13 @@ class SeenPeople:
         if not rows:
             raise ValueError(
                 f"{paths[0].parent}: expected people whom the detector found, got none in "
-                f"{len(clip)} "
-                f"pictures"
+                f"{len(clip)} images"
             )
         return cls(labels, files, np.stack(rows), values, np.flatnonzero(new))
 
-    def sample(self, rng: np.random.Generator, size: int, varied: bool = True) -> Crops:
-        """Random clips, with joints lost if ``varied``; else each at most once, so that there may
-        be fewer.
+    def sample(self, rng: np.random.Generator, size: int, varied: bool = True) -> FeatureClips:
+        """Random clips, with joints lost if ``varied``; else each at most once, and there may be
+        fewer.
         """
         chosen = self.rows[
             rng.choice(
@@ -249,10 +243,11 @@ class SeenPeople:
                 for clip in chosen
             ]
         )
-        seen = {name: self.labels[name][index] for name in _LABELS}
-        crops = Crops(
-            **seen,
+        labels = {name: self.labels[name][index] for name in _LABELS}
+        depth = labels.pop("root_relative_depth")
+        clips = FeatureClips(
+            **labels,
             features=features,
-            relief=root_relative_depth(seen["crop_keypoints"] / 2, seen["landmark_z"]),
+            root_relative_depth=root_relative_depth(labels["crop_keypoints"] / 2, depth),
         )
-        return cast(Crops, hide(rng, crops)) if varied else crops
+        return cast(FeatureClips, hide(rng, clips)) if varied else clips

@@ -1,5 +1,5 @@
-"""Training clips of pictures from recordings on disk, as lifters of pictures see them
-(``lifting.pictures``).
+"""Training clips of images from recordings on disk, in the virtual cameras of lifters of images
+(``lifting.crops``).
 """
 
 from __future__ import annotations
@@ -15,36 +15,38 @@ from pose3d_ros.geometry import CAMERA_DOWN, look_along
 from pose3d_ros.lifting.crops import crop, virtual_camera
 from pose3d_ros.training.data.augmentation import mirror
 from pose3d_ros.training.data.recordings import CLIP_RATE_HZ, Recording, canonical, read
-from pose3d_ros.training.data.windows import Clips, View
+from pose3d_ros.training.data.windows import Clips, LifterInputs
 
 _FEWEST_JOINTS = 6  # that a detector found, to know where and how large the person is
 
 
-class PictureError(ValueError):
-    """A picture that cannot be used.
+class ImageFileError(ValueError):
+    """An image that cannot be used.
 
     Processes that load data pass on an exception as a traceback, whose last line is what the user
     should read.
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(text.rstrip().splitlines()[-1].removeprefix(f"{__name__}.PictureError: "))
+        super().__init__(
+            text.rstrip().splitlines()[-1].removeprefix(f"{__name__}.ImageFileError: ")
+        )
 
 
 @dataclass(frozen=True)
-class PictureClips(Clips):
+class ImageClips(Clips):
     """B people over T frames as virtual cameras see them: ``images`` (B, T, 3, S, S) uint8, blue
     first, and ``joints_m`` in each frame's virtual camera. ``rays`` are these joints in the
-    picture, -1 and 1 at its borders.
+    image, -1 and 1 at its borders.
     """
 
     images: np.ndarray
 
 
 @dataclass(frozen=True)
-class PictureView(View):
-    """Pictures, each with its own axes. The targets are poses, or with ``points`` the joints in
-    the picture.
+class ImageInputs(LifterInputs):
+    """Images, each with its own axes. The targets are poses, or with ``points`` the joints in
+    the image.
     """
 
     recurrent: bool = True
@@ -54,47 +56,48 @@ class PictureView(View):
         """Images (B, T, 3, S, S), and poses (B, T, 17, 3) relative to the pelvis or points (B, T,
         17, 2).
         """
-        assert isinstance(clips, PictureClips)
+        assert isinstance(clips, ImageClips)
         return clips.images, clips.rays if self.points else clips.joints_m - clips.joints_m[
             ..., :1, :
         ]
 
 
-def read_picture(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8, blue first. Raises ``PictureError`` where there is none of this width and
+def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8, blue first. Raises ``ImageFileError`` where there is none of this width and
     height.
     """
     try:
         image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error) as error:
-        raise PictureError(
-            f"{path}: expected a picture, got "
-            f"{getattr(error, 'strerror', None) or 'an empty file'}"
+        raise ImageFileError(
+            f"{path}: expected an image, got {getattr(error, 'strerror', None) or 'an empty file'}"
         ) from None
     if image is None:
-        raise PictureError(f"{path}: expected a picture that OpenCV can read, such as JPEG or PNG")
+        raise ImageFileError(
+            f"{path}: expected an image that OpenCV can read, such as JPEG or PNG"
+        )
     if image.shape[1::-1] != size:
-        raise PictureError(
-            f"{path}: expected a picture of {size[0]}x{size[1]} as its recording says, got "
+        raise ImageFileError(
+            f"{path}: expected an image of {size[0]}x{size[1]} as its recording says, got "
             f"{image.shape[1]}x{image.shape[0]}"
         )
     return image
 
 
-def picture_path(folder: Path, recording: Recording, frame: int) -> Path:
-    """Where a recording of a dataset has the picture of a frame. Raises ``ValueError`` or
-    ``PictureError``.
+def image_path(folder: Path, recording: Recording, frame: int) -> Path:
+    """Where a recording of a dataset has the image of a frame. Raises ``ValueError`` or
+    ``ImageFileError``.
     """
     if not recording.images:
         raise ValueError(
-            f"{folder}: recording {recording.name} has no pictures: expected its entry images to "
+            f"{folder}: recording {recording.name} has no images: expected its entry images to "
             f"say "
             f"where they are"
         )
     try:
         return folder / recording.images.format(frame=frame)
     except (LookupError, ValueError):
-        raise PictureError(
+        raise ImageFileError(
             f"recording {recording.name}: expected images to be a path with {{frame}} in it, got "
             f"'{recording.images}'"
         ) from None
@@ -102,7 +105,7 @@ def picture_path(folder: Path, recording: Recording, frame: int) -> Path:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A recording with pictures: ``joints_m`` (T, 17, 3) in the camera's frame at the canonical
+    """A recording with images: ``joints_m`` (T, 17, 3) in the camera's frame at the canonical
     stature, its virtual cameras, and its ``clips`` as rows of frames (N, frames of a clip).
     """
 
@@ -114,12 +117,12 @@ class _Seen:
     clips: np.ndarray
 
     def path(self, row: int) -> Path:
-        return picture_path(self.folder, self.recording, self.recording.frame[row])
+        return image_path(self.folder, self.recording, self.recording.frame[row])
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Clips of pictures of ``side`` x ``side`` from a split of recordings. There is none between
+class ImageSamples:
+    """Clips of images of ``side`` x ``side`` from a split of recordings. There is none between
     two frames, so clips have those that are nearest in time.
     """
 
@@ -127,15 +130,17 @@ class Pictures:
     side: int
 
     @classmethod
-    def load(cls, folder: Path, split: str, offsets: np.ndarray, side: int) -> Pictures:
+    def load(cls, folder: Path, split: str, offsets: np.ndarray, side: int) -> ImageSamples:
         """``offsets`` (T,): frames of a clip in 1/30 s from the newest one; frames of a slower
-        recording follow each other. Raises ``ValueError``; ``PictureError`` when any picture is
+        recording follow each other. Raises ``ValueError``; ``ImageFileError`` when any image is
         missing.
         """
         return cls.read([folder], split, offsets, side)
 
     @classmethod
-    def read(cls, folders: Sequence[Path], split: str, offsets: np.ndarray, side: int) -> Pictures:
+    def read(
+        cls, folders: Sequence[Path], split: str, offsets: np.ndarray, side: int
+    ) -> ImageSamples:
         """As ``load``, from several folders."""
         seen = [
             _seen(folder, recording, offsets)
@@ -150,7 +155,7 @@ class Pictures:
             )
         return cls(tuple(seen), side)
 
-    def sample(self, rng: np.random.Generator, size: int, varied: bool = True) -> PictureClips:
+    def sample(self, rng: np.random.Generator, size: int, varied: bool = True) -> ImageClips:
         """Random clips. ``varied`` mirrors half of them and changes view and brightness of each as
         a whole; else none comes twice, and there may be fewer.
         """
@@ -162,7 +167,7 @@ class Pictures:
             seen = self.recordings[which]
             clips.append(self._clip(rng, seen, seen.clips[number - ends[which]], varied))
         rays, joints_m, images = (np.stack(values) for values in zip(*clips, strict=True))
-        return PictureClips(rays, np.ones(rays.shape[:-1], np.float32), joints_m, images)
+        return ImageClips(rays, np.ones(rays.shape[:-1], np.float32), joints_m, images)
 
     def _clip(
         self, rng: np.random.Generator, seen: _Seen, rows: np.ndarray, varied: bool
@@ -193,7 +198,7 @@ class Pictures:
             [
                 cv2.LUT(
                     crop(
-                        read_picture(seen.path(row), camera.size),
+                        read_image(seen.path(row), camera.size),
                         camera,
                         rotation[i],
                         tangent[i],
@@ -225,9 +230,9 @@ def _seen(folder: Path, recording: Recording, offsets: np.ndarray) -> _Seen:
     used = np.unique(clips)
     for path in map(seen.path, used):
         if not path.is_file():
-            raise PictureError(
-                f"{path}: expected a picture there, as the recording {recording.name} says"
+            raise ImageFileError(
+                f"{path}: expected an image there, as the recording {recording.name} says"
             )
     if len(used):
-        read_picture(seen.path(used[0]), recording.camera.size)
+        read_image(seen.path(used[0]), recording.camera.size)
     return seen

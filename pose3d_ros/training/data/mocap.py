@@ -1,5 +1,5 @@
-"""Lifter training samples from motion capture: random bodies before random cameras, seen by a
-noisy detector.
+"""Training samples from motion capture: random bodies before random cameras, with the keypoints of
+a noisy detector.
 """
 
 from __future__ import annotations
@@ -19,7 +19,12 @@ from pose3d_ros.training.data.augmentation import (
     move_limbs,
     recombine,
 )
-from pose3d_ros.training.data.detector_noise import Detector, facing_angle, rms_size, true_relief
+from pose3d_ros.training.data.detector_noise import (
+    DetectorNoise,
+    facing_angle,
+    rms_size,
+    true_root_relative_depth,
+)
 from pose3d_ros.training.data.windows import FRAME_S, Clips, hide
 
 _LARGEST_STEP_M = 0.5  # in 1/30 s: 15 m/s
@@ -34,20 +39,20 @@ _MIDDLES = {
 
 @dataclass(frozen=True)
 class Mocap:
-    """Motion at 30 Hz: ``joints_m`` (N, 17, 3) with z up, and the newest frames of all clips at
-    ``offsets`` (T,).
+    """Motion at 30 Hz: ``joints_m`` (N, 17, 3) with z up, one clip after the other, and the rows
+    ``newest`` at which a window can end whose frames are at ``offsets`` (T,) before it.
     """
 
     joints_m: np.ndarray
     newest: np.ndarray
     offsets: np.ndarray
-    detector: Detector | None = None
+    noise: DetectorNoise | None = None
 
     @classmethod
     def load(
-        cls, folder: Path, split: str, offsets: np.ndarray, detector: Detector | None = None
+        cls, folder: Path, split: str, offsets: np.ndarray, noise: DetectorNoise | None = None
     ) -> Mocap:
-        """From the CMU data's ``train.npz``/``val.npz`` and ``index.json``; clips with glitches
+        """From a folder's ``train.npz`` or ``val.npz`` and ``index.json``; windows with glitches
         are left out.
         """
         with np.load(folder / f"{split}.npz") as data:
@@ -77,11 +82,11 @@ class Mocap:
             candidates = np.arange(start + past, start + length)
             bad = np.concatenate([[0], np.cumsum(~usable[start : start + length])])
             newest.append(candidates[bad[past + 1 :] == bad[: len(candidates)]])
-        return cls(joints_m, np.concatenate(newest), offsets, detector)
+        return cls(joints_m, np.concatenate(newest), offsets, noise)
 
     def sample(self, rng: np.random.Generator, size: int, varied: bool = True) -> Clips:
-        """Random bodies before random cameras, seen by the noisy detector, or exactly where there
-        is none.
+        """Random bodies before random cameras, with the noise of a detector, or exact keypoints
+        without.
 
         ``varied`` also makes new motions of the captured ones, which are few: legs and trunks of
         different people, limbs moved, bodies leaning; and frames that are more than one apart get
@@ -101,14 +106,16 @@ class Mocap:
         flip = rng.random(size) < 0.5
         poses[flip] = mirror(poses[flip])
         poses = change_body(poses, rng.normal(1, 0.06, (size, KINDS_OF_BONE)).astype(np.float32))
-        camera = look(rng, poses).astype(np.float32)
+        camera = before_random_cameras(rng, poses).astype(np.float32)
         rays = camera[..., :2] / np.maximum(camera[..., 2:], 0.2)
         confidence = np.ones(rays.shape[:-1], np.float32)
-        relief = None
-        if self.detector is not None:
-            residual, confidence, deep = self.detector(rng, facing_angle(camera[:, -1]), offsets)
-            if deep is not None and self.detector.depth is not None:
-                relief = self.detector.depth(true_relief(camera), deep)
+        depth = None
+        if self.noise is not None:
+            residual, confidence, depth_residual = self.noise(
+                rng, facing_angle(camera[:, -1]), offsets
+            )
+            if depth_residual is not None and self.noise.depth is not None:
+                depth = self.noise.depth(true_root_relative_depth(camera), depth_residual)
             residual = residual * rng.uniform(0.2, 1.0, (size, 1, 1, 1)).astype(np.float32)
             # Other detectors and other people: each places a joint a little elsewhere, always the
             # same way.
@@ -116,12 +123,12 @@ class Mocap:
             rays = rays + residual * rms_size(rays).mean(1)[:, None, None, None]
         for joint, joints in _MIDDLES.items():
             rays[..., H36M17.index(joint), :] = rays[..., joints, :].mean(-2)
-        return hide(rng, Clips(rays, confidence, camera, relief=relief))
+        return hide(rng, Clips(rays, confidence, camera, root_relative_depth=depth))
 
 
-def look(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:
-    """Poses (B, T, 17, 3) with z up in the frame of a random camera each (z forward), as a robot
-    would carry it.
+def before_random_cameras(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:
+    """Poses (B, T, 17, 3) with z up, each in the optical frame of a random camera as a robot would
+    carry it.
     """
     count = len(poses)
     distance = np.exp(rng.uniform(np.log(1.3), np.log(8.0), count))

@@ -1,40 +1,66 @@
-"""What a detector saw of labelled people, on disk: ``NAME.npz`` and, of as many people,
-``NAME.features.npy``.
+"""Shards: a detector's keypoints and feature maps of labelled people, on disk as ``NAME.npz`` and,
+of as many people, ``NAME.features.npy``.
 
-``synthetic.features.look`` says what the labels are; ``training.context.SeenPeople`` reads them.
+Labels of N people, as ``rendering.features`` and ``rig.samples`` write them:
+
+``rays`` float32 (N, 17, 2), ``confidence`` float32 (N, 17)
+    The detector's keypoints as viewing rays (x/z, y/z, undistorted).
+``joints_m`` float32 (N, 17, 3)
+    True joints in the camera's frame at the canonical stature; NaN where unknown.
+``crop_keypoints`` float32 (N, 17, 2), ``crop_rays`` float32 (N, 2, 2)
+    As in ``lifting.feature_maps``.
+``root_relative_depth`` float32 (N, 17)
+    The detector's, in sides of the crop (``landmark_z`` in files until version 0.1); zeros if it
+    has none.
+``visible`` bool (N, 17), ``frame`` (N,) in tenths of a second, ``clip`` (N,)
+    Frames of one person in one clip follow each other.
+
+Features are float16 (N, V), all maps of a person one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 NOT_STORED = {"blazepose": 1}
-"""How many of a detector's feature maps, the finest first, are not stored: BlazePose's is 3/4 of
-the bytes.
+"""Number of a detector's feature maps, the finest, that are left out: BlazePose's is 3/4 of the
+bytes.
 """
+FEATURES_SUFFIX = ".features.npy"
+_OLD_NAMES = {"root_relative_depth": "landmark_z"}
 
-Look = tuple[dict[str, np.ndarray], np.ndarray]
-"""Labels of N people and their feature maps (N, V) float16, one after the other."""
+LabelledFeatures = tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float16]]
+"""Labels of N people and their feature maps (N, V)."""
 
 
-def write(path: Path, seen: Sequence[Look]) -> None:
-    """Write looks, one after the other, to ``NAME.npz`` and ``NAME.features.npy``.
+def write(path: Path, parts: Sequence[LabelledFeatures]) -> None:
+    """Write parts, one after the other, to ``NAME.npz`` and ``NAME.features.npy``.
 
-    Whoever lists the folder meanwhile finds ``NAME.npz`` once both are whole.
+    A process that lists the folder meanwhile finds ``NAME.npz`` once both are complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path.with_suffix(".features.npy"), np.concatenate([maps for _, maps in seen]))
+    np.save(path.with_suffix(FEATURES_SUFFIX), np.concatenate([maps for _, maps in parts]))
+    labels: dict[str, Any] = {
+        name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]
+    }
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(
-            file,
-            **{
-                # type: ignore[arg-type]
-                name: np.concatenate([labels[name] for labels, _ in seen])
-                for name in seen[0][0]
-            },
-        )
+        np.savez(file, **labels)
     partial.rename(path)
+
+
+def read_labels(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """The labels ``names`` of ``NAME.npz``."""
+    with np.load(path) as data:
+        return {name: data[name if name in data else _OLD_NAMES.get(name, name)] for name in names}
+
+
+def map_features(path: Path) -> npt.NDArray[np.float16]:
+    """The features (N, V) beside ``NAME.npz``, on the disk until they are needed."""
+    features: npt.NDArray[np.float16] = np.load(path.with_suffix(FEATURES_SUFFIX), mmap_mode="r")
+    return features

@@ -1,4 +1,4 @@
-"""Training samples of any source, and what each kind of lifter is shown of them."""
+"""Training clips of any source, and the inputs and targets of lifters made from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pose3d_ros.skeleton import H36M17
 
 FRAME_S = 1 / 30
 Inputs = np.ndarray | tuple[np.ndarray, ...]
-"""What a network is given: keypoints, and with some more than that."""
+"""A network's inputs: keypoints or images, and with some lifters more."""
 _LEGS = H36M17.indices("r_knee", "r_ankle", "l_knee", "l_ankle")
 _FEET = H36M17.indices("r_ankle", "l_ankle")
 
@@ -20,14 +20,14 @@ _FEET = H36M17.indices("r_ankle", "l_ankle")
 class Clips:
     """B people over T frames, newest last: viewing ``rays`` (B, T, 17, 2) float32 (x/z, y/z,
     undistorted) with ``confidence`` (B, T, 17), 0 for unseen, and the true ``joints_m`` (B, T, 17,
-    3) in the camera's frame, at the canonical stature. ``relief`` (B, T, 17), if known: the
-    detector's guess of depth, as in ``lifting.context``.
+    3) in the camera's frame, in metres at the canonical stature. ``root_relative_depth`` (B, T,
+    17), if known: the detector's, in units of the person's size (``lifting.feature_maps``).
     """
 
     rays: np.ndarray
     confidence: np.ndarray
     joints_m: np.ndarray
-    relief: np.ndarray | None = field(default=None, kw_only=True)
+    root_relative_depth: np.ndarray | None = field(default=None, kw_only=True)
 
     def last(self, offsets: np.ndarray) -> Clips:
         """The frames at ``offsets`` (T',) to the newest, for clips of consecutive frames."""
@@ -36,11 +36,12 @@ class Clips:
 
 
 @dataclass(frozen=True)
-class View:
-    """How a lifter sees the past: ``frames``, ``step`` thirtieths of a second apart.
+class LifterInputs:
+    """Inputs and targets of a lifter that takes ``frames`` frames, ``step`` thirtieths of a second
+    apart.
 
-    A window is normalised as a whole and answered at its newest frame; ``recurrent``, each frame
-    is by itself, and so is its answer.
+    A window is normalised as a whole and has one target, of its newest frame; if ``recurrent``,
+    each frame is normalised by itself and has its own target.
     """
 
     frames: int
@@ -49,12 +50,12 @@ class View:
 
     @property
     def offsets(self) -> np.ndarray:
-        """(T,) thirtieths of a second from the newest frame."""
+        """Offsets (T,) from the newest frame in thirtieths of a second."""
         return np.arange(-self.step * (self.frames - 1), 1, self.step)
 
     def __call__(self, clips: Clips) -> tuple[Inputs, np.ndarray]:
-        """Features (B, T, 18, 3) of ``lifting.normalise`` and the targets (B, T or 1, 17, 3) in
-        metres, relative to the pelvis, in the axes of each answered frame's virtual camera.
+        """Keypoints (B, T, 18, 3) of ``lifting.normalise`` and targets (B, T or 1, 17, 3) in
+        metres, relative to the pelvis, in the axes of the virtual camera of the target's frame.
         """
         if not self.recurrent:
             features, rotation = normalise(clips.rays, clips.confidence)
@@ -66,15 +67,17 @@ class View:
         return features, target_m.astype(np.float32)
 
     def varied(self, rng: np.random.Generator, clips: Clips) -> Clips:
-        """Windows as they often are: of a slower camera, or of somebody just met. Recurrent
-        lifters start anew in every clip, and their clips come with uneven steps.
+        """Windows of slower cameras and of people who have just appeared, among others. Clips of
+        recurrent lifters stay: these begin without a state, and with uneven steps, in each.
         """
-        return clips if self.recurrent or self.frames == 1 else _young(rng, _slow(rng, clips))
+        if self.recurrent or self.frames == 1:
+            return clips
+        return _newly_seen(rng, _from_slow_camera(rng, clips))
 
 
 def hide(rng: np.random.Generator, clips: Clips) -> Clips:
-    """Joints lost: below a threshold of confidence, beyond the picture's border, or behind
-    something for a time.
+    """Clips with joints lost (confidence 0): below a threshold of confidence, beyond the image's
+    border, or occluded for a time.
     """
     confidence = clips.confidence.copy()
     count, frames = confidence.shape[:2]
@@ -85,17 +88,17 @@ def hide(rng: np.random.Generator, clips: Clips) -> Clips:
     hidden = rng.random((count, 17)) < 0.02
     begin, end = np.sort(rng.integers(0, frames + 1, (2, count, 17)), axis=0)
     time = np.arange(frames)[:, None]
-    gone = (
+    occluded = (
         hidden[:, None]
         & (time >= begin[:, None])
         & ((time < end[:, None]) | (end[:, None] > 0.8 * frames))
     )
-    confidence[gone] = 0
+    confidence[occluded] = 0
     return replace(clips, confidence=confidence)
 
 
-def _slow(rng: np.random.Generator, clips: Clips) -> Clips:
-    """A slower camera: every 2nd or 3rd frame is seen, the rest is interpolated."""
+def _from_slow_camera(rng: np.random.Generator, clips: Clips) -> Clips:
+    """Clips of which two in five have only every 2nd or 3rd frame; the rest is interpolated."""
     rays, confidence = clips.rays.copy(), clips.confidence.copy()
     count, frames = confidence.shape[:2]
     for step, share in ((2, 0.2), (3, 0.2)):
@@ -109,8 +112,8 @@ def _slow(rng: np.random.Generator, clips: Clips) -> Clips:
     return Clips(rays, confidence, clips.joints_m)
 
 
-def _young(rng: np.random.Generator, clips: Clips) -> Clips:
-    """Just met: before the first sight there is only its copy."""
+def _newly_seen(rng: np.random.Generator, clips: Clips) -> Clips:
+    """Clips of which some begin late; copies of the first frame stand before it."""
     count, frames = clips.confidence.shape[:2]
     first = np.where(rng.random(count) < 0.15, rng.integers(0, frames, count), 0)
     index = np.maximum(np.arange(frames), first[:, None])

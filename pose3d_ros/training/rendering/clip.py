@@ -19,7 +19,14 @@ from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.training.rendering import textures
 from pose3d_ros.training.rendering.body import Assets, Shape, Wardrobe
 from pose3d_ros.training.rendering.motions import Motions, level, place
-from pose3d_ros.training.rendering.renderer import Actor, Look, Renderer, Room, Scene, Surface
+from pose3d_ros.training.rendering.renderer import (
+    Actor,
+    Appearance,
+    Renderer,
+    Room,
+    Scene,
+    Surface,
+)
 from pose3d_ros.training.rendering.retarget import retarget
 
 FPS = 30
@@ -136,12 +143,14 @@ def _actors(assets: Assets, motions: Motions, frames: int) -> tuple[Actor, ...]:
     for name, start, position, turn, shape, wardrobe, colours, pattern in people:
         body = assets.build(shape, wardrobe)
         joints_m = place(level(motions.clips[name][start : start + frames]), position, turn)
-        look = Look(
+        look = Appearance(
             tuple(
                 replace(plain, first=colour, second=(0.85, 0.85, 0.85), texture=cloth, scale=3.0)
                 if cloth
                 else replace(plain, first=colour, second=colour)
-                for plain, colour, cloth in zip(Look().surfaces, colours, pattern, strict=True)
+                for plain, colour, cloth in zip(
+                    Appearance().surfaces, colours, pattern, strict=True
+                )
             )
         )
         actors.append(Actor(body, retarget(joints_m, body), look))

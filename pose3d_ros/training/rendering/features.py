@@ -22,7 +22,7 @@ from pose3d_ros.model_store.store import locate
 from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import BLAZEPOSE33, H36M17
 from pose3d_ros.training.data.augmentation import canonical_scale, stature
-from pose3d_ros.training.data.shards import NOT_STORED, Look, write
+from pose3d_ros.training.data.shards import NOT_STORED, LabelledFeatures, write
 from pose3d_ros.training.rendering import crops
 from pose3d_ros.training.rendering import images as pictures
 from pose3d_ros.training.rendering.measure_noise import own_detection, seen_by_depth
@@ -40,20 +40,19 @@ _TEXTURES_FOR = 256  # clips
 
 
 @dataclass(frozen=True)
-class Seen:
+class CropDetections:
     """What the landmark network says of P crops: ``people`` in H36M17 with feature maps; ``heat``
     (P,) how sharply it sees them; ``followed`` (P,) which of them the detector would go on
-    following; ``landmark_z`` (P, 17) how much further away than the hips their joints are, in
-    sides of the crop.
+    following; ``root_relative_depth`` (P, 17) of their joints in sides of the crop.
     """
 
     people: People2D
     heat: np.ndarray
     followed: np.ndarray
-    landmark_z: np.ndarray
+    root_relative_depth: np.ndarray
 
 
-class Reader:
+class CropDetector:
     """The detector's landmark network on crops of our own."""
 
     def __init__(self, threads: int = 0) -> None:
@@ -64,7 +63,9 @@ class Reader:
             ["landmarks", "presence", "heatmap", *LEVELS],
         )
 
-    def __call__(self, images: np.ndarray, where: np.ndarray, size: tuple[int, int]) -> Seen:
+    def __call__(
+        self, images: np.ndarray, where: np.ndarray, size: tuple[int, int]
+    ) -> CropDetections:
         """``images`` (P, 256, 256, 3) of the regions ``where`` (P, 4) of a picture of ``size``."""
         found = landmarks.decode(self._engine({"image": images}), where)
         people = People2D(
@@ -81,7 +82,9 @@ class Reader:
         followed = (found.presence >= detector.MIN_PRESENCE_FOLLOWED) & (
             found.heat >= detector.MIN_HEAT
         )
-        return Seen(people, found.heat, followed, people.root_relative_depth_px / where[:, 2:3])
+        return CropDetections(
+            people, found.heat, followed, people.root_relative_depth_px / where[:, 2:3]
+        )
 
     def close(self) -> None:
         """Free the engine."""
@@ -106,18 +109,22 @@ def record(
     ready to ``out/train`` and ``out/val`` (``write``); returns how many frames and bytes they are.
     ``backgrounds``: a folder of pictures to use besides procedural textures.
     """
-    reader = Reader(threads)
+    crop_detector = CropDetector(threads)
     total = {"frames": 0, "found": 0, "bytes": 0}
     done = 0
     for split, number in (("val", -(-clips // VALIDATION)), ("train", clips)):
         studio = Studio(makehuman, cmu_mocap, split, PICTURE, backgrounds)
-        seen: list[Look] = []
+        seen: list[LabelledFeatures] = []
         shards = 0
         for clip in range(number):
             if clip % _TEXTURES_FOR == 0:
                 studio.renew(seed + 2**32 * (split == "val") + 2**33 * clip)
             labels, maps = film(
-                np.random.default_rng((seed, split == "val", clip)), reader, studio, frames, clip
+                np.random.default_rng((seed, split == "val", clip)),
+                crop_detector,
+                studio,
+                frames,
+                clip,
             )
             total["frames"] += frames
             total["found"] += len(maps)
@@ -131,12 +138,17 @@ def record(
             progress(done)
             done += 1
         studio.close()
-    reader.close()
+    crop_detector.close()
     return {name: float(value) for name, value in total.items()}
 
 
 def shard(
-    reader: Reader, studio: Studio, out: Path, seed: Sequence[int], clips: int, frames: int
+    crop_detector: CropDetector,
+    studio: Studio,
+    out: Path,
+    seed: Sequence[int],
+    clips: int,
+    frames: int,
 ) -> None:
     """Write the shard ``out/00000.npz`` that follows from the seed alone: people, textures and
     clips of its own.
@@ -146,29 +158,30 @@ def shard(
     studio.forget()
     studio.renew(int(np.random.default_rng(seed).integers(2**62)))
     seen = (
-        film(np.random.default_rng((*seed, clip)), reader, studio, frames, clip)
+        film(np.random.default_rng((*seed, clip)), crop_detector, studio, frames, clip)
         for clip in count()
     )
     write(out / "00000.npz", list(islice((look for look in seen if len(look[1])), clips)))
 
 
-def film(rng: np.random.Generator, reader: Reader, studio: Studio, frames: int, clip: int) -> Look:
+def film(
+    rng: np.random.Generator, crop_detector: CropDetector, studio: Studio, frames: int, clip: int
+) -> LabelledFeatures:
     """What ``look`` says of a random clip of ``frames`` pictures, and its number ``clip`` (N,)."""
     labels, maps = look(
-        rng, reader, studio.renderer, studio.shot(rng, FRAME_STEP * (frames - 1) + 2)
+        rng, crop_detector, studio.renderer, studio.shot(rng, FRAME_STEP * (frames - 1) + 2)
     )
     return labels | {"clip": np.full(len(maps), clip)}, maps
 
 
-def look(rng: np.random.Generator, reader: Reader, renderer: Renderer, shot: Shot) -> Look:
-    """What the detector finds in N pictures of a shot's first person, a tenth of a second apart,
-    that show it at least half and in which it goes on following it.
+def look(
+    rng: np.random.Generator, crop_detector: CropDetector, renderer: Renderer, shot: Shot
+) -> LabelledFeatures:
+    """Labels, as ``data.shards`` has them but for ``clip``, and feature maps of a shot's first
+    person in images a tenth of a second apart.
 
-    Labels: ``rays`` (N, 17, 2) and ``confidence`` (N, 17) of the keypoints, ``crop_keypoints`` (N,
-    17, 2) and ``crop_rays`` (N, 2, 2) as in ``lifting.context``, ``landmark_z`` (N, 17) as in
-    ``Seen``, ``joints_m`` (N, 17, 3) true, in the camera's frame and at the canonical stature,
-    ``visible`` (N, 17), ``frame`` (N,) in tenths of a second. Features: (N, V) float16, the maps
-    of ``LEVELS`` one after the other.
+    Images that show less than half of the joints, or in which the detector would lose the person,
+    are left out. Features: (N, V) float16, the maps of ``LEVELS`` one after the other.
     """
     renderer.load(shot.scene)
     camera = shot.camera
@@ -185,7 +198,7 @@ def look(rng: np.random.Generator, reader: Reader, renderer: Renderer, shot: Sho
             seen_by_depth(crop.project(world_m[number]), joints_m[number, :, 2], depth_m)
         )
     inside = ((joints_px[numbers] >= 0) & (joints_px[numbers] < camera.size)).all(-1)
-    seen = reader(np.stack(images), where, camera.size)
+    seen = crop_detector(np.stack(images), where, camera.size)
     people = seen.people
     kept = (
         seen.followed
@@ -203,7 +216,7 @@ def look(rng: np.random.Generator, reader: Reader, renderer: Renderer, shot: Sho
         "confidence": people.confidence,
         "crop_keypoints": crop_keypoints(people),
         "crop_rays": crop_rays(camera, people),
-        "landmark_z": seen.landmark_z,
+        "root_relative_depth": seen.root_relative_depth,
         "joints_m": scale * joints_m[numbers],
         "visible": np.stack(visible) & inside,
         "frame": np.arange(len(numbers)),

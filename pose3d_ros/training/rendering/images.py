@@ -1,4 +1,4 @@
-"""Pictures of shots as a camera delivers them: whole, or the crops that the embedded detector
+"""Images of shots as a camera delivers them: whole, or the crops that the embedded detector
 reads, rendered directly.
 
 A crop is a pinhole camera: the whole picture's, rolled about its axis, with another focal length
@@ -21,7 +21,7 @@ from pose3d_ros.training.rendering.scene import Shot
 
 
 @dataclass(frozen=True)
-class View:
+class RenderedView:
     """A pinhole camera that is rendered, and for each pixel of the picture (H, W, 2) where in the
     render it is; None where they are the same.
     """
@@ -37,7 +37,7 @@ class View:
         return cv2.remap(render, x, y, interpolation)
 
 
-def view_of(camera: Camera, region: np.ndarray | None = None) -> View:
+def view_of(camera: Camera, region: np.ndarray | None = None) -> RenderedView:
     """Of the crop of a region (4,) with 256 pixels to a side, or without one of the whole
     picture.
     """
@@ -64,11 +64,13 @@ def view_of(camera: Camera, region: np.ndarray | None = None) -> View:
         places = np.full((len(pixels), 2), -2, np.float32)
         places[inside] = matrix[0, 0] * (rays - low)
         where = places.reshape(size[1], size[0], 2)
-    return View(Camera(matrix, size, camera_from_world=turn @ camera.camera_from_world), where)
+    return RenderedView(
+        Camera(matrix, size, camera_from_world=turn @ camera.camera_from_world), where
+    )
 
 
 def _drawn(
-    renderer: Renderer, shot: Shot, view: View, frame: int
+    renderer: Renderer, shot: Shot, view: RenderedView, frame: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What is modelled (H, W, 4) while the shutter is open, and its distance in the render."""
     layers, depth_m = renderer.layers(view.camera, frame)
@@ -84,7 +86,11 @@ def _before(layers: np.ndarray, behind: np.ndarray) -> np.ndarray:
 
 
 def whole(
-    rng: np.random.Generator, renderer: Renderer, shot: Shot, frame: int, view: View | None = None
+    rng: np.random.Generator,
+    renderer: Renderer,
+    shot: Shot,
+    frame: int,
+    view: RenderedView | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Picture (H, W, 3) uint8 BGR, and the distance (H, W) of what is seen in the render of
     ``view_of(shot.camera)``, which need not be computed for each frame.

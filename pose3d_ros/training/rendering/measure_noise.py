@@ -68,7 +68,11 @@ def random_clips(
 
 
 def frame_of(
-    rng: np.random.Generator, renderer: Renderer, shot: Shot, number: int, view: images.View
+    rng: np.random.Generator,
+    renderer: Renderer,
+    shot: Shot,
+    number: int,
+    view: images.RenderedView,
 ) -> Frame:
     """The sensor's picture of one frame with the first person's labels; ``view`` is that of the
     shot's camera.

@@ -1,8 +1,9 @@
-"""Rendered people who come new while a lifter trains: shards of clips, made by other processes
-ahead of need.
+"""People who are rendered while a lifter trains: shards of clips, made by other processes ahead of
+need.
 
-A shard follows from the seed and its number alone, and what a step sees from its number alone. So
-a training that goes on sees what an unbroken one would; where rendering is slower, it waits.
+A shard follows from the seed and its number alone, and the shards of an optimiser step from the
+step alone. So a resumed training gets the same ones as an unbroken one; where rendering is slower,
+training waits.
 """
 
 from __future__ import annotations
@@ -16,20 +17,18 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from pose3d_ros.training.build import Source
-
-POOL = 32  # shards that are seen at a time, at most
+POOL = 32  # shards that a step draws from, at most
 CLIPS = 64
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What a shard follows from besides its number: bodies, motions of a split, the seed, how many
-    ``clips`` it has of how many ``frames``, a tenth of a second apart; and whether the
-    ``pictures`` are kept, as recordings, or (else) what the embedded detector says of them.
+class ShardSpec:
+    """Contents of shards: bodies, motions of a split, the seed, the number of ``clips`` and of
+    their ``frames``, a tenth of a second apart; with ``images`` recordings with images, else the
+    embedded detector's keypoints and feature maps.
     """
 
     makehuman: Path
@@ -38,53 +37,56 @@ class Recipe:
     seed: tuple[int, ...]
     clips: int
     frames: int
-    pictures: bool = False
+    images: bool = False
 
 
-class Fresh:
-    """The newest shards of a recipe: another one takes part after every ``every`` steps.
+class RenderStream(Generic[T]):
+    """The newest shards of a spec: one more takes part after every ``every`` steps.
 
-    They are folders ``NNNNN`` in ``folder``, of which ``load`` makes training samples. ``kept``:
-    those that are there already are of the same recipe. The process that trains calls ``prepare``;
-    any may then ask what a step sees.
+    They are folders ``NNNNN`` in ``folder``, from which ``load`` makes training samples.
+    ``resume``: use those that are there already. The process that trains calls ``prepare``; after
+    that any process may call ``at``.
     """
 
     def __init__(
         self,
-        recipe: Recipe,
+        spec: ShardSpec,
         folder: Path,
         every: int,
         processes: int,
-        load: Callable[[Sequence[Path]], Source],
-        kept: bool,
+        load: Callable[[Sequence[Path]], T],
+        resume: bool,
     ) -> None:
-        if not kept:
+        if not resume:
             shutil.rmtree(folder, ignore_errors=True)
         self.folder, self.every, self._load = folder, every, load
-        self.renderers = Renderers(recipe, folder, processes)
-        self._now: tuple[range, Source] | None = None
+        self.renderers = Renderers(spec, folder, processes)
+        self._now: tuple[range, T] | None = None
 
     def numbers(self, step: int) -> range:
-        """The shards that a step sees."""
+        """Numbers of the shards that a step draws from."""
         newest = step // self.every
         return range(max(newest + 1 - POOL, 0), newest + 1)
 
     def prepare(self, step: int, oldest: int) -> None:
-        """Wait for what a step sees, and drop what was before that which the step ``oldest`` sees.
+        """Wait for the shards of a step, and delete older ones than the step ``oldest`` has.
 
         Raises ``RuntimeError`` if rendering fails.
         """
         self.renderers.make(self.numbers(step))
         for number in range(self.numbers(oldest).start - 1, -1, -1):
-            if not (old := place(self.folder, number)).exists():
+            if not (old := shard_folder(self.folder, number)).exists():
                 break
             shutil.rmtree(old)
 
-    def at(self, step: int) -> Source:
-        """What a step sees that was prepared."""
+    def at(self, step: int) -> T:
+        """Training samples of a step that was prepared."""
         numbers = self.numbers(step)
         if self._now is None or self._now[0] != numbers:
-            self._now = numbers, self._load([place(self.folder, number) for number in numbers])
+            self._now = (
+                numbers,
+                self._load([shard_folder(self.folder, number) for number in numbers]),
+            )
         return self._now[1]
 
     def close(self) -> None:
@@ -97,8 +99,8 @@ class Renderers:
     ahead of need.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, processes: int) -> None:
-        self._recipe, self._folder, self._count = recipe, folder, processes
+    def __init__(self, spec: ShardSpec, folder: Path, processes: int) -> None:
+        self._spec, self._folder, self._count = spec, folder, processes
         self._started: list[tuple[BaseProcess, Connection]] = []
         self._asked: set[int] = set()
 
@@ -106,7 +108,7 @@ class Renderers:
         """Wait until these shards are there, and begin the next ones. Raises ``RuntimeError``."""
         try:
             for number in range(numbers.start, numbers.stop + self._count):
-                if number not in self._asked and not place(self._folder, number).exists():
+                if number not in self._asked and not shard_folder(self._folder, number).exists():
                     process, connection = self._renderer(number)
                     connection.send(number)
                     self._asked.add(number)
@@ -132,7 +134,7 @@ class Renderers:
             for _ in range(self._count):
                 here, there = context.Pipe()
                 process = context.Process(
-                    target=_render, args=(there, self._recipe, self._folder), daemon=True
+                    target=_render, args=(there, self._spec, self._folder), daemon=True
                 )
                 process.start()
                 there.close()  # so that the end of the process ends what is read here
@@ -148,48 +150,48 @@ class Renderers:
         self._started, self._asked = [], set()
 
 
-def place(folder: Path, number: int) -> Path:
+def shard_folder(folder: Path, number: int) -> Path:
     """The folder of a shard."""
     return folder / f"{number:05d}"
 
 
-def _render(numbers: Connection, recipe: Recipe, folder: Path) -> None:
-    """Render what is asked for, until nobody is there to ask; answer the number, or what went
-    wrong in words.
+def _render(numbers: Connection, spec: ShardSpec, folder: Path) -> None:
+    """Render the shards whose numbers arrive, until the connection is closed; answer the number,
+    or an error message.
     """
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for the training, which ends this process
     os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa in software: a core for each process
     try:
-        make = _recordings(recipe) if recipe.pictures else _features(recipe)
+        make = _recordings(spec) if spec.images else _features(spec)
         while True:
             number = numbers.recv()
-            partial = place(folder, number).with_suffix(".partial")
+            partial = shard_folder(folder, number).with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
-            make(partial, (*recipe.seed, number))
-            partial.rename(place(folder, number))
+            make(partial, (*spec.seed, number))
+            partial.rename(shard_folder(folder, number))
             numbers.send(number)
     except (EOFError, BrokenPipeError):
         return
-    except (ValueError, OSError, RuntimeError) as error:  # as in cli.py: what is not as expected
+    except (ValueError, OSError, RuntimeError) as error:  # as in cli.main
         numbers.send(str(error))
 
 
-def _features(recipe: Recipe) -> Callable[[Path, Sequence[int]], None]:
+def _features(spec: ShardSpec) -> Callable[[Path, Sequence[int]], None]:
     from pose3d_ros.training.rendering import features
     from pose3d_ros.training.rendering.studio import Studio
 
-    studio = Studio(recipe.makehuman, recipe.cmu_mocap, recipe.split, features.PICTURE)
-    reader = features.Reader(threads=1)
-    return lambda out, seed: features.shard(reader, studio, out, seed, recipe.clips, recipe.frames)
+    studio = Studio(spec.makehuman, spec.cmu_mocap, spec.split, features.PICTURE)
+    reader = features.CropDetector(threads=1)
+    return lambda out, seed: features.shard(reader, studio, out, seed, spec.clips, spec.frames)
 
 
-def _recordings(recipe: Recipe) -> Callable[[Path, Sequence[int]], None]:
+def _recordings(spec: ShardSpec) -> Callable[[Path, Sequence[int]], None]:
     from pose3d_ros.training.rendering import recordings
     from pose3d_ros.training.rendering.studio import Studio
 
-    studio = Studio(recipe.makehuman, recipe.cmu_mocap, recipe.split, recordings.SIZE)
+    studio = Studio(spec.makehuman, spec.cmu_mocap, spec.split, recordings.SIZE)
     return lambda out, seed: recordings.shard(
-        studio, out, recipe.split, seed, recipe.clips, recipe.frames
+        studio, out, spec.split, seed, spec.clips, spec.frames
     )

@@ -1,4 +1,4 @@
-"""Pictures and labels of posed bodies, by OpenGL without a window (EGL: a GPU, or Mesa in
+"""Images and labels of posed bodies, by OpenGL without a window (EGL: a GPU, or Mesa in
 software).
 
 Needs the ``moderngl`` package and a system with libEGL (Debian: libegl1, libegl-mesa0,
@@ -43,7 +43,7 @@ class Surface:
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """The surfaces of a person, by ``Material``, and how deep the folds of the clothes are."""
 
     surfaces: tuple[Surface, ...] = (
@@ -63,7 +63,7 @@ class Actor:
 
     body: Body
     posed: Posed
-    look: Look = field(default_factory=Look)
+    look: Appearance = field(default_factory=Appearance)
 
 
 FLOOR, WALL, CEILING, OBJECT = range(4)

@@ -18,8 +18,8 @@ from pose3d_ros.training.rendering.motions import Motions, cut, lean, placed, va
 from pose3d_ros.training.rendering.renderer import (
     OBJECT,
     Actor,
+    Appearance,
     Colour,
-    Look,
     Room,
     Scene,
     Surface,
@@ -200,14 +200,14 @@ def _cloth(rng: np.random.Generator, layers: int, patterned: float) -> Surface:
     )
 
 
-def random_look(rng: np.random.Generator, shape: Shape, layers: int) -> Look:
+def random_look(rng: np.random.Generator, shape: Shape, layers: int) -> Appearance:
     """Skin by ancestry, hair, and cloth with patterns, of which there are ``layers``."""
     fair = np.clip(np.dot(shape.ancestry, (0.2, 0.75, 0.85)) + rng.normal(0, 0.1), 0, 1)
     tone = np.array(_DARKEST_SKIN) * (1 - fair) + np.array(_LIGHTEST_SKIN) * fair
     tone = tone * rng.uniform(0.9, 1.05) * (1 + rng.uniform(-0.04, 0.04, 3))
     skin, rough = (tuple(np.clip(factor * tone, 0, 1).tolist()) for factor in (1.04, 0.9))
     hair = np.array(_HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))]) * rng.uniform(0.7, 1.3)
-    return Look(
+    return Appearance(
         (
             Surface(skin, rough, textures.GRAIN, 6, rng.uniform(0.03, 0.25)),
             Surface(gloss=0.5),

@@ -1,5 +1,5 @@
-"""What each camera of a rig saw of people: in its video, or in a rosbag2 with pictures or 2D
-poses.
+"""2D poses, and feature maps, of people in the cameras of a rig: from videos, or from a rosbag2
+with images or 2D poses.
 """
 
 from __future__ import annotations
@@ -22,77 +22,77 @@ from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.tracking import IdentityTracker
-from pose3d_ros.training.rig.samples import Maps
+from pose3d_ros.training.rig.samples import FeatureMapFile
 
 
 @dataclass
-class Watched:
-    """What one camera saw: each picture's people in order of time, and if asked for, their feature
-    maps.
+class CameraObservations:
+    """People in each image of one camera in order of time and, for lifters of features, their
+    feature maps.
     """
 
     name: str
     camera: Camera
-    pictures: list[People2D]
-    maps: Maps | None = None
+    images: list[People2D]
+    maps: FeatureMapFile | None = None
 
 
-def watch(
-    name: str, camera: Camera, pictures: Iterable[tuple[np.ndarray, int]], out: Path | None
-) -> Watched:
-    """Run the detector over pictures (H, W, 3) and their stamps; with a folder ``out``, keep
+def detect_in(
+    name: str, camera: Camera, images: Iterable[tuple[np.ndarray, int]], out: Path | None
+) -> CameraObservations:
+    """Run the detector over images (H, W, 3) and their stamps; with a folder ``out``, keep
     feature maps there.
     """
     settings = PipelineSettings()
     detector = create(settings, out is not None)
     try:
-        return look(
+        return run_detector(
             detector,
             name,
             camera,
-            tqdm(pictures, desc=name, unit=" pictures", disable=None),
-            Maps(out, settings.detector) if out else None,
+            tqdm(images, desc=name, unit=" images", disable=None),
+            FeatureMapFile(out, settings.detector) if out else None,
         )
     finally:
         detector.close()
 
 
-def look(
+def run_detector(
     detector: Detector,
     name: str,
     camera: Camera,
-    pictures: Iterable[tuple[np.ndarray, int]],
-    maps: Maps | None,
-) -> Watched:
-    """Run a detector over pictures (H, W, 3) and their stamps, as the node does; feature maps go
+    images: Iterable[tuple[np.ndarray, int]],
+    maps: FeatureMapFile | None,
+) -> CameraObservations:
+    """Run a detector over images (H, W, 3) and their stamps, as the node does; feature maps go
     to ``maps``.
     """
     detector.reset()
     identity = IdentityTracker()
-    watched = Watched(name, camera, [], maps)
-    for number, (image, stamp_ns) in enumerate(pictures):
+    observed = CameraObservations(name, camera, [], maps)
+    for number, (image, stamp_ns) in enumerate(images):
         if not number:
-            watched.camera = camera.at_resolution(image.shape[1], image.shape[0])
+            observed.camera = camera.at_resolution(image.shape[1], image.shape[0])
         people = identity(detector(image, stamp_ns).to(H36M17))
         if maps is not None:
             maps.add(number, people)
-        watched.pictures.append(replace(people, features=()))
-    return watched
+        observed.images.append(replace(people, features=()))
+    return observed
 
 
 def video(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Pictures and stamps, of which the first is 0; raises ``ValueError``."""
+    """Images and stamps, of which the first is 0; raises ``ValueError``."""
     first_ns = None
     for image, stamp_ns in frames(path):
         first_ns = stamp_ns if first_ns is None else first_ns
         yield image, stamp_ns - first_ns
 
 
-def in_videos(path: Path, rig: RigFile, out: Path | None) -> list[Watched]:
-    """Watch the videos that a rig file at ``path`` names, which begin in the same moment.
+def in_videos(path: Path, rig: RigFile, out: Path | None) -> list[CameraObservations]:
+    """Run the detector on the videos that a rig file at ``path`` names.
 
-    Relative ones are beside the rig file. Raises ``ValueError`` if fewer than two cameras have
-    one.
+    They begin in the same moment. Relative paths are beside the rig file.
+    Raises ``ValueError`` if fewer than two cameras have one.
     """
     found = {
         name: path.parent / Path(sources["video"]).expanduser()
@@ -104,15 +104,15 @@ def in_videos(path: Path, rig: RigFile, out: Path | None) -> list[Watched]:
             f"{path}: expected the file of a video in the entries of two cameras or more, got "
             f"{', '.join(found) or 'none'}; write 'video: left.mp4' beside 'camera_matrix'"
         )
-    return [watch(name, rig.cameras[name], video(file), out) for name, file in found.items()]
+    return [detect_in(name, rig.cameras[name], video(file), out) for name, file in found.items()]
 
 
-def in_bag(path: Path, rig: RigFile, out: Path | None) -> list[Watched]:
-    """What the cameras of a rig saw in a rosbag2: by their 2D poses, and where there are none, by
-    their pictures.
+def in_bag(path: Path, rig: RigFile, out: Path | None) -> list[CameraObservations]:
+    """Observations of the cameras of a rig in a rosbag2: their 2D poses or, of cameras without,
+    those in their images.
 
-    With ``out``, always by their pictures, for feature maps. Raises ``ValueError`` if fewer than
-    two have any.
+    With ``out``, always those in their images, with feature maps. Raises ``ValueError`` if fewer
+    than two have any.
     """
     offered = bags.topics(path)
     clouds, shown = {}, {}
@@ -127,10 +127,10 @@ def in_bag(path: Path, rig: RigFile, out: Path | None) -> list[Watched]:
         elif (topic := bags.image_topic(offered, name, sources)) is not None:
             shown[name] = topic
     _check(path, rig, [*clouds, *shown], offered, out is not None)
-    heard: dict[str, list[People2D]] = {name: [] for name in clouds}
+    recorded_poses: dict[str, list[People2D]] = {name: [] for name in clouds}
     for _, camera, people in bags.read_keypoints(path, list(clouds.values())) if clouds else ():
-        heard[list(clouds)[camera]].append(people)
-    silent = [name for name, people in heard.items() if not people]
+        recorded_poses[list(clouds)[camera]].append(people)
+    silent = [name for name, people in recorded_poses.items() if not people]
     if silent:
         raise ValueError(
             f"{path}: expected 2D poses of camera {silent[0]}, got no message on its topic; take "
@@ -138,11 +138,11 @@ def in_bag(path: Path, rig: RigFile, out: Path | None) -> list[Watched]:
             f"camera out of the rig file to do without it"
         )
     return [
-        _listened(name, rig.cameras[name], heard[name])
-        if name in heard
-        else watch(name, rig.cameras[name], usable(name, _images(path, shown[name])), out)
+        _recorded(name, rig.cameras[name], recorded_poses[name])
+        if name in recorded_poses
+        else detect_in(name, rig.cameras[name], usable(name, _images(path, shown[name])), out)
         for name in rig.cameras
-        if name in heard or name in shown
+        if name in recorded_poses or name in shown
     ]
 
 
@@ -153,7 +153,7 @@ def _images(path: Path, topic: str) -> Iterator[tuple[np.ndarray | ImageError, i
 def _check(
     path: Path, rig: RigFile, found: list[str], offered: dict[str, str], pictures_only: bool
 ) -> None:
-    """That two cameras or more are in the bag, and say which are not."""
+    """Print the cameras that are not in the bag. Raises ``ValueError`` if fewer than two are."""
     topics = [
         topic for topic, kind in offered.items() if kind in (*bags.IMAGE_TYPES, bags.CLOUD_TYPE)
     ]
@@ -162,10 +162,10 @@ def _check(
             continue
         sources = rig.sources.get(name, {})
         wanted = (
-            f"pictures on {' or '.join(bags.image_names(name, sources))}, perhaps with /compressed"
+            f"images on {' or '.join(bags.image_names(name, sources))}, perhaps with /compressed"
         )
         wanted += (
-            ", for this lifter looks at them"
+            "; this lifter takes their feature maps"
             if pictures_only
             else (f", or 2D poses on {namespace_of(name, sources)}/keypoints")
         )
@@ -180,23 +180,23 @@ def _check(
 
 
 def usable(
-    name: str, pictures: Iterable[tuple[np.ndarray | ImageError, int]]
+    name: str, images: Iterable[tuple[np.ndarray | ImageError, int]]
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """The pictures of a camera that are some and later than the one before; says how many others
+    """The images of a camera that are some and later than the one before; says how many others
     there were, and why.
 
     Raises ``ValueError`` in the end when there was none.
     """
     good, bad, first, last_ns = 0, 0, "its topic has no message", 0
-    for picture, stamp_ns in pictures:
-        if isinstance(picture, np.ndarray) and stamp_ns > last_ns:
+    for image, stamp_ns in images:
+        if isinstance(image, np.ndarray) and stamp_ns > last_ns:
             good, last_ns = good + 1, stamp_ns
-            yield picture, stamp_ns
+            yield image, stamp_ns
             continue
         if not bad:
             first = (
-                str(picture)
-                if isinstance(picture, ImageError)
+                str(image)
+                if isinstance(image, ImageError)
                 else (
                     f"expected stamps that rise, got {stamp_ns * 1e-9:.3f} s after "
                     f"{last_ns * 1e-9:.3f} s; the camera's "
@@ -205,21 +205,21 @@ def usable(
             )
         bad += 1
     if not good:
-        raise ValueError(f"camera {name}: none of {bad} pictures can be used: {first}")
+        raise ValueError(f"camera {name}: none of {bad} images can be used: {first}")
     if bad:
-        say(f"camera {name}: {bad} of {good + bad} pictures left out; the first: {first}")
+        say(f"camera {name}: {bad} of {good + bad} images left out; the first: {first}")
 
 
-def _listened(name: str, camera: Camera, pictures: list[People2D]) -> Watched:
-    size = pictures[0].image_size
-    return Watched(
+def _recorded(name: str, camera: Camera, images: list[People2D]) -> CameraObservations:
+    size = images[0].image_size
+    return CameraObservations(
         name,
         camera.at_resolution(*size) if all(size) else camera,
-        sorted(pictures, key=lambda people: people.stamp_ns),
+        sorted(images, key=lambda people: people.stamp_ns),
     )
 
 
 def say(text: str) -> None:
-    """A line for who trains."""
+    """Print a line at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""What the cameras of a rig saw of people whom they label for each other, as training samples."""
+"""Training samples from what the cameras of a rig see of people whom they label for each other."""
 
 from __future__ import annotations
 
@@ -16,30 +16,32 @@ from pose3d_ros.people import People2D
 from pose3d_ros.training.data.augmentation import scale_of_person
 from pose3d_ros.training.data.recordings import Recording, enough
 from pose3d_ros.training.data.shards import NOT_STORED
-from pose3d_ros.training.rig.labels import SURE, Label
+from pose3d_ros.training.rig.labels import MIN_CONFIDENCE, ImageLabels
 
-STEP_S = 0.1  # between the pictures whose feature maps are kept
-LONGEST_STEP = 1.5  # from picture to picture of one recording, in usual steps
+STEP_S = 0.1  # between the images whose feature maps are kept
+LONGEST_STEP = 1.5  # from image to image of one recording, in usual steps
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """One person in T pictures of one camera, as they are labelled: ``joints_m`` (T, 17, 3) in the
-    camera's frame, some NaN; number (T,) of each picture, and row (T,) in it.
+class LabelledTrack:
+    """One labelled person in T images of one camera: ``joints_m`` (T, 17, 3) in the camera's
+    frame, some NaN; number ``image`` (T,) of each image, and ``row`` (T,) of the person in it.
     """
 
     person: int
     joints_m: np.ndarray
-    picture: np.ndarray
+    image: np.ndarray
     row: np.ndarray
 
-    def __getitem__(self, chosen: np.ndarray) -> Sighting:
-        return Sighting(self.person, self.joints_m[chosen], self.picture[chosen], self.row[chosen])
+    def __getitem__(self, chosen: np.ndarray) -> LabelledTrack:
+        return LabelledTrack(
+            self.person, self.joints_m[chosen], self.image[chosen], self.row[chosen]
+        )
 
 
-def sightings(labels: Sequence[Label]) -> list[Sighting]:
-    """Everybody in the labels of one camera, by person, in the pictures in which enough of them is
-    labelled.
+def labelled_tracks(labels: Sequence[ImageLabels]) -> list[LabelledTrack]:
+    """Tracks of all people in the labels of one camera, in the images in which enough of their
+    joints are labelled.
     """
     found = []
     for person in sorted({int(person) for label in labels for person in label.person}):
@@ -51,45 +53,41 @@ def sightings(labels: Sequence[Label]) -> list[Sighting]:
         own = [(label, i) for label, i in own if enough(label.joints_m[i])]
         if own:
             found.append(
-                Sighting(
+                LabelledTrack(
                     person,
                     np.stack([label.joints_m[i] for label, i in own]),
-                    np.array([label.picture for label, _ in own]),
+                    np.array([label.image for label, _ in own]),
                     np.array([label.rows[i] for label, i in own]),
                 )
             )
     return found
 
 
-def unbroken(sighting: Sighting, times_s: np.ndarray, step_s: float) -> list[Sighting]:
-    """The stretches whose pictures, taken at ``times_s`` (T,), are no further apart than usual
-    steps are.
-    """
+def unbroken_stretches(
+    track: LabelledTrack, times_s: np.ndarray, step_s: float
+) -> list[LabelledTrack]:
+    """Stretches of a track whose images, taken at ``times_s`` (T,), are about ``step_s`` apart."""
     ends = np.flatnonzero(np.diff(times_s) > LONGEST_STEP * step_s) + 1
-    return [sighting[rows] for rows in np.split(np.arange(len(times_s)), ends)]
+    return [track[rows] for rows in np.split(np.arange(len(times_s)), ends)]
 
 
 def recordings(
-    name: str, camera: Camera, pictures: Sequence[People2D], labels: Sequence[Label]
+    name: str, camera: Camera, images: Sequence[People2D], labels: Sequence[ImageLabels]
 ) -> list[Recording]:
-    """One for each stretch of one camera's pictures in which a person is labelled in every one.
-
-    Truth is in the camera's frame.
+    """One recording for each unbroken stretch of images of one camera in which a person is
+    labelled. Truth is in the camera's frame.
     """
-    times_s = np.array([people.stamp_ns for people in pictures]) * 1e-9
+    times_s = np.array([people.stamp_ns for people in images]) * 1e-9
     step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else STEP_S
     found = []
-    for whole in sightings(labels):
-        for part in unbroken(whole, times_s[whole.picture], step_s):
-            seen = [
-                pictures[picture][[row]]
-                for picture, row in zip(part.picture, part.row, strict=True)
-            ]
+    for whole in labelled_tracks(labels):
+        for part in unbroken_stretches(whole, times_s[whole.image], step_s):
+            seen = [images[image][[row]] for image, row in zip(part.image, part.row, strict=True)]
             keypoints = np.concatenate([people.keypoints_px for people in seen])
             confidence = np.concatenate([people.confidence for people in seen])
             found.append(
                 Recording(
-                    f"{name}-{part.person}-{part.picture[0]}",
+                    f"{name}-{part.person}-{part.image[0]}",
                     part.joints_m,
                     keypoints,
                     np.where(np.isfinite(keypoints).all(-1), confidence, 0),
@@ -98,16 +96,14 @@ def recordings(
                     f"person{part.person}",
                     "rig",
                     "this",
-                    frame=part.picture,
+                    frame=part.image,
                 )
             )
     return found
 
 
-class Maps:
-    """Feature maps of people, in a nameless file in a folder until it is known whom of them the
-    cameras label.
-    """
+class FeatureMapFile:
+    """Feature maps of people, in a temporary file until it is known whom the cameras label."""
 
     def __init__(self, folder: Path, detector: str) -> None:
         self._finer = NOT_STORED.get(detector, 0)
@@ -116,8 +112,8 @@ class Maps:
         self._people, self._values = 0, 0
         self._due_ns: float | None = None
 
-    def add(self, picture: int, people: People2D) -> None:
-        """Keep the maps of a picture's people, if it is due: one comes every ``STEP_S``."""
+    def add(self, image: int, people: People2D) -> None:
+        """Keep the maps of an image's people, if it is due: one comes every ``STEP_S``."""
         if (
             not len(people)
             or self._due_ns is not None
@@ -131,56 +127,52 @@ class Maps:
         maps = np.concatenate(
             [level.reshape(len(people), -1) for level in people.features[self._finer :]], 1
         )
-        self._at[picture], self._values = self._people, maps.shape[1]
+        self._at[image], self._values = self._people, maps.shape[1]
         self._people += len(people)
         self._file.write(maps.astype(np.float16).tobytes())
 
-    def __contains__(self, picture: int) -> bool:
-        return picture in self._at
+    def __contains__(self, image: int) -> bool:
+        return image in self._at
 
-    def of(self, pictures: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def of(self, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """(N, V) float16, the levels' maps one after the other."""
         self._file.flush()
         every = np.memmap(self._file, np.float16, "r", shape=(self._people, self._values))
         return every[
-            [
-                self._at[int(picture)] + int(row)
-                for picture, row in zip(pictures, rows, strict=True)
-            ]
+            [self._at[int(image)] + int(row) for image, row in zip(images, rows, strict=True)]
         ]
 
     def close(self) -> None:
-        """Give the file up."""
+        """Delete the file."""
         self._file.close()
 
 
-def seen_people(
+def labelled_features(
     camera: Camera,
-    pictures: Sequence[People2D],
-    labels: Sequence[Label],
-    maps: Maps,
+    images: Sequence[People2D],
+    labels: Sequence[ImageLabels],
+    maps: FeatureMapFile,
     first_clip: int = 0,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What ``training.synthetic.features`` writes of rendered people: labels of N people and their
-    maps (N, V).
+    """Labels of N people and their feature maps (N, V), as ``data.shards`` has them.
 
     A clip is an unbroken stretch of one person; clips are numbered from ``first_clip`` on.
     """
     rows: list[dict[str, np.ndarray]] = []
     found = []
     clip = first_clip
-    for whole in sightings(labels):
+    for whole in labelled_tracks(labels):
         scale = scale_of_person(whole.joints_m)
-        whole = whole[np.array([picture in maps for picture in whole.picture.tolist()], bool)]
-        if not len(whole.picture) or not np.isfinite(scale):
+        whole = whole[np.array([image in maps for image in whole.image.tolist()], bool)]
+        if not len(whole.image) or not np.isfinite(scale):
             continue
-        times_s = np.array([pictures[picture].stamp_ns for picture in whole.picture]) * 1e-9
+        times_s = np.array([images[image].stamp_ns for image in whole.image]) * 1e-9
         step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else STEP_S
-        for part in unbroken(whole, times_s, step_s):
-            for joints_m, picture, row in zip(part.joints_m, part.picture, part.row, strict=True):
-                person = pictures[picture][[row]]
+        for part in unbroken_stretches(whole, times_s, step_s):
+            for joints_m, image, row in zip(part.joints_m, part.image, part.row, strict=True):
+                person = images[image][[row]]
                 assert person.crop_from_image is not None
-                depth = np.zeros(17)  # where the detector does not guess it
+                depth = np.zeros(17)  # of detectors without
                 if person.root_relative_depth_px is not None:
                     depth = person.root_relative_depth_px[0] * np.sqrt(
                         np.linalg.det(person.crop_from_image[0, :, :2])
@@ -191,16 +183,17 @@ def seen_people(
                         "confidence": person.confidence[0],
                         "crop_keypoints": crop_keypoints(person)[0],
                         "crop_rays": crop_rays(camera, person)[0],
-                        "landmark_z": depth,
+                        "root_relative_depth": depth,
                         "joints_m": scale * joints_m,
-                        "visible": np.isfinite(joints_m).all(-1) & (person.confidence[0] >= SURE),
+                        "visible": np.isfinite(joints_m).all(-1)
+                        & (person.confidence[0] >= MIN_CONFIDENCE),
                         "frame": np.array(
-                            round((person.stamp_ns - pictures[0].stamp_ns) / (1e9 * STEP_S))
+                            round((person.stamp_ns - images[0].stamp_ns) / (1e9 * STEP_S))
                         ),
                         "clip": np.array(clip),
                     }
                 )
-            found.append(maps.of(part.picture, part.row))
+            found.append(maps.of(part.image, part.row))
             clip += 1
     if not rows:
         return {}, np.zeros((0, 0), np.float16)

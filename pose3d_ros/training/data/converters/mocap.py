@@ -14,7 +14,7 @@ import numpy as np
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.data.detector_noise import Detector
+from pose3d_ros.training.data.detector_noise import DetectorNoise
 from pose3d_ros.training.data.mocap import Mocap
 from pose3d_ros.training.data.recordings import Recording
 from pose3d_ros.training.data.windows import Clips
@@ -36,7 +36,7 @@ def convert(folder: Path, noise: Path | None, seed: int = 0) -> Iterator[tuple[s
     stature.
     """
     split = "val"
-    detector = Detector.load(noise, split) if noise else None
+    detector = DetectorNoise.load(noise, split) if noise else None
     mocap = Mocap.load(folder, split, np.arange(1 - FRAMES, 1), detector)
     with np.load(folder / f"{split}.npz") as data:
         starts = data["clip_start"]

@@ -1,0 +1,79 @@
+"""Checkpoints: the folder of a training read back, and the base network that its settings name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pose3d_ros.training import onnx_weights
+from pose3d_ros.training.build import build
+from pose3d_ros.training.settings import TrainSettings, with_current_names
+
+CHECKPOINT = "checkpoint.pt"
+SETTINGS = "settings.json"
+
+
+def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The dictionary in a checkpoint file; no code in it is run. Raises ``ValueError``."""
+    saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+    return saved
+
+
+def load(folder: Path) -> tuple[nn.Module, TrainSettings]:
+    """The network of a training's folder, in evaluation mode, and the training's settings.
+
+    Raises ``ValueError``.
+    """
+    try:
+        values = json.loads((folder / SETTINGS).read_text())
+        settings = TrainSettings(**with_current_names(values))
+        saved = read(folder / CHECKPOINT)
+    except (OSError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"{folder}: expected a folder that 'pose3d train' wrote ({error})"
+        ) from None
+    network = build_with_base(settings)
+    network.load_state_dict(saved["network"])
+    return network.eval(), settings
+
+
+def build_with_base(settings: TrainSettings) -> nn.Module:
+    """As ``build``, with the base network from the folder that ``settings.base`` names, or of the
+    shape of the one in the file ``settings.init_from``. Raises ``ValueError``.
+    """
+    base = load(Path(settings.base))[0] if settings.base else None
+    if base is None and settings.init_from:
+        base = onnx_weights.base_network(Path(settings.init_from))
+    return build(settings, base)
+
+
+def initial_network(settings: TrainSettings) -> nn.Module:
+    """The network that a training begins with. Raises ``ValueError``."""
+    network = build_with_base(settings)
+    if settings.init_from:
+        onnx_weights.load_weights(network, Path(settings.init_from))
+    return network
+
+
+def interpolate_weights(network: nn.Module, settings: TrainSettings) -> nn.Module:
+    """Move the weights of a trained network towards the initial ones by the share
+    ``settings.weight_interpolation``, in place (WiSE-FT, Wortsman et al., 2022).
+
+    Without initial weights, of a file or of a base that rpsm-context begins with, nothing changes.
+    """
+    has_initial = settings.init_from or (settings.base and settings.lifter == "rpsm-context")
+    if settings.weight_interpolation and has_initial:
+        before, after = initial_network(settings).state_dict(), network.state_dict()
+        network.load_state_dict(
+            {
+                name: torch.lerp(value.cpu(), before[name], settings.weight_interpolation)
+                if value.is_floating_point()
+                else value
+                for name, value in after.items()
+            }
+        )
+    return network

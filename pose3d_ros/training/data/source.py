@@ -1,0 +1,193 @@
+"""Training samples by the settings of a training: read from folders, or rendered meanwhile."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from pose3d_ros.training.build import FEATURE_MAPS
+from pose3d_ros.training.data.detector_noise import DetectorNoise
+from pose3d_ros.training.data.feature_samples import (
+    FeatureInputs,
+    FeatureSamples,
+    recorded_noise,
+)
+from pose3d_ros.training.data.image_clips import ImageInputs, ImageSamples
+from pose3d_ros.training.data.mocap import Mocap
+from pose3d_ros.training.data.recordings import Recordings
+from pose3d_ros.training.data.shards import NOT_STORED
+from pose3d_ros.training.data.windows import Clips, LifterInputs
+from pose3d_ros.training.rendering.online import CLIPS, RenderStream, ShardSpec
+from pose3d_ros.training.settings import FEATURE_LIFTERS, TrainSettings
+
+_FRAMES = 5  # of a rendered clip, at least: making a scene takes as long as rendering an image
+_VALIDATION_SHARDS = 2
+
+
+class Source(Protocol):
+    """Training samples."""
+
+    def sample(self, rng: np.random.Generator, size: int, varied: bool = True) -> Clips:
+        """``size`` random clips; ``varied`` with augmentation, for training."""
+        ...
+
+
+def lifter_inputs(settings: TrainSettings) -> LifterInputs:
+    """The frames that a lifter takes, and its inputs and targets made of clips."""
+    features = FeatureInputs(
+        settings.clip,
+        rolled=settings.uses_feature_maps,
+        turned=settings.feature_source == "blazepose",
+    )
+    return {
+        "rpsm": LifterInputs(settings.clip, 3, recurrent=True),
+        "videopose3d": LifterInputs(27),
+        "poseformer": LifterInputs(9),
+        "martinez": LifterInputs(1),
+        **dict.fromkeys(FEATURE_LIFTERS, features),
+        "rpsm-images": ImageInputs(settings.clip, 3),
+    }[settings.lifter]
+
+
+def sources(settings: TrainSettings, split: str) -> list[Source]:
+    """Sources of all folders of ``settings.data``; for validation only of the last one.
+
+    Raises ``ValueError`` or ``OSError``.
+    """
+    if split == "val" and settings.makehuman:
+        return [_rendered_validation(settings)]
+    folders = settings.data.split(os.pathsep)
+    if settings.makehuman and settings.lifter == "rpsm-images":
+        folders = [folder for folder in folders if not _is_mocap(folder)]
+    noisy = {
+        folder: settings.noise if len(folders) == 1 or _is_mocap(folder) else ""
+        for folder in folders
+    }
+    wanted = list(noisy.items())[-1:] if split == "val" else noisy.items()
+    return [source(replace(settings, data=folder, noise=noise), split) for folder, noise in wanted]
+
+
+def source(settings: TrainSettings, split: str) -> Source:
+    """The source of the only folder in ``settings.data``. Raises ``ValueError`` or ``OSError``."""
+    data, offsets = Path(settings.data), lifter_inputs(settings).offsets
+    mocap = _is_mocap(settings.data)
+    if settings.noise and not mocap and settings.lifter not in FEATURE_LIFTERS:
+        raise ValueError(
+            f"noise: recordings come with their own keypoints, leave it out; or is {data} meant "
+            f"to be motion capture? Then it lacks index.json"
+        )
+    if settings.lifter in FEATURE_LIFTERS and not mocap:
+        return _checked(
+            settings,
+            FeatureSamples.load(data, split, settings.clip, _values(settings), settings.clips),
+        )
+    if settings.lifter == "rpsm-images":
+        return ImageSamples.load(data, split, offsets, settings.size)
+    if mocap:
+        noise = _noise(Path(settings.noise), split) if settings.noise else None
+        return Mocap.load(data, split, offsets, noise)
+    return Recordings.load(data, split, offsets)
+
+
+def render_stream(
+    settings: TrainSettings, split: str = "train", rank: int = 0
+) -> RenderStream[Source] | None:
+    """People who are rendered while training, other ones in each process ``rank``; None without
+    ``settings.makehuman``. Raises ``ValueError``.
+    """
+    if not settings.makehuman:
+        return None
+    if settings.lifter not in (*FEATURE_LIFTERS, "rpsm-images"):
+        raise ValueError(
+            f"makehuman: expected a lifter that sees more than keypoints "
+            f"({', '.join(FEATURE_LIFTERS)}, rpsm-images), got {settings.lifter}"
+        )
+    if settings.feature_source != "blazepose":
+        raise ValueError(
+            f"makehuman: expected the feature maps of blazepose, the detector that runs on "
+            f"rendered people, got feature_source {settings.feature_source}"
+        )
+    mocap = [folder for folder in settings.data.split(os.pathsep) if _is_mocap(folder)]
+    if not mocap:
+        raise ValueError(
+            "makehuman: expected motion capture (a folder with index.json) in data, for the "
+            "people's motions"
+        )
+    spec = ShardSpec(
+        Path(settings.makehuman),
+        Path(mocap[0]),
+        split,
+        (settings.seed, rank, int(split == "val")),
+        CLIPS,
+        max(settings.clip, _FRAMES),
+        settings.lifter == "rpsm-images",
+    )
+    return RenderStream(
+        spec,
+        Path(settings.output) / "rendered" / f"{split}{rank}",
+        settings.render_every,
+        settings.workers,
+        partial(_rendered, settings, split),
+        resume=settings.resume,
+    )
+
+
+def _is_mocap(folder: str) -> bool:
+    return (Path(folder) / "index.json").is_file()
+
+
+def _noise(path: Path, split: str) -> DetectorNoise:
+    return recorded_noise(path, split) if path.is_dir() else DetectorNoise.load(path, split)
+
+
+def _rendered_validation(settings: TrainSettings) -> Source:
+    """The first shards of the validation subjects."""
+    stream = render_stream(replace(settings, render_every=1), "val")
+    assert stream is not None
+    with closing(stream):
+        stream.prepare(_VALIDATION_SHARDS - 1, 0)
+        return stream.at(_VALIDATION_SHARDS - 1)
+
+
+def _rendered(settings: TrainSettings, split: str, folders: Sequence[Path]) -> Source:
+    if settings.lifter == "rpsm-images":
+        return ImageSamples.read(folders, split, lifter_inputs(settings).offsets, settings.size)
+    paths = [path for folder in folders for path in folder.glob("*.npz")]
+    return _checked(settings, FeatureSamples.read(paths, settings.clip, _values(settings)))
+
+
+def _values(settings: TrainSettings) -> int:
+    """How many numbers the feature maps of a person have that the lifter takes."""
+    if not settings.uses_feature_maps:
+        return 0
+    return sum(map(math.prod, FEATURE_MAPS[settings.feature_source][0][-settings.levels :]))
+
+
+def _checked(settings: TrainSettings, samples: FeatureSamples) -> FeatureSamples:
+    """The samples, if they have the inputs that the lifter takes. Raises ``ValueError``."""
+    name = settings.feature_source
+    stored = FEATURE_MAPS[name][0][NOT_STORED.get(name, 0) :]
+    total = sum(map(math.prod, stored))
+    values = {file.shape[1] for file in samples.files}
+    if settings.uses_feature_maps and (values != {total} or settings.levels > len(stored)):
+        shapes = ", ".join("x".join(map(str, shape)) for shape in stored)
+        raise ValueError(
+            f"feature_source: expected people with the {len(stored)} stored feature maps of "
+            f"{name} ({shapes}; {total} values) and at most as many levels, got "
+            f"{settings.levels} levels and people with {' or '.join(map(str, sorted(values)))} "
+            f"values; change --feature-source, --levels or the data"
+        )
+    if settings.root_relative_depth and not samples.labels["root_relative_depth"].any():
+        raise ValueError(
+            "root_relative_depth: expected people with the detector's root-relative depth, got a "
+            "detector without; train with --no-root-relative-depth"
+        )
+    return samples
