@@ -1,17 +1,22 @@
-"""Installation of the package, by colcon or by pip."""
+"""Installation: files and commands. pyproject.toml has the rest; colcon and pip read both."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
-from setuptools import find_packages, setup
+import setuptools
 
 NAME = "pose3d_ros"
 ROOT = Path(__file__).parent
+SHARED = ("config", "demo", "examples", "launch", "models")
+NODES = ("monocular", "multiview", "video")
+
+# A wheel's commands are global: one is enough. colcon's are in lib/, where ros2 run looks.
+FOR_A_WHEEL = not {"bdist_wheel", "dist_info", "editable_wheel"}.isdisjoint(sys.argv)
 
 
 def shared(folder: str) -> list[tuple[str, list[str]]]:
-    """The files of a folder and where they are installed: at the same place below
-    share/pose3d_ros.
-    """
+    """Files of a folder and where they are installed: at the same place below share/pose3d_ros."""
     files: dict[str, list[str]] = {}
     for path in sorted(ROOT.joinpath(folder).rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -20,49 +25,30 @@ def shared(folder: str) -> list[tuple[str, list[str]]]:
     return list(files.items())
 
 
-setup(
+files = [
+    ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+    (f"share/{NAME}", ["package.xml"]),
+    *(entry for folder in SHARED for entry in shared(folder)),
+]
+commands = ["pose3d = pose3d_ros.cli.main:main"]
+if not FOR_A_WHEEL:
+    files += [("bin", ["bin/pose3d"]), (f"lib/{NAME}", ["examples/stop_when_near.py"])]
+    commands += [f"{node} = pose3d_ros.nodes.entry:{node}" for node in NODES]
+
+# Ubuntu 22.04's setuptools does not read [project].
+# Not tests_require: with it, colcon test runs no test and succeeds.
+reads_no_pyproject = int(setuptools.__version__.partition(".")[0]) < 61
+said_again: dict[str, Any] = {"extras_require": {"test": ["pytest"]}} if reads_no_pyproject else {}
+
+setuptools.setup(
     name=NAME,
     version="0.1.0",
-    description="3D human pose for robots: camera images in, tracked metric 3D skeletons out",
-    author="pose3d_ros maintainers",
-    maintainer="pose3d_ros maintainers",
-    maintainer_email="maintainers@pose3d-ros.invalid",
     license="Apache-2.0",
     python_requires=">=3.10",
-    packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    data_files=[
-        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
-        (f"share/{NAME}", ["package.xml"]),
-        (f"lib/{NAME}", ["examples/stop_when_near.py"]),  # for ros2 run
-        *(
-            entry
-            for folder in ("config", "demo", "examples", "launch", "models")
-            for entry in shared(folder)
-        ),
-    ],
-    install_requires=["setuptools"],
-    # Not tests_require: with it, colcon test runs no test at all and succeeds.
-    extras_require={
-        "test": ["pytest"],
-        "train": [
-            "av",
-            "cdflib",
-            "h5py",
-            "moderngl",
-            "onnxscript",
-            "safetensors",
-            "tensorboard",
-            "torch",
-            "tqdm",
-        ],
-    },
+    packages=setuptools.find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["py.typed"]},
+    data_files=files,
+    entry_points={"console_scripts": commands},
     zip_safe=False,
-    entry_points={
-        "console_scripts": [
-            "pose3d = pose3d_ros.cli.main:main",
-            "monocular = pose3d_ros.nodes.entry:monocular",
-            "multiview = pose3d_ros.nodes.entry:multiview",
-            "video = pose3d_ros.nodes.entry:video",
-        ],
-    },
+    **said_again,
 )

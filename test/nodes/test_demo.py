@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from paths import ROOT
 
+pytestmark = pytest.mark.installed
+
 pytest.importorskip("rclpy", reason="needs rclpy")
 
-from pose3d_ros.cli.main import main
+from pose3d_ros.cli.main import main  # noqa: E402
 
 
 def demo(*arguments):
@@ -31,7 +33,6 @@ def number(pattern, text):
     return float(found.group(1))
 
 
-@pytest.mark.slow
 def test_the_demo_tells_and_shows_what_it_saw(tmp_path):
     done = demo("--seconds", 3, "--output", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -22,6 +22,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 from pose3d_ros.nodes.messages import JOINTS
 from pose3d_ros.resources import share
 
+pytestmark = pytest.mark.installed
 SETTLED = 30  # frames after which the lifter has seen its whole window
 
 

@@ -20,6 +20,8 @@ from pose3d_ros.nodes.messages import joints_cloud
 from pose3d_ros.people import People3D
 from pose3d_ros.skeleton import H36M17
 
+pytestmark = pytest.mark.installed
+
 EXAMPLE = ROOT / "examples" / "stop_when_near.py"
 
 

@@ -16,6 +16,8 @@ from launch import LaunchContext, LaunchDescription
 from pose3d_ros.arguments import ONE_CAMERA, arguments
 from pose3d_ros.resources import share
 
+pytestmark = pytest.mark.installed
+
 
 def description(name: str = "monocular") -> LaunchDescription:
     spec = importlib.util.spec_from_file_location(

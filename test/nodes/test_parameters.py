@@ -17,6 +17,8 @@ from pose3d_ros.nodes import parameters
 from pose3d_ros.resources import share
 from pose3d_ros.settings import LIFTERS, MonocularNodeSettings, SettingsError
 
+pytestmark = pytest.mark.installed
+
 
 def declared(
     ros: Any, **overrides: object
