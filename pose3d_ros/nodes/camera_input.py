@@ -14,10 +14,10 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from pose3d_ros.camera import Camera, CameraError
-from pose3d_ros.io.camera_info import camera_from_info
-from pose3d_ros.io.keypoints_cloud import MAX_PEOPLE, CloudError, people_2d
+from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
 from pose3d_ros.multiview.calibration_monitor import CameraResidual
 from pose3d_ros.nodes.inputs import SILENCE_S, Input
+from pose3d_ros.nodes.last_good_camera import LastGoodCamera
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import H36M17
@@ -47,7 +47,7 @@ class CameraInput:
     ) -> None:
         self.node, self.name, self.calibrated = node, name, calibrated
         self._pose, self._deliver = pose, deliver
-        self._info: CameraInfo | None = None
+        self._info = LastGoodCamera()
         self._frame_id = ""
         self._size = (0, 0)
         self._resolved: tuple[object, Camera | None] = (None, None)
@@ -70,11 +70,16 @@ class CameraInput:
             node,
             topic,
             CameraInfo,
-            self._hear_info,
+            self._info.hear,
             "start the camera, or set rig to a file with its intrinsics",
             optional=calibrated is not None,
             constant=True,
         )
+
+    @property
+    def topic(self) -> str:
+        """Name of its 2D poses' topic."""
+        return str(self._keypoints.topic)
 
     @property
     def alive(self) -> bool:
@@ -142,9 +147,6 @@ class CameraInput:
         self.tells_depth |= people.depth_m is not None
         self._deliver(people)
 
-    def _hear_info(self, info: CameraInfo) -> None:
-        self._info = info
-
     def camera(self) -> Camera | None:
         """The camera at the size of its images and where it stands; None, said in a line, where
         that is not known.
@@ -161,7 +163,12 @@ class CameraInput:
             except ValueError as error:
                 self.problem("pose", f"left out: {error}", SILENCE_S)
                 return None
-        given = (self._size, self._info, None if transform is None else transform.tobytes())
+        given = (
+            self._size,
+            id(self._info.camera),
+            self._info.error,
+            None if transform is None else transform.tobytes(),
+        )
         if given != self._resolved[0] or self._resolved[1] is None:
             camera = self._intrinsics()
             if camera is not None and transform is not None:
@@ -173,19 +180,27 @@ class CameraInput:
         """From the rig file or camera_info, at the size of the images, which the keypoints
         tell.
         """
-        told, trouble = None, f"no camera_info on {self._infos.topic}"
-        try:
-            told = None if self._info is None else camera_from_info(self._info)
-        except CameraError as error:
-            trouble = f"camera_info on {self._infos.topic}: {error}"
+        told, topic = self._info.camera, self._infos.topic
         camera = self.calibrated or told
         if camera is None:
+            trouble = (
+                f"camera_info on {topic}: {self._info.error}"
+                if self._info.error
+                else f"no camera_info on {topic}"
+            )
             self.problem(
                 "intrinsics",
                 f"left out: {trouble}; calibrate it, or set rig to a file with its intrinsics",
-                0.0 if self._info else SILENCE_S,
+                0.0 if self._info.error else SILENCE_S,
             )
             return None
+        if self._info.error and self.calibrated is None:
+            self.problem(
+                "camera_info",
+                f"camera_info on {topic} not used, the last good one stays: {self._info.error}",
+            )
+        else:
+            self.solved("camera_info")
         try:
             camera = camera.at_resolution(
                 *(self._size if self._size[0] else told.size if told else camera.size)
@@ -194,23 +209,27 @@ class CameraInput:
         except CameraError as error:
             self.problem("intrinsics", f"left out: {error}")
             return None
-        ratio = (
-            camera.matrix[0, 0] / camera.size[0] * told.size[0] / told.matrix[0, 0]
-            if told
-            else 1.0
-        )
-        if abs(ratio - 1) > FOCAL_TOLERANCE:
-            assert told is not None
+        self._compare(camera, told)
+        return camera
+
+    def _compare(self, camera: Camera, told: Camera | None) -> None:
+        """Say where camera_info contradicts the rig file, which is used."""
+        difference = ""
+        if told is not None and self.calibrated is not None:
+            try:
+                resized = told.at_resolution(*camera.size)
+                renamed = replace(resized, frame_id=camera.frame_id)
+                difference = renamed.differs_from(camera, FOCAL_TOLERANCE)
+            except CameraError as error:
+                difference = str(error)
+        if difference:
             self.problem(
                 "focal",
-                f"camera_info has a focal length of {told.matrix[0, 0]:.4g} px at {told.size[0]} "
-                f"px "
-                f"width, the rig file's would be {told.matrix[0, 0] * ratio:.4g}: the file's is "
-                f"used; if the lens has zoomed or the cameras are exchanged, calibrate again",
+                f"camera_info is of another lens than the rig file, which is used: {difference}; "
+                f"if the lens has zoomed or the cameras are exchanged, calibrate again",
             )
         else:
             self.solved("focal")
-        return camera
 
     def record(self, took_part: bool, contributed: bool, residual: CameraResidual | None) -> None:
         """What came of the camera's poses in one moment, if it had any."""

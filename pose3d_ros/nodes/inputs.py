@@ -15,7 +15,9 @@ T = TypeVar("T")
 # the executor empties the queue faster than cameras fill it; what is too old is dropped and
 # counted later
 DEPTH = 5
-SILENCE_S = 2.0  # of a publisher that was heard
+SILENCE_S = 2.0  # of a publisher that was heard; of a slow one, three of its longest pauses
+LONGEST_SILENCE_S = 60.0
+LEASE_S = 25.0  # for which ROS may know the publishers of a process that was killed
 PATIENCE_S = 5.0  # for one to appear and to begin: nodes of a launch file start in any order
 
 
@@ -34,7 +36,7 @@ def qos_of(publishers: Sequence[Any]) -> QoSProfile:
     )
 
 
-def say_qos(qos: QoSProfile) -> str:
+def describe_qos(qos: QoSProfile) -> str:
     """The two policies that decide who hears whom."""
     return (
         f"{qos.reliability.name.lower().replace('_', ' ')}, "
@@ -47,7 +49,8 @@ class Input:
     when that changes.
 
     ``remedy``: what to do when nobody publishes. An ``optional`` input keeps quiet about that, and
-    one that is ``constant`` about silence once it was heard.
+    one that is ``constant`` about silence once it was heard. Whatever ``callback`` raises costs
+    one line and that message.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class Input:
         optional: bool = False,
         constant: bool = False,
     ) -> None:
-        self.node, self.message_type, self.callback = node, message_type, callback
+        self.node, self.message_type = node, message_type
         self.topic = node.resolve_topic_name(topic)
         self.remedy, self.optional, self.constant = remedy, optional, constant
         self.type_name = f"{message_type.__module__.split('.')[0]}/msg/{message_type.__name__}"
@@ -68,38 +71,39 @@ class Input:
         self.heard = False  # anything, since the subscription
         self.subscription: Any = None
         self.qos: QoSProfile | None = None
-        self.timer = node.every(0.2, self.watch)
-        self.watch()
+        self._callback = node.guarded(f"a message on {self.topic}", callback)
+        self._pause_s = 0.0  # the longest of the last between two messages, fading
+        self._several_since: tuple[tuple[str, ...], float] = ((), 0.0)
+        self.timer = node.every(0.2, self.check)
+        self.check()
 
-    def _heard(self, message: Any) -> None:
-        self.heard_at, self.heard = time.monotonic(), True
+    def _hear(self, message: Any) -> None:
+        now = time.monotonic()
+        if self.heard:
+            self._pause_s = max(now - self.heard_at, 0.9 * self._pause_s)
+        self.heard_at, self.heard = now, True
         self.node.solved(self.topic)
-        self.callback(message)
+        self._callback(message)
 
     @property
     def alive(self) -> bool:
         """Whether the topic is being heard."""
         return self.heard and time.monotonic() - self.heard_at < SILENCE_S
 
-    def watch(self) -> None:
+    def check(self) -> None:
         """Follow the publishers of the topic, and say why nothing is heard."""
         publishers = self.node.get_publishers_info_by_topic(self.topic)
         matching = [
             publisher for publisher in publishers if publisher.topic_type == self.type_name
         ]
         if matching and (qos := qos_of(matching)) != self.qos:
-            self._unsubscribe()
-            self.subscription = self.node.create_subscription(
-                self.message_type, self.topic, self._heard, qos
-            )
-            self.qos, self.heard_at, self.heard = (
-                qos,
-                time.monotonic(),
-                self.constant and self.heard,
-            )
+            self._subscribe(qos)
+        self._check_alone(matching)
         if self.constant and self.heard:
             return
-        patience = SILENCE_S if self.heard and publishers else PATIENCE_S
+        patience = PATIENCE_S
+        if self.heard and publishers:
+            patience = min(max(SILENCE_S, 3 * self._pause_s), LONGEST_SILENCE_S)
         if time.monotonic() - self.heard_at < patience or self.optional and not publishers:
             return
         if not publishers:
@@ -115,15 +119,47 @@ class Input:
                 f"expected {self.type_name} on {self.topic}, got {types}: {self.remedy}",
             )
         else:
-            assert self.qos is not None
+            self.node.problem(self.topic, self._why_silent(matching[0], patience))
+
+    def _subscribe(self, qos: QoSProfile) -> None:
+        self._unsubscribe()
+        self.subscription = self.node.create_subscription(
+            self.message_type, self.topic, self._hear, qos
+        )
+        self.qos, self.heard_at = qos, time.monotonic()
+        self.heard = self.constant and self.heard
+
+    def _why_silent(self, publisher: Any, patience_s: float) -> str:
+        assert self.qos is not None
+        text = (
+            f"no message on {self.topic} for {patience_s:.2g} s, although {publisher.node_name} "
+            f"offers it ({describe_qos(self.qos)}): see whether it still sends"
+        )
+        if self.heard or self.qos.reliability == ReliabilityPolicy.RELIABLE:
+            return text
+        return (
+            f"{text}; large best-effort messages get lost where the publisher lacks shared memory "
+            f"(config/fastdds.xml) or the network drops fragments"
+        )
+
+    def _check_alone(self, publishers: Sequence[Any]) -> None:
+        """Name publishers that share the topic: what they send is mixed. Of one that was killed
+        and started again, ROS knows both for a while.
+        """
+        key, now = f"{self.topic} publishers", time.monotonic()
+        names = tuple(sorted(_full_name(publisher) for publisher in publishers))
+        if len(names) < 2:
+            self._several_since = names, now
+            self.node.solved(key)
+            return
+        if names != self._several_since[0]:
+            self._several_since = names, now
+        patience_s = PATIENCE_S if len(set(names)) > 1 else LEASE_S
+        if now - self._several_since[1] > patience_s:
             self.node.problem(
-                self.topic,
-                f"no message on {self.topic} for {patience:g} s, although {matching[0].node_name} "
-                f"offers "
-                f"it ({say_qos(self.qos)}): see whether it still sends; large best-effort "
-                f"messages also get lost where "
-                f"the publisher lacks shared memory (config/fastdds.xml) or the network drops "
-                f"fragments",
+                key,
+                f"{len(names)} publishers of {self.topic}: {', '.join(names)}: expected one, "
+                f"because what they send is mixed; stop the others, or remap the topic",
             )
 
     def _alternatives(self) -> str:
@@ -148,7 +184,11 @@ class Input:
         """Stop listening."""
         self.node.destroy_timer(self.timer)
         self._unsubscribe()
-        self.node.solved(self.topic)
+        self.node.solved(self.topic, f"{self.topic} publishers")
+
+
+def _full_name(publisher: Any) -> str:
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
 
 
 class Newest(Generic[T]):

@@ -18,9 +18,12 @@ from rclpy.parameter import Parameter
 from pose3d_ros.errors import Pose3dError, one_line
 from pose3d_ros.nodes import library_log, parameters
 from pose3d_ros.settings import Settings
+from pose3d_ros.text_files import shortened
 
 S = TypeVar("S", bound=Settings)
 OTHER_CLOCK_S = 10.0  # no image is that late
+OTHER_CLOCK_PATIENCE_S = 2.0  # where a recording begins again, its clock and images jump in turn
+LONGEST_PROBLEM = 800  # characters
 
 
 class ManagedNode(LifecycleNode, Generic[S]):
@@ -36,6 +39,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
         self._library_log = library_log.attach(self.get_logger())
         self.problems: dict[str, str] = {}
         self.configured = False
+        self._right_clock_at = time.monotonic()
         self._said: dict[str, tuple[str, float]] = {}
         self.finished = self.failed = False
         try:
@@ -68,6 +72,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
         """Log a problem in one line, unless its ``key`` said the same last or anything within the
         last second.
         """
+        text = shortened(text, LONGEST_PROBLEM)  # frame ids may have megabytes
         self.problems[key] = text
         said, at = self._said.get(key, ("", -math.inf))
         if text != said and (now := time.monotonic()) - at > 1.0:
@@ -138,19 +143,23 @@ class ManagedNode(LifecycleNode, Generic[S]):
 
     def latency_s(self, acquired_ns: int) -> float | None:
         """``age_s``, but None is said in a line."""
+        now = time.monotonic()
         if (age_s := self.age_s(acquired_ns)) is not None:
+            self._right_clock_at = now
             self.solved("clock")
-            return age_s
-        self.problem(
-            "clock",
-            f"latency unknown: expected images stamped within {OTHER_CLOCK_S:g} s of this node's "
-            f"clock, got another time; {self._clock_remedy()}",
-        )
-        return None
+        elif now - self._right_clock_at > OTHER_CLOCK_PATIENCE_S:
+            self.problem(
+                "clock",
+                f"latency unknown: expected images stamped within {OTHER_CLOCK_S:g} s of this "
+                f"node's clock, got another time; {self._clock_remedy(acquired_ns)}",
+            )
+        return age_s
 
-    def _clock_remedy(self) -> str:
+    def _clock_remedy(self, acquired_ns: int) -> str:
         if self.get_parameter("use_sim_time").value:
             return "see whether /clock is of the same recording as the images"
+        if abs(acquired_ns * 1e-9 - time.monotonic()) < OTHER_CLOCK_S:
+            return "they have the time since boot: let the camera driver stamp with ROS time"
         return (
             "of a bag, set use_sim_time:=true and play it with --clock; of another computer, "
             "synchronise the clocks"

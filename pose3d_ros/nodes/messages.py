@@ -5,7 +5,8 @@ contract.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -169,25 +170,38 @@ def camera_info(camera: Camera, header: Header) -> CameraInfo:
     )
 
 
-def diagnostics(
-    stamp: Time, *parts: tuple[str, Iterable[str], Mapping[str, object]]
-) -> DiagnosticArray:
-    """/diagnostics of a node and its parts: each its name, its problems and its values; with
-    problems at level WARN.
+class Part(NamedTuple):
+    """A node, or a part of it, in /diagnostics: its name, the device that it is about (a topic),
+    its problems and its values. ``works``: whether anything came of it since the last report.
+    """
+
+    name: str
+    device: str
+    problems: Sequence[str]
+    values: Mapping[str, object]
+    works: bool
+
+
+def diagnostics(stamp: Time, *parts: Part) -> DiagnosticArray:
+    """/diagnostics of a node and its parts: OK without problems, WARN with some, ERROR where
+    nothing comes of it because of them.
     """
     array_ = DiagnosticArray(header=Header(stamp=stamp))
-    for name, problems, values in parts:
-        message = "; ".join(problems)
+    for part in parts:
+        level = DiagnosticStatus.OK
+        if part.problems:
+            level = DiagnosticStatus.WARN if part.works else DiagnosticStatus.ERROR
         array_.status.append(
             DiagnosticStatus(
-                level=DiagnosticStatus.WARN if message else DiagnosticStatus.OK,
-                name=name,
-                message=message or "OK",
+                level=level,
+                name=part.name,
+                hardware_id=part.device,
+                message="; ".join(part.problems) or "OK",
                 values=[
                     KeyValue(
                         key=key, value=f"{value:.4g}" if isinstance(value, float) else str(value)
                     )
-                    for key, value in values.items()
+                    for key, value in part.values.items()
                 ],
             )
         )

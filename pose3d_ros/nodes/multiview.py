@@ -21,7 +21,7 @@ from pose3d_ros.nodes.camera_input import CameraInput
 from pose3d_ros.nodes.diagnostics import FrameTimes, report
 from pose3d_ros.nodes.inputs import SILENCE_S
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
-from pose3d_ros.nodes.messages import diagnostics, time_of
+from pose3d_ros.nodes.messages import Part, diagnostics, time_of
 from pose3d_ros.nodes.outputs import Outputs
 from pose3d_ros.nodes.process import run
 from pose3d_ros.nodes.tf import TransformLookup
@@ -281,22 +281,25 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         )
         offsets = {camera_input.name: offset_s for camera_input, offset_s in self._clock_offsets()}
         parts = [
-            (
+            Part(
                 f"{name}/{camera_input.name}",
+                camera_input.topic,
                 camera_input.problems,
                 camera_input.report(period_s, offsets.get(camera_input.name)),
+                works=camera_input.alive and self._cameras[index] is not None,
             )
-            for camera_input in self._inputs
+            for index, camera_input in enumerate(self._inputs)
         ]
-        told = {text for _, problems, _ in parts for text in problems}
-        values = {**report(self._frame_times.take(), period_s), "cameras": len(offsets)}
-        self._diagnostics.publish(
-            diagnostics(
-                self.get_clock().now().to_msg(),
-                (name, [text for text in self.problems.values() if text not in told], values),
-                *parts,
-            )
+        of_cameras = {text for part in parts for text in part.problems}
+        frames = self._frame_times.take()
+        whole = Part(
+            name,
+            self._frame_id,
+            [text for text in self.problems.values() if text not in of_cameras],
+            {**report(frames, period_s), "cameras": len(offsets)},
+            works=bool(frames),
         )
+        self._diagnostics.publish(diagnostics(self.get_clock().now().to_msg(), whole, *parts))
 
 
 def main() -> int:

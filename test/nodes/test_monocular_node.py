@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy")
+import rclpy
 from conftest import wait_for
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.parameter import Parameter
@@ -26,7 +27,15 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.nodes import image_messages, inputs, messages, monocular, outputs
+from pose3d_ros.nodes import (
+    depth_pairing,
+    image_messages,
+    inputs,
+    managed_node,
+    messages,
+    monocular,
+    outputs,
+)
 from pose3d_ros.people import People2D, People3D
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
@@ -34,6 +43,7 @@ from pose3d_ros.skeleton import H36M17
 from pose3d_ros.stopwatch import Stopwatch
 
 CAMERA = Camera.from_fov(64, 48, 1.0)
+NOBODY = People3D.empty(H36M17, 0, "camera")
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -260,7 +270,10 @@ def test_diagnostics(ros: Any, start: Any, camera_info: Any) -> None:
         assert 0 <= p50 <= p95 <= most, stage
 
 
-def test_stamps_of_another_clock_have_no_latency(ros: Any, start: Any, camera_info: Any) -> None:
+def test_stamps_of_another_clock_have_no_latency(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(managed_node, "OTHER_CLOCK_PATIENCE_S", 0.0)
     node = start(diagnostics_period_s=0.2)
     received = ros.collect(DiagnosticArray, "/diagnostics")
     publisher = ros.publisher(Image, "image")
@@ -386,7 +399,7 @@ def test_image_that_changes_size(ros: Any, start: Any, camera_info: Any) -> None
     before = node._pipeline.resets
     publisher.publish(image(2, width=32, height=24))
     wait_for(lambda: 2 in depths(joints), "joints of the small image")
-    ros.line("camera changed from 64x48", "to 32x24", "tracking starts again")
+    ros.line("camera changed, image size 64x48 to 32x24: tracking starts again")
     assert node._pipeline.resets == before + 1
     ros.line("camera_info is of 64x48, the images are 32x24", "publish their CameraInfo")
     assert node._pipeline.cameras[-1].size == (32, 24)
@@ -434,10 +447,126 @@ def test_only_zoom_starts_tracking_again(ros: Any, start: Any, camera_info: Any)
         wait_for(arrived, "the new camera")
         assert pipeline.resets - before == resets
     ros.line(
-        "camera changed from 64x48 of focal length 59.16",
-        "to 64x48 of focal length 73.22",
+        "camera changed, fx",
+        "to 73.22 px",
         "starts again",
     )
+
+
+def info_with(**values: float) -> CameraInfo:
+    """The test camera's calibration with some of k, by name."""
+    info = messages.camera_info(CAMERA, header(0))
+    for name, value in values.items():
+        info.k[{"fx": 0, "skew": 1, "cx": 2, "fy": 4, "cy": 5}[name]] = value
+    return info
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"fy": 1e-30}, {"cx": 1e9}, {"cy": -900.0}, {"fy": 5.0}, {"skew": 40.0}, {"fx": 0.0}]
+)
+def test_a_wrong_camera_info_leaves_the_last_good_one(
+    ros: Any, start: Any, camera_info: Any, wrong: dict[str, float]
+) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    stamp = iter(range(1, 1_000_000))
+    wait_for(lambda: joints or publisher.publish(image(3, seconds=next(stamp))), "joints")
+    pipeline, before = node._pipeline, node._pipeline.resets
+    camera_info.publish(info_with(**wrong))
+    ros.line("camera_info on /camera_info not used, the last good one stays", next(iter(wrong)))
+    last = next(stamp)
+    wait_for(
+        lambda: pipeline.stamp_ns > last * 10**9 or publisher.publish(image(3, next(stamp))),
+        "an image after it",
+    )
+    assert pipeline.resets == before
+    assert np.array_equal(pipeline.cameras[-1].matrix, CAMERA.matrix)
+    camera_info.publish(info_with())
+    wait_for(lambda: "camera_info" not in node.problems, "the end of the problem")
+
+
+@pytest.mark.parametrize("changed", [{"fy": 66.0}, {"cx": 40.0}, {"cy": 30.0}, {"skew": 5.0}])
+def test_another_lens_of_any_kind_starts_tracking_again(
+    ros: Any, start: Any, camera_info: Any, changed: dict[str, float]
+) -> None:
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    stamp = iter(range(1, 1_000_000))
+    wait_for(lambda: joints or publisher.publish(image(3, seconds=next(stamp))), "joints")
+    before = node._pipeline.resets
+    camera_info.publish(info_with(**changed))
+    wait_for(
+        lambda: node._pipeline.resets > before or publisher.publish(image(3, next(stamp))),
+        "a new start",
+    )
+    ros.line(f"camera changed, {next(iter(changed))}", "tracking starts again")
+    assert node._pipeline.resets == before + 1
+
+
+def test_two_publishers_of_one_topic_are_named(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "PATIENCE_S", 0.3)
+    node = start()
+    ros.publisher(Image, "image")
+    other = ros.add(rclpy.create_node("second_camera"))
+    other.create_publisher(Image, "image", 1)
+    ros.line("2 publishers of /image: /second_camera, /tester", "stop the others")
+    ros.remove(other)
+    wait_for(lambda: "/image publishers" not in node.problems, "the end of the problem")
+
+
+def test_frame_ids_are_cut_in_messages(ros: Any, start: Any, camera_info: Any) -> None:
+    start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    made = image(4)
+    made.header.frame_id = "x" * 1_000_000
+    publisher.publish(made)
+    ros.line("camera changed, frame 'camera'")
+    assert max(map(len, ros.log.splitlines())) < 1000
+
+
+def status_of(ros: Any, received: list[DiagnosticArray], level: bytes) -> DiagnosticStatus:
+    return wait_for(
+        lambda: next(
+            (
+                message.status[0]
+                for message in reversed(received)
+                if message.status[0].level == level
+            ),
+            None,
+        ),
+        f"diagnostics of level {level!r}",
+    )
+
+
+def test_images_without_anybody_are_a_warning(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monocular, "NOBODY_S", 0.5)
+    monkeypatch.setattr(monocular.MonocularNode, "_people", lambda *_: NOBODY)
+    start(diagnostics_period_s=0.1)
+    received = ros.collect(DiagnosticArray, "/diagnostics")
+    publisher = ros.publisher(Image, "image")
+    ros.node.create_timer(0.05, lambda: publisher.publish(just_now(2)))
+    status = status_of(ros, received, DiagnosticStatus.WARN)
+    assert status.message.startswith("nobody was found yet, in ")
+    assert "see in overlay" in status.message
+    assert status.hardware_id == "/image"
+
+
+def test_a_node_of_which_nothing_comes_is_an_error(ros: Any, start: Any, camera_info: Any) -> None:
+    start(diagnostics_period_s=0.1)
+    received = ros.collect(DiagnosticArray, "/diagnostics")
+    publisher = ros.publisher(Image, "image")
+    broken = image(3)
+    broken.encoding = "rgb9"
+    ros.node.create_timer(0.05, lambda: publisher.publish(broken))
+    assert "expected an encoding" in status_of(ros, received, DiagnosticStatus.ERROR).message
 
 
 def test_time_may_start_anew_after_deactivation(ros: Any, start: Any, camera_info: Any) -> None:
@@ -492,7 +621,7 @@ def test_a_frame_that_fails_in_the_pipeline(ros: Any, start: Any, camera_info: A
     publisher = ros.publisher(Image, "image")
     publisher.publish(image(255, seconds=1))
     ros.line(
-        "frame skipped: FloatingPointError: a frame that nobody can process "
+        "frame skipped, on /image: FloatingPointError: a frame that nobody can process "
         "(test_monocular_node.py"
     )
     wait_for(lambda: joints or publisher.publish(image(3, seconds=2)), "life after it")
@@ -572,13 +701,13 @@ def test_one_latched_camera_info_is_enough(
 ) -> None:
     monkeypatch.setattr(inputs, "SILENCE_S", 0.3)
     looks: list[str] = []
-    look = inputs.Input.watch
+    look = inputs.Input.check
 
     def counted(topic: inputs.Input) -> None:
         look(topic)
         looks.append(topic.topic)
 
-    monkeypatch.setattr(inputs.Input, "watch", counted)
+    monkeypatch.setattr(inputs.Input, "check", counted)
     start()
     joints = ros.collect(PointCloud2, "joints")
     publisher = ros.publisher(Image, "image")
@@ -651,7 +780,10 @@ def test_depth_is_paired_and_checked(ros: Any, start: Any, camera_info: Any) -> 
                 data=millimetres.tobytes(),
             )
         )
-        wait_for(lambda: any(d.header.stamp == now.stamp for d in node._depths), "the depth image")
+        wait_for(
+            lambda: any(d.header.stamp == now.stamp for d in node._depths._depths),
+            "the depth image",
+        )
         publisher.publish(image_messages.to_message(picture(3), now))
 
     wait_for(
@@ -668,7 +800,7 @@ def test_depth_is_paired_and_checked(ros: Any, start: Any, camera_info: Any) -> 
 def test_depth_that_comes_after_its_image(
     ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monocular, "DEPTH_WAIT_S", 10.0)  # a busy machine must not decide
+    monkeypatch.setattr(depth_pairing, "WAIT_S", 10.0)  # a busy machine must not decide
     waiting = Event()
 
     class Told(Condition):
@@ -677,7 +809,7 @@ def test_depth_that_comes_after_its_image(
             return super().wait(timeout)
 
     node = start()
-    node._depth_came = Told()
+    node._depths._arrived = Told()
     publisher, depth = ros.publisher(Image, "image"), ros.publisher(Image, "depth")
 
     def depth_at(seconds: int) -> Image:
@@ -701,7 +833,7 @@ def test_depth_that_comes_after_its_image(
 def test_depth_of_another_time_is_said_until_it_stops(
     ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (inputs, monocular):
+    for module in (inputs, depth_pairing):
         monkeypatch.setattr(module, "SILENCE_S", 0.5)
     node = start()
     publisher, depth = ros.publisher(Image, "image"), ros.publisher(Image, "depth")

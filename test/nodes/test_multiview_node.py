@@ -321,8 +321,8 @@ def test_camera_info_that_contradicts_the_rig_file(ros: Any, scene: Scene, start
     )
     start(rig=scene.rig())
     scene.say(
-        "camera cam1: camera_info has a focal length of 1350 px",
-        "the rig file's would be 900",
+        "camera cam1: camera_info is of another lens than the rig file, which is used: fx 900",
+        "to 1350 px",
         "calibrate",
     )
     scene.until(scene.all_found, "everybody: the file is right")
@@ -335,7 +335,7 @@ def test_a_camera_that_has_moved(
     ros: Any, scene: Scene, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calibration_monitor, "WINDOW_S", 1.0)
-    monkeypatch.setattr(calibration_monitor, "LEAST_SAMPLES", 10)
+    monkeypatch.setattr(calibration_monitor, "MIN_SAMPLES", 10)
     node = start(rig=scene.rig(), diagnostics_period_s=0.3)
     diagnostics = ros.collect(DiagnosticArray, "/diagnostics")
     scene.until(scene.all_found, "everybody in place")
@@ -511,10 +511,10 @@ def test_down_and_up_again(scene: Scene, start: Any) -> None:
             ("camera left", "positive focal lengths"),
         ),
         (
-            "cameras: {0: {camera_matrix: [[500, 0, 320], [0, 500, 240], [0, 0, 1]], image_width: "
+            "cameras: {left door: {camera_matrix: [[500, 0, 320], [0, 500, 240], [0, 0, 1]], image_width: "
             "640, image_height: 480,"
             " position_m: [0, 0, 0], orientation_xyzw: [0, 0, 0, 1]}}",
-            ("camera 0", "expected a namespace", "rig file"),
+            ("camera left door", "expected a namespace", "rig file"),
         ),
     ],
 )
