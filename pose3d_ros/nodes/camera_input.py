@@ -14,7 +14,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from pose3d_ros.camera import Camera, CameraError
-from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
+from pose3d_ros.io.keypoints_cloud import MAX_PEOPLE, CloudError, people_2d
 from pose3d_ros.multiview.calibration_monitor import CameraResidual
 from pose3d_ros.nodes.inputs import SILENCE_S, Input
 from pose3d_ros.nodes.last_good_camera import LastGoodCamera

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import replace
+from functools import partial
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from pose3d_ros.lifting import LATENCY_FRAMES
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.depth_pairing import DepthPairing
 from pose3d_ros.nodes.diagnostics import FrameTimes, report
+from pose3d_ros.nodes.empty_images import EmptyImages
 from pose3d_ros.nodes.image_camera import ImageCamera
 from pose3d_ros.nodes.inputs import Input, Newest
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
@@ -33,8 +35,6 @@ from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import MonocularNodeSettings
 from pose3d_ros.stamps import JUMP_BACK_S, Order, StampOrder
 from pose3d_ros.stopwatch import Stopwatch
-
-NOBODY_S = 20.0  # images without anybody since the start: said in /diagnostics
 
 
 class Arrival(NamedTuple):
@@ -86,10 +86,11 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         )
         self._order = StampOrder()
         self._late = 0
-        self._nobody_since: float | None = time.monotonic()  # None once somebody was found
+        self._empty_images = EmptyImages(self)
         self._frame_times = FrameTimes()
         compressed = settings.transport == "compressed"
-        self._decode = image_encodings.compressed_to_bgr if compressed else image_messages.to_bgr
+        decode = image_encodings.compressed_to_bgr if compressed else image_messages.to_bgr
+        self._decode = partial(decode, depth=image_encodings.BitDepth())
         image = self.resolve_topic_name("image")
         self._images_topic = f"{image}/compressed" if compressed else image
         other = "raw" if compressed else "compressed"
@@ -176,8 +177,8 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         if self._pipeline.settings != self.settings:
             self._pipeline.reconfigure(self.settings)
         people = self._people(image, camera, acquired_ns, stopwatch)
-        if len(people) or people.people_2d:
-            self._nobody_since = None
+        found = people.people_2d is not None and len(people.people_2d) > 0
+        self._empty_images.update(image, found)
         with stopwatch("publish"):
             self._outputs.publish_with_image(
                 people, message.header, self.settings.publish_tf, image
@@ -241,35 +242,10 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         with stopwatch("depth"):
             return self._depths.of(size, acquired_ns)
 
-    def _check_brightness(self, image: np.ndarray, people: People3D) -> None:
-        """Say when nobody is found because images have been nearly black for a while."""
-        found = people.people_2d is not None and len(people.people_2d) > 0
-        if found or not image_encodings.is_nearly_black(image):
-            self._dark_since = None
-            self.solved("dark")
-            return
-        self._dark_since = self._dark_since or time.monotonic()
-        if time.monotonic() - self._dark_since > SILENCE_S:
-            self.problem(
-                "dark",
-                f"nobody is found: images have been nearly black for {SILENCE_S:g} s; see whether "
-                f"there is light, the lens is free and the camera's exposure and encoding are "
-                f"right",
-            )
-
     def _diagnose(self) -> None:
         assert self._pipeline is not None
         frames = self._frame_times.take()
-        if self._nobody_since is None or not self._inputs[0].alive:
-            self.solved("nobody")
-            if self._nobody_since is not None:
-                self._nobody_since = time.monotonic()
-        elif time.monotonic() - self._nobody_since > NOBODY_S:
-            self.problems["nobody"] = (
-                f"nobody was found yet, in {time.monotonic() - self._nobody_since:.0f} s of "
-                f"images: if somebody is there, see in overlay whether the picture is upright, "
-                f"bright and sharp, and people larger than a tenth of it"
-            )
+        self._empty_images.check()
         values = {
             **report(frames, self.settings.diagnostics_period_s),
             "dropped": self._images.dropped,

@@ -29,6 +29,7 @@ from visualization_msgs.msg import MarkerArray
 from pose3d_ros.camera import Camera
 from pose3d_ros.nodes import (
     depth_pairing,
+    empty_images,
     image_messages,
     inputs,
     managed_node,
@@ -547,7 +548,7 @@ def status_of(ros: Any, received: list[DiagnosticArray], level: bytes) -> Diagno
 def test_images_without_anybody_are_a_warning(
     ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(monocular, "NOBODY_S", 0.5)
+    monkeypatch.setattr(empty_images, "NOBODY_S", 0.5)
     monkeypatch.setattr(monocular.MonocularNode, "_people", lambda *_: NOBODY)
     start(diagnostics_period_s=0.1)
     received = ros.collect(DiagnosticArray, "/diagnostics")

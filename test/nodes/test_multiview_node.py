@@ -511,8 +511,8 @@ def test_down_and_up_again(scene: Scene, start: Any) -> None:
             ("camera left", "positive focal lengths"),
         ),
         (
-            "cameras: {left door: {camera_matrix: [[500, 0, 320], [0, 500, 240], [0, 0, 1]], image_width: "
-            "640, image_height: 480,"
+            "cameras: {left door: {camera_matrix: [[500, 0, 320], [0, 500, 240], [0, 0, 1]], "
+            "image_width: 640, image_height: 480,"
             " position_m: [0, 0, 0], orientation_xyzw: [0, 0, 0, 1]}}",
             ("camera left door", "expected a namespace", "rig file"),
         ),
