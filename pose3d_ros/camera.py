@@ -59,7 +59,7 @@ class Camera(EqualByValue):
 
     def __post_init__(self) -> None:
         for name, shape in (("matrix", (3, 3)), ("camera_from_world", (4, 4))):
-            value = np.asarray(getattr(self, name), float)
+            value = np.array(getattr(self, name), float)
             if value.shape != shape or not np.isfinite(value).all():
                 raise CameraError(f"{name}: expected {shape} finite numbers, got {value.tolist()}")
             object.__setattr__(self, name, read_only(value))
@@ -83,7 +83,7 @@ class Camera(EqualByValue):
             raise CameraError(
                 f"matrix: expected [fx s cx; 0 fy cy; 0 0 1], got {self.matrix.tolist()}"
             )
-        distortion = np.asarray(self.distortion, float).reshape(-1)
+        distortion = np.ravel(np.asarray(self.distortion, float))
         if not np.isfinite(distortion).all():
             raise CameraError(
                 f"distortion: expected finite coefficients, got {shortened(distortion.tolist())}"
@@ -163,7 +163,8 @@ class Camera(EqualByValue):
         ``frame_id`` is what the file says, else ``name``. Raises ``CameraError``.
         """
         try:
-            return cls._from_mapping(data, name)
+            with np.errstate(all="ignore"):  # what overflows is found not to be finite
+                return cls._from_mapping(data, name)
         except CameraError:
             raise
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -213,8 +214,10 @@ class Camera(EqualByValue):
         """
         try:
             return cls.from_mapping(read_mapping(path), local_path(path).stem)
-        except (CameraError, TextFileError) as error:
-            raise CameraError(f"calibration file {shortened(path, 200)}: {error}") from None
+        except TextFileError as error:
+            raise CameraError(f"calibration file {error}") from None
+        except CameraError as error:
+            raise CameraError(f"calibration file {path}: {shortened(error)}") from None
 
     def checked(self) -> Camera:
         """The camera itself; raises ``CameraError`` that names a value that no real camera has:

@@ -38,7 +38,7 @@ COEFFICIENTS = {
 _undistort = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)
 _NONE = complex(np.nan, np.nan)
 _EYE = np.eye(3)
-_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 25, 1e-12)
+_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-12)
 _TABLE = 1024  # radii of the table that Newton's method starts from
 _DIRECTIONS = 128  # in which the fold of a lens that is not symmetric is looked for
 _WIDEST = float(np.tan(np.radians(89.9)))  # radius of rays in these tables
@@ -51,6 +51,7 @@ class Lens:
     """Map from rays to the image plane and back, both (N,) complex; NaN where there is none."""
 
     _safe: float  # radius within which every ray lies before the fold
+    _reach: float  # radius within which the images of all rays lie
 
     def distort(self, rays: Complex) -> Complex:
         """Images of rays; NaN beyond the fold."""
@@ -74,11 +75,18 @@ class Lens:
             if not met.all():
                 left = ~met
                 rays[left] = _NONE
-                left &= np.isfinite(points)
-                found = self._newton(points[left])
-                met = (np.abs(self._image(found) - points[left]) < near[left]) & self._seen(found)
-                rays[left] = np.where(met, found, _NONE)
+                left &= np.abs(points) < self._reach
+                if left.any():
+                    rays[left] = self._undistort_slowly(points[left], near[left])
         return rays
+
+    def _undistort_slowly(self, points: Complex, near: Float) -> Complex:
+        rays = self._newton(points)
+        met = np.abs(self._image(rays) - points) < near
+        unsure = met & ~(np.abs(rays) < self._safe)
+        if unsure.any():
+            met[unsure] = self._seen(rays[unsure])
+        return np.where(met, rays, _NONE)
 
     def _image(self, rays: Complex) -> Complex:
         """Images of rays by the formula, wherever it leads."""
@@ -116,6 +124,7 @@ class _Fisheye(Lens):
         self._safe = np.tan(0.999 * self._widest)
         self._angles = np.linspace(0, self._widest, _TABLE)
         self._radii = self._radius(self._angles)
+        self._reach = float(self._radii[-1])
 
     def _radius(self, theta: Float) -> Float:
         """Distance from the centre at an angle from the axis."""
@@ -171,10 +180,12 @@ class _Polynomial(Lens):
         self._pole = np.sqrt(_smallest_positive_root(lower))
         self._fold = min(np.sqrt(_smallest_positive_root(growth)), self._pole)
         self._rays = np.tan(np.linspace(0, np.arctan(min(self._fold, _WIDEST)), _TABLE))[:-1]
-        self._radii = self._rays * self._factor(self._rays**2)
-        self._folds = self._folds_by_direction()
-        self._farthest = float(self._folds.max())
-        self._safe = 0.98 * float(self._folds.min())
+        with np.errstate(all="ignore"):  # at a pole
+            self._radii = self._rays * self._factor(self._rays**2)
+            self._folds = self._folds_by_direction()
+            self._farthest = float(self._folds.max())
+            self._safe = 0.98 * float(self._folds.min())
+            self._reach = self._radius_of_image()
 
     def _factor(self, square: Float) -> Float:
         """Radial factor at r^2."""
@@ -188,24 +199,38 @@ class _Polynomial(Lens):
         """Images on a sensor that is not tilted."""
         square = rays.real**2 + rays.imag**2
         image = rays * self._factor(square)
-        if not self._symmetric:
-            q, (first, second) = self._decentring, self._prism
-            image += q.conjugate() * rays * rays + square * (2 * q + first + second * square)
-        return image
+        return image if self._symmetric else image + self._aside(rays, square)
 
-    def _derivatives(self, rays: Complex) -> tuple[Complex, Complex, Float]:
-        """Of ``_untilted`` by the rays and by their conjugates, and the Jacobian's determinant."""
+    def _aside(self, rays: Complex, square: Float) -> Complex:
+        """Decentring and thin prism."""
+        q, (first, second) = self._decentring, self._prism
+        return np.asarray(q.conjugate() * rays * rays + square * (2 * q + first + second * square))
+
+    def _linear(self, rays: Complex) -> tuple[Complex, Complex, Complex]:
+        """``_untilted`` images with their derivatives by the rays and by the rays' conjugates."""
         square = rays.real**2 + rays.imag**2
         (_, k1, k2, k3), (_, k4, k5, k6) = self._upper, self._lower
         factor, slope = self._factor(square), k1 + square * (2 * k2 + square * (3 * k3))
         if self._rational:
             lower = 1 + square * (k4 + square * (k5 + square * k6))
             slope = (slope - factor * (k4 + square * (2 * k5 + square * (3 * k6)))) / lower
-        q, (first, second) = self._decentring, self._prism
-        prism = first + 2 * second * square
-        by_ray = factor + slope * square + 4 * (q * rays.conj()).real + prism * rays.conj()
-        by_conjugate = slope * rays * rays + (2 * q + prism) * rays
-        return by_ray, by_conjugate, np.abs(by_ray) ** 2 - np.abs(by_conjugate) ** 2
+        image, by_ray = rays * factor, (factor + slope * square).astype(complex)
+        by_conjugate = slope * rays * rays
+        if not self._symmetric:
+            q, (first, second) = self._decentring, self._prism
+            prism, conjugate = first + 2 * second * square, rays.conj()
+            image += self._aside(rays, square)
+            by_ray += 4 * (q * conjugate).real + prism * conjugate
+            by_conjugate += (2 * q + prism) * rays
+        return image, by_ray, by_conjugate
+
+    def _radius_of_image(self) -> float:
+        """Beyond which no ray before the fold has its image."""
+        if self._farthest > _WIDEST:
+            return np.inf
+        directions = np.exp(2j * np.pi * np.arange(_DIRECTIONS + 1) / _DIRECTIONS)
+        images = self._image(self._folds * directions)
+        return 1.05 * float(np.abs(images).max())
 
     def _folds_by_direction(self) -> Float:
         """Radius of the fold, or a little more, in each of ``_DIRECTIONS`` and again in the first.
@@ -217,7 +242,7 @@ class _Polynomial(Lens):
         widest = min(1.5 * self._fold, self._pole)
         radii = np.tan(np.linspace(0, np.arctan(min(widest, _WIDEST)), 256))
         directions = np.exp(2j * np.pi * np.arange(_DIRECTIONS + 1) / _DIRECTIONS)
-        folded = self._derivatives(directions[:, None] * radii)[2] <= 0
+        folded = _determinant(*self._linear(directions[:, None] * radii)[1:]) <= 0
         return np.asarray(np.where(folded.any(1), radii[folded.argmax(1)], widest))
 
     def _image(self, rays: Complex) -> Complex:
@@ -228,7 +253,7 @@ class _Polynomial(Lens):
         direction = np.angle(rays) % (2 * np.pi) * (_DIRECTIONS / (2 * np.pi))
         low = np.nan_to_num(direction).astype(int)
         fold = np.maximum(self._folds[low], self._folds[np.minimum(low + 1, _DIRECTIONS)])
-        return np.asarray((np.abs(rays) < fold) & (self._derivatives(rays)[2] > 0))
+        return np.asarray((np.abs(rays) < fold) & (_determinant(*self._linear(rays)[1:]) > 0))
 
     def _opencv(self, points: Complex) -> Complex:
         return _as_complex(
@@ -243,16 +268,24 @@ class _Polynomial(Lens):
         radius = np.abs(points)
         rays = points * (np.interp(radius, self._radii, self._rays) / np.maximum(radius, 1e-300))
         for _ in range(_ITERATIONS):
-            by_ray, by_conjugate, determinant = self._derivatives(rays)
-            error = points - self._untilted(rays)
-            step = (by_ray.conj() * error - by_conjugate * error.conj()) / determinant
-            inside = (np.abs(rays) + self._farthest) / 2  # a step may lead beyond the fold
-            rays = rays + step
+            image, by_ray, by_conjugate = self._linear(rays)
+            error = points - image
+            step = by_ray.conj() * error - by_conjugate * error.conj()
+            step /= _determinant(by_ray, by_conjugate)
+            before, rays = rays, rays + step
             length = np.abs(rays)
-            rays = np.where(length < self._farthest, rays, rays * (inside / length))
+            over = length >= self._farthest  # towards the fold a step may lead beyond it
+            if over.any():
+                inside = (np.abs(before) + self._farthest) / 2
+                rays = np.where(over, rays * (inside / length), rays)
             if not (np.abs(step) > _CLOSE * (1 + length)).any():
                 break
         return np.asarray(rays)
+
+
+def _determinant(by_ray: Complex, by_conjugate: Complex) -> Float:
+    """Of the Jacobian, from the derivatives by the complex ray and by its conjugate."""
+    return np.asarray(np.abs(by_ray) ** 2 - np.abs(by_conjugate) ** 2)
 
 
 def _as_points(values: Complex) -> Float:

@@ -91,8 +91,7 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
         data = _parse(raw.decode("utf-8-sig"), path.suffix.lower())
         _check_extent(data)
     except TextFileError as error:
-        text = str(error)
-        raise TextFileError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+        raise TextFileError(f"{path}: {error}") from None
     except OSError as error:
         raise TextFileError(f"{path}: {error.strerror}") from None
     except RecursionError:
@@ -217,7 +216,9 @@ class _BoundedLoader(yaml.SafeLoader):
 
 def _matrix(loader: yaml.SafeLoader, node: yaml.Node) -> np.ndarray:
     if not isinstance(node, yaml.MappingNode):
-        raise TextFileError(f"expected a matrix with rows, cols and data at {node.start_mark}")
+        raise TextFileError(
+            f"expected a matrix with rows, cols and data in line {node.start_mark.line + 1}"
+        )
     entry = loader.construct_mapping(node, deep=True)
     shape = entry.get("sizes") or (entry["rows"], entry["cols"])
     return np.array(entry["data"], float).reshape(shape)

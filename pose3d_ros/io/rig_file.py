@@ -145,7 +145,8 @@ def read_rig(path: str | Path | Sequence[str | Path], scale: float | None = None
         contents = {file: read_mapping(file) for file in _files([local_path(p) for p in given])}
         if not contents:
             raise RigFileError(f"expected calibration files ({', '.join(_SUFFIXES)}), got none")
-        return _rig(contents, scale)
+        with np.errstate(all="ignore"):  # what overflows is found not to be finite
+            return _rig(contents, scale)
     except OSError as error:
         raise RigFileError(f"{where}: {error.strerror}") from None
     except (
