@@ -1,5 +1,5 @@
-"""What takes long to make (engines, quantised models, optimised graphs) is made once and kept:
-bytes in, bytes out.
+"""Cache of what takes long to make (engines, quantised models, optimised graphs): bytes in, bytes
+out.
 
 An entry is found by everything that it depends on, and nothing is believed: its checksum must be
 right before it is loaded, and what does not load is made again. Two processes make an entry once:
@@ -9,7 +9,6 @@ time. The least recently used entries go when it is full.
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import hashlib
 import json
@@ -23,6 +22,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
+
+from filelock import FileLock
 
 from pose3d_ros.errors import EngineError
 from pose3d_ros.model_store.store import cache_folder
@@ -132,14 +133,16 @@ class Cache:
         """Nobody else makes this entry meanwhile; where no lock can be had, each makes its own."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = open(self._path(parts).with_suffix(".lock"), "w")  # noqa: SIM115 - closed below
+            lock = FileLock(self._path(parts).with_suffix(".lock"), mode=0o600)
+            lock.acquire()
         except OSError as error:
             self._warn(error)
             yield
             return
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
             yield
+        finally:
+            lock.release()
 
     def _make_room(self, needed: int) -> None:
         """Delete what was not used longest, and what was abandoned."""

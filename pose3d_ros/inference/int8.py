@@ -22,6 +22,7 @@ from pose3d_ros.errors import PrecisionError
 from pose3d_ros.inference.cache import Cache, hash_of
 from pose3d_ros.inference.engine import Arrays
 from pose3d_ros.inference.mixed_precision import in_precision
+from pose3d_ros.inference.ort import library
 
 Feeds = Sequence[Mapping[str, np.ndarray]]
 
@@ -235,8 +236,7 @@ def _heads(model: Any) -> set[str]:
 
 
 def _run(model: bytes, feeds: Feeds) -> list[Arrays]:
-    import onnxruntime
-
+    onnxruntime = library()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

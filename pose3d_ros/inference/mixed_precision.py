@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pose3d_ros.errors import EngineError, quoted
+from pose3d_ros.inference.ort import library
 
 
 def in_precision(path: Path, precision: str) -> bytes:
@@ -21,9 +22,9 @@ def in_precision(path: Path, precision: str) -> bytes:
     Folding makes constants of what exporters compute from constants, such as the order of an
     LSTM's gates, which parsers expect to find as weights. Raises ``EngineError``.
     """
+    onnxruntime = library()
     try:
         import onnx
-        import onnxruntime
         from onnxruntime.transformers import float16
         from onnxruntime.transformers.onnx_model import OnnxModel
     except ImportError as error:

@@ -11,11 +11,13 @@ import json
 import logging
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from pose3d_ros.errors import Pose3dError
+from pose3d_ros.model_store import guarded_process
 
 REQUIREMENTS = (
     "onnx==1.23.2",
@@ -54,7 +56,7 @@ _NO_NETWORK = (
 _log = logging.getLogger(__name__)
 
 
-class ConversionEnvironmentError(RuntimeError):
+class ConversionEnvironmentError(Pose3dError, RuntimeError):
     """The packages cannot be had, or the conversion failed; the message is one line with the
     cause.
     """
@@ -82,11 +84,8 @@ def convert(networks: Sequence[Network], scratch: Path) -> list[bytes]:
         json.dumps([(dict(network.outputs), network.low) for network in networks])
     )
     _log.warning("converting %d networks", len(networks))
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", _CHILD, packages, _CONVERTER, folder],
-        capture_output=True,
-        text=True,
-        check=False,
+    done = guarded_process.run(
+        [sys.executable, "-I", "-c", _CHILD, packages, _CONVERTER, folder], scratch
     )
     if done.returncode:
         raise ConversionEnvironmentError(f"the conversion failed: {_last_line(done.stderr)}")
@@ -104,7 +103,7 @@ def _install(packages: Path, scratch: Path) -> None:
         "fetching what converts them, once, into a folder that is removed afterwards: %s", names
     )
     # --target works also where Python has no venv, and where it forbids pip to install (PEP 668)
-    done = subprocess.run(
+    done = guarded_process.run(
         [
             sys.executable,
             "-m",
@@ -120,10 +119,8 @@ def _install(packages: Path, scratch: Path) -> None:
             packages,
             *REQUIREMENTS,
         ],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PIP_USER": "0", "TMPDIR": str(scratch)},
+        scratch,
+        {**os.environ, "PIP_USER": "0", "TMPDIR": str(scratch)},
     )
     if done.returncode:
         raise ConversionEnvironmentError(

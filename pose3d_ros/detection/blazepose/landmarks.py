@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
 from pose3d_ros.detection import regions
-from pose3d_ros.detection.decoding import sigmoid
 from pose3d_ros.inference import Engine
 
 SIDE = 256
@@ -61,9 +61,10 @@ def confidence_from_logits(visibility: np.ndarray, heat: np.ndarray) -> np.ndarr
     """Probability that a keypoint is right, from the logits that it is visible and of the highest
     heat in its map.
     """
-    return sigmoid(
+    logits = (
         BIAS + VISIBILITY_WEIGHT * np.clip(visibility, -8, 8) + HEAT_WEIGHT * np.clip(heat, -8, 8)
     )
+    return np.asarray(expit(logits.astype(float)))
 
 
 def read(engine: Engine, image_bgr: np.ndarray, where: np.ndarray) -> Landmarks:
@@ -78,8 +79,8 @@ def decode(raw: Mapping[str, np.ndarray], where: np.ndarray) -> Landmarks:
     points_px = regions.transform(regions.image_from_region(where), points)
     visibility, presence = values[:, :LANDMARKS, 3], values[:, :LANDMARKS, 4]
     peak = raw["heatmap"][:, :LANDMARKS].max((2, 3))
-    visible = sigmoid(visibility) * sigmoid(presence)
-    heat = (visible * sigmoid(peak)).sum(1) / np.maximum(visible.sum(1), 1e-6)
+    visible = expit(visibility.astype(float)) * expit(presence.astype(float))
+    heat = (visible * expit(peak.astype(float))).sum(1) / np.maximum(visible.sum(1), 1e-6)
     return Landmarks(
         points_px[:, :LANDMARKS],
         confidence_from_logits(visibility, peak),
@@ -113,7 +114,7 @@ def refine(points: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
         np.clip(row, 0, height - 1)[..., :, None],
         np.clip(column, 0, width - 1)[..., None, :],
     ]
-    heat = np.where(valid, sigmoid(window), 0)
+    heat = np.where(valid, expit(window.astype(float)), 0)
     total = heat.sum((-2, -1))
     moment = np.stack([(heat.sum(-2) * column).sum(-1), (heat.sum(-1) * row).sum(-1)], -1)
     mean = moment / np.maximum(total, 1e-9)[..., None]

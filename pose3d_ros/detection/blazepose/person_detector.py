@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from scipy.special import expit
 
 from pose3d_ros.detection import regions
-from pose3d_ros.detection.decoding import sigmoid
 from pose3d_ros.inference import Engine
 
 SIDE = 224
@@ -41,7 +41,7 @@ def decode(boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
     top left and bottom right corner, mid-hip, top of the circle around the whole body,
     mid-shoulder, top of the circle of the upper body.
     """
-    scores = sigmoid(scores)
+    scores = expit(scores.astype(float))
     rows = np.flatnonzero(scores >= MIN_SCORE)
     rows = rows[np.argsort(-scores[rows], kind="stable")]
     raw = boxes[rows].reshape(-1, 6, 2) / SIDE

@@ -18,6 +18,7 @@ from pose3d_ros.inference.engine import Engine, restricted, warm_up
 from pose3d_ros.inference.hot_swap import HotSwap, Progress
 from pose3d_ros.inference.mixed_precision import in_precision
 from pose3d_ros.inference.options import Options
+from pose3d_ros.inference.ort import library
 from pose3d_ros.inference.reference_check import TOLERANCES
 from pose3d_ros.model_store.store import cache_folder
 
@@ -47,7 +48,7 @@ class OnnxRuntimeEngine:
         outputs: Sequence[str] | None,
         precision: str = "fp32",
     ) -> None:
-        runtime = _onnxruntime()
+        runtime = library()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads_for(threads)
         # Threads that spin between two networks take the time of the other one: a third of the
@@ -211,30 +212,20 @@ def check(name: str, provider: str) -> None:
     """Raises ``MissingEngineError`` where ONNX Runtime lacks the provider, or the machine a
     GPU.
     """
-    runtime = _onnxruntime()
+    runtime = library()
     if provider not in runtime.get_available_providers():
-        library = (
+        package = (
             "onnxruntime-gpu"
             if name == "cuda"
             else "onnxruntime-gpu, and NVIDIA's TensorRT libraries"
         )
         raise MissingEngineError(
             f"engine {name}: this ONNX Runtime ({runtime.__version__}) has no {provider}; install "
-            f"{library}, or set engine to cpu"
+            f"{package}, or set engine to cpu"
         )
     gpu.required(name)
     if hasattr(runtime, "preload_dlls"):
         runtime.preload_dlls()
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingEngineError(
-            f"ONNX Runtime is not installed ({error}); pip install onnxruntime"
-        ) from None
-    return onnxruntime
 
 
 def _shape(value: Any) -> tuple[int | None, ...]:
