@@ -1,5 +1,7 @@
 """A new detector or lifter is one file and one line, and objects do as well as names."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from bodies import STANDING_M
@@ -122,9 +124,10 @@ def test_what_goes_wrong_in_a_frame_does_not_reach_the_next():
         first = pipeline(image(), CAMERA, 1)
         with pytest.raises(RuntimeError, match="a network failed"):
             pipeline(image(), CAMERA, 2)
-        for wrong_stamp in (None, "now"):
+        wrong: Any = "now"
+        for arguments in ((wrong, CAMERA, 3), (image(), wrong, 3), (image(), CAMERA, wrong)):
             with pytest.raises(ValueError, match="expected a"):
-                pipeline(image(), None if wrong_stamp is None else CAMERA, wrong_stamp)
+                pipeline(*arguments)
         after = pipeline(image(), CAMERA, 33_000_000)
     assert first.ids.tolist() == after.ids.tolist()
     assert np.isfinite(after.joints_m).all()

@@ -125,6 +125,9 @@ class Network:
             self.close()
             self.engine = load(outputs=wanted)
         shapes = list(self.engine.inputs.values())
+        if not self.engine.outputs:
+            self.close()
+            raise self.unexpected("outputs", [])
         if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3 or None in shapes[0][2:]:
             self.close()
             raise self.unexpected(

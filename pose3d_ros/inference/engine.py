@@ -1,7 +1,8 @@
-"""What an engine is, and what is done with engines whichever they are."""
+"""Engine protocol shared by all backends, and functions on any engine."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -13,6 +14,8 @@ from pose3d_ros.errors import EngineError
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]
 SMALL = 0.1
+MOST_VALUES = 1 << 26
+"""Numbers in the largest array of one row that a network may take or give."""
 
 
 class Engine(Protocol):
@@ -49,6 +52,19 @@ def restricted(path: Path, outputs: Mapping[str, T], wanted: Sequence[str]) -> d
             f"{', '.join(outputs)}"
         )
     return {name: outputs[name] for name in wanted}
+
+
+def check_shapes(
+    path: Path, shapes: Mapping[str, tuple[int | None, ...]], kind: str = "input"
+) -> None:
+    """See that nothing in a file makes arrays of absurd size. Raises ``EngineError``."""
+    for name, shape in shapes.items():
+        fixed = [n for n in shape if n is not None]
+        if min(fixed, default=1) < 1 or math.prod(fixed) > MOST_VALUES:
+            raise EngineError(
+                f"{path}: expected {kind}s of at most {MOST_VALUES / 1e6:.0f} million numbers, "
+                f"got {name[:60]} {list(shape)}; replace the file by a valid ONNX export"
+            )
 
 
 def zeros(engine: Engine, rows: int = 1) -> Arrays:

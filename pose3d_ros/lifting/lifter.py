@@ -4,8 +4,9 @@ memory for each person.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +26,8 @@ DEPTH_INPUTS = frozenset({"root_relative_depth", "relief"})
 """Names of a network's input of the detector's root-relative depth; the second, of models that
 were written before it got the first, is taken for one release.
 """
+MOST_FRAMES, MOST_PIXELS, MOST_STATE = 1000, 1024, 1 << 20
+"""Bounds of what a lifter's file may ask for: a window, a side of a crop, a state per person."""
 CANONICAL_HEIGHT_M = 1.70  # stature of the bodies that lifters are trained on
 
 
@@ -202,6 +205,42 @@ def load_network(model: str, settings: PipelineSettings) -> Engine:
         engine.close()
         raise EngineError(
             f"lifter_model {model}: expected an ONNX lifter as 'pose3d export' writes it, from "
-            f"keypoints or images to joints, got one from {inputs} to {outputs}"
+            f"keypoints or images to joints, got one from {inputs[:200]} to {outputs[:200]}"
         )
+    for name, shape in engine.inputs.items():
+        if (expected := _wrong_shape(name, shape, engine.outputs)) is not None:
+            engine.close()
+            raise EngineError(
+                f"lifter_model {model}: expected {name[:60]} {expected}, got {list(shape)}; "
+                f"export it with 'pose3d export'"
+            )
     return engine
+
+
+def _wrong_shape(
+    name: str,
+    shape: tuple[int | None, ...],
+    outputs: Mapping[str, tuple[int | None, ...]],
+) -> str | None:
+    """The shape that an input of a lifter should have, where it has another."""
+    rest = shape[1:]
+    if name == "keypoints":
+        right = len(shape) == 4 and rest[1:] == (18, 3) and 0 < (rest[0] or 0) <= MOST_FRAMES
+        return None if right else f"[people, 1 to {MOST_FRAMES}, 18, 3]"
+    if name == "images":
+        side = rest[-1] if rest else None
+        right = rest == (1, 3, side, side) and 0 < (side or 0) <= MOST_PIXELS
+        return None if right else f"[people, 1, 3, S, S] with S up to {MOST_PIXELS}"
+    if name == "state":
+        after = outputs.get("next_state", ())[1:]
+        known = [n for n in rest if n is not None]
+        right = 0 < len(known) == len(rest) == len(after) and math.prod(known) <= MOST_STATE
+        right = right and all(b in (a, None) for a, b in zip(rest, after, strict=True))
+        return None if right else f"of at most {MOST_STATE} numbers, and next_state of its shape"
+    if name in DEPTH_INPUTS:
+        return None if rest == (17,) else "[people, 17]"
+    if name == "crop_keypoints":
+        return None if rest == (17, 2) else "[people, 17, 2]"
+    if name.startswith("features"):
+        return None if len(shape) == 4 else "[people, channels, height, width]"
+    return "nowhere"

@@ -35,6 +35,7 @@ _CHILD = """
 import json, pathlib, runpy, sys
 packages, converter, folder = sys.argv[1:]
 sys.path.insert(0, packages)
+sys.path.append(str(pathlib.Path(converter).parents[2]))  # the errors of this package
 convert = runpy.run_path(converter)["convert"]
 folder = pathlib.Path(folder)
 for index, (outputs, low) in enumerate(json.loads((folder / "jobs.json").read_text())):

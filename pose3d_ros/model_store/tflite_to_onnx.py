@@ -10,6 +10,8 @@ byte by byte, wherever it is made.
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,15 +20,30 @@ import onnx
 import tflite
 from onnx import TensorProto, helper, numpy_helper
 
+from pose3d_ros.errors import Pose3dError
+
 _DTYPES = {0: np.float32, 1: np.float16, 2: np.int32}  # tflite.TensorType
 _OPERATORS = {
     code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)
 }
 _RELU6 = 3  # tflite.ActivationFunctionType
 _SAME = 0  # tflite.Padding
+_MOST_VALUES = 1 << 26  # in a tensor
+_UNREADABLE = (
+    # what the libraries raise of bytes that are no network: none has a class of its own
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+    onnx.checker.ValidationError,
+    struct.error,
+)
 
 
-class ConversionError(ValueError):
+class ConversionError(Pose3dError, ValueError):
     """The file is not one of the networks that this converter knows."""
 
 
@@ -42,7 +59,15 @@ def convert(model: bytes, outputs: Mapping[str, int], low: float = 0.0) -> bytes
         raise ConversionError(
             f"expected a TFLite model, which has TFL3 at byte 4; got {model[4:8]!r}"
         )
-    return _Converter(tflite.Model.GetRootAs(model, 0), low).run(outputs)
+    try:
+        return _Converter(tflite.Model.GetRootAs(model, 0), low).run(outputs)
+    except ConversionError:
+        raise
+    except _UNREADABLE as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:200]
+        raise ConversionError(
+            f"the file is damaged, or not of this converter ({reason})"
+        ) from None
 
 
 class _Converter:
@@ -106,7 +131,10 @@ class _Converter:
         return _OPERATORS[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
 
     def _shape(self, index: int) -> list[int]:
-        return [int(n) for n in self.graph.Tensors(index).ShapeAsNumpy()]
+        shape = [int(n) for n in self.graph.Tensors(index).ShapeAsNumpy()]
+        if min(shape, default=1) < 1 or math.prod(shape) > _MOST_VALUES:
+            raise ConversionError(f"tensor {index}: expected a possible shape, got {shape}")
+        return shape
 
     def _onnx_shape(self, index: int) -> list[int | str]:
         _, *rest = self._shape(index)

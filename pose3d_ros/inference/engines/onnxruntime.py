@@ -14,7 +14,7 @@ from pose3d_ros.errors import EngineError, MissingEngineError, quoted
 from pose3d_ros.inference import gpu, int8
 from pose3d_ros.inference.batching import in_parts, joined, profiles, rows_of, wrong_feeds
 from pose3d_ros.inference.cpu import threads as threads_for
-from pose3d_ros.inference.engine import Engine, restricted, warm_up
+from pose3d_ros.inference.engine import Engine, check_shapes, restricted, warm_up
 from pose3d_ros.inference.hot_swap import HotSwap, Progress
 from pose3d_ros.inference.mixed_precision import in_precision
 from pose3d_ros.inference.options import Options
@@ -65,8 +65,16 @@ class OnnxRuntimeEngine:
             model = int8.calibrated_model(path)
         try:
             session = runtime.InferenceSession(
-                model, options, providers=providers, disabled_optimizers=int8.UNWANTED
+                model,
+                options,
+                providers=providers,
+                disabled_optimizers=int8.UNWANTED,
+                enable_fallback=0,  # which prints
             )
+            values = session.get_inputs(), session.get_outputs()
+            described = [
+                [(value.name, value.type, _shape(value)) for value in side] for side in values
+            ]
         except Exception as error:  # ONNX Runtime's errors have no common class
             raise EngineError(
                 f"{path}: ONNX Runtime cannot load this model ({quoted(error)}); replace the file "
@@ -74,9 +82,18 @@ class OnnxRuntimeEngine:
                 f"valid ONNX export"
             ) from None
         self.name = name
-        self.inputs = {value.name: _shape(value) for value in session.get_inputs()}
-        self.outputs = {value.name: _shape(value) for value in session.get_outputs()}
-        self.types = {value.name: np.dtype(TYPES[value.type]) for value in session.get_inputs()}
+        for value, kind, _ in (*described[0], *described[1]):
+            if kind not in TYPES:
+                raise EngineError(
+                    f"{path}: expected tensors of numbers, got {value[:60]} of type {kind[:60]}; "
+                    f"replace the file by a valid ONNX export"
+                )
+        self.inputs, self.outputs = (
+            {value: shape for value, _, shape in side} for side in described
+        )
+        self.types = {value: np.dtype(TYPES[kind]) for value, kind, _ in described[0]}
+        check_shapes(path, self.inputs)
+        check_shapes(path, self.outputs, "output")
         self._run_options = runtime.RunOptions()
         if outputs is not None:
             self.outputs = restricted(path, self.outputs, outputs)

@@ -13,7 +13,7 @@ import numpy as np
 from pose3d_ros.errors import EngineError, MissingEngineError, PrecisionError, quoted
 from pose3d_ros.inference import cpu, int8
 from pose3d_ros.inference.batching import wrong_feeds
-from pose3d_ros.inference.engine import restricted
+from pose3d_ros.inference.engine import check_shapes, restricted
 from pose3d_ros.inference.options import Options
 
 
@@ -64,6 +64,8 @@ class OpenVinoEngine:
         self.types = {
             value.any_name: np.dtype(value.element_type.to_dtype()) for value in compiled.inputs
         }
+        check_shapes(path, self.inputs)
+        check_shapes(path, self.outputs, "output")
         self._path = path
         self._request: Any = compiled.create_infer_request()
 

@@ -1,0 +1,187 @@
+"""Damaged and hostile network files: one error class of one line, in seconds and megabytes.
+
+A run of ``FUZZ_CASES`` (by default few) mutations, seeded by ``FUZZ_SEED``; by hand::
+
+    FUZZ_CASES=20000 FUZZ_SEED=7 python -m pytest test/fuzz/test_fuzz_networks.py
+"""
+
+import os
+import random
+import resource
+import time
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import pytest
+import toy_networks
+from onnx import TensorProto, helper
+from tiny_tflite import OUTPUT, tiny_tflite
+
+from pose3d_ros import inference
+from pose3d_ros.detection import create as create_detector
+from pose3d_ros.errors import EngineError
+from pose3d_ros.inference.options import Options
+from pose3d_ros.lifting import create as create_lifter
+from pose3d_ros.model_store.store import ModelError
+from pose3d_ros.model_store.tflite_to_onnx import ConversionError, convert
+from pose3d_ros.settings import PipelineSettings
+
+CASES = int(os.environ.get("FUZZ_CASES", "150"))
+SEED = int(os.environ.get("FUZZ_SEED", "0"))
+SLOWEST_S = 5.0  # of one file, on a busy machine
+MOST_MB = 300  # that all of them together add
+
+
+def mutated(rng: random.Random, data: bytes) -> bytes:
+    """The bytes with some replaced, deleted, inserted, or the end cut off."""
+    changed = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 8, 50])):
+        at = rng.randrange(len(changed))
+        kind = rng.randrange(5)
+        if kind == 0:
+            changed[at] = rng.randrange(256)
+        elif kind == 1:
+            changed[at : at + 4] = rng.choice([b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f"])
+        elif kind == 2:
+            del changed[at : at + rng.randrange(1, 20)]
+        elif kind == 3:
+            changed[at:at] = rng.randbytes(rng.randrange(1, 10))
+        elif rng.random() < 0.1:
+            del changed[at:]
+        changed = changed or bytearray(b"\0")
+    return bytes(changed)
+
+
+def run_all(load, cases, allowed) -> Counter:
+    """What came of each: ``load`` of the bytes, or an error that is allowed, of one line."""
+    outcomes: Counter = Counter()
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for data in cases:
+        start = time.perf_counter()
+        try:
+            load(data)
+            outcomes["loaded"] += 1
+        except allowed as error:
+            assert "\n" not in str(error) and len(str(error)) < 1000, str(error)
+            outcomes[type(error).__name__] += 1
+        assert time.perf_counter() - start < SLOWEST_S
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) / 1024
+    assert grown_mb < MOST_MB
+    return outcomes
+
+
+def test_damaged_onnx(tmp_path):
+    data = Path(toy_networks.rtmo(tmp_path / "rtmo.onnx", (64, 64))).read_bytes()
+    path = tmp_path / "damaged.onnx"
+
+    def load(damaged: bytes) -> None:
+        path.write_bytes(damaged)
+        inference.create(path, "cpu", Options(threads=1)).close()
+
+    rng = random.Random(SEED)
+    outcomes = run_all(load, (mutated(rng, data) for _ in range(CASES)), EngineError)
+    assert outcomes["EngineError"] > CASES / 2
+
+
+def test_damaged_detectors_and_lifters(tmp_path):
+    sources = {
+        "rtmo": Path(toy_networks.rtmo(tmp_path / "rtmo.onnx", (64, 64))).read_bytes(),
+        "lifter": hostile((["people", 1, 18, 3], "keypoints"), (["people", 17, 4], "joints")),
+    }
+    path = str(tmp_path / "damaged.onnx")
+
+    def load(case: tuple[str, bytes]) -> None:
+        kind, damaged = case
+        Path(path).write_bytes(damaged)
+        if kind == "lifter":
+            create_lifter(PipelineSettings(lifter_model=path, engine="cpu", threads=1)).close()
+        else:
+            settings = PipelineSettings(
+                detector="rtmo", detector_model=path, engine="cpu", threads=1
+            )
+            create_detector(settings).close()
+
+    rng = random.Random(SEED + 1)
+    cases = ((kind, mutated(rng, sources[kind])) for _ in range(CASES // 2) for kind in sources)
+    outcomes = run_all(load, cases, (EngineError, ModelError))
+    assert outcomes["EngineError"] > CASES / 2
+
+
+def test_damaged_tflite():
+    data, rng = tiny_tflite(), random.Random(SEED + 2)
+    outcomes = run_all(
+        lambda damaged: convert(damaged, {"y": OUTPUT}),
+        (mutated(rng, data) for _ in range(CASES)),
+        ConversionError,
+    )
+    assert outcomes["ConversionError"] > CASES / 10
+
+
+def hostile(entry: tuple[list, str], result: tuple[list, str], kind: int = TensorProto.FLOAT):
+    """ONNX bytes of a network that gives constants whatever it takes."""
+    shape = [1 if isinstance(n, str) else n for n in result[0]]
+    nodes = [
+        helper.make_node("Constant", [], ["shape"], value_ints=[min(n, 50) for n in shape]),
+        helper.make_node("ConstantOfShape", ["shape"], [result[1]]),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, kind if i == 0 else TensorProto.FLOAT, shape_)
+        for i, (shape_, name) in enumerate((entry, result))
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "hostile", values[:1], values[1:]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=9,
+    )
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        (["people", 3, 10**6, 10**6], TensorProto.FLOAT),
+        (["people", 3, 2**31, 2**31], TensorProto.FLOAT),
+        (["people", 3, 0, 64], TensorProto.FLOAT),
+        (["people", 3, 64, 64], TensorProto.STRING),
+        ([], TensorProto.FLOAT),
+        (["people", 3, 64, 64], TensorProto.COMPLEX64),
+    ],
+)
+def test_detectors_that_ask_for_the_impossible(tmp_path, shape, kind):
+    path = tmp_path / "detector.onnx"
+    path.write_bytes(hostile((shape, "image"), ([1, 1, 5], "boxes"), kind))
+    settings = PipelineSettings(detector="rtmo", detector_model=str(path), engine="cpu", threads=1)
+    run_all(lambda _: create_detector(settings), [b""], (EngineError, ModelError))
+    with pytest.raises((EngineError, ModelError), match="detector.onnx"):
+        create_detector(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("keypoints", ["people", 10**9, 18, 3]),
+        ("keypoints", ["people", "frames", 18, 3]),
+        ("keypoints", ["people", 0, 18, 3]),
+        ("keypoints", [18, 3]),
+        ("images", ["people", 1, 3, 10**5, 10**5]),
+        ("images", ["people", 1, 3, 0, 0]),
+        ("images", ["people"]),
+    ],
+)
+def test_lifters_that_ask_for_the_impossible(tmp_path, name, shape):
+    path = tmp_path / "lifter.onnx"
+    path.write_bytes(hostile((shape, name), (["people", 17, 4], "joints")))
+    settings = PipelineSettings(lifter_model=str(path), engine="cpu", threads=1)
+    with pytest.raises(EngineError, match="lifter.onnx.*expected"):
+        create_lifter(settings)
+
+
+def test_a_file_that_is_no_network(tmp_path):
+    for content in (b"", b"\0" * 1000, b"GIF89a", onnx.ModelProto().SerializeToString()):
+        path = tmp_path / "other.onnx"
+        path.write_bytes(content)
+        with pytest.raises(EngineError, match="other.onnx"):
+            inference.create(path, "cpu", Options(threads=1))
+        with pytest.raises(ConversionError):
+            convert(content, {"y": 0})
