@@ -120,7 +120,7 @@ def load_into(network: nn.Module, found: Mapping[str, Tensor]) -> None:
 
 
 def _heatmaps(found: Mapping[str, Tensor]) -> int:
-    """How many heat maps the last layer of a published HRNet makes; 0 if it is not there."""
+    """Number of heat maps of the last layer of a published HRNet; 0 if it has none."""
     last = "final_layer.weight"
     return next(
         (

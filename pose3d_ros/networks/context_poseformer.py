@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,10 @@ def sample_maps(maps: Tensor, points: Tensor, padding: str) -> Tensor:
         away = place[..., None] - torch.arange(cells, device=points.device, dtype=points.dtype)
         weights.append((1 - away.abs()).clamp(min=0))
     both = (weights[0][..., None] * weights[1][..., None, :]).flatten(3).to(maps.dtype)
-    return (both.flatten(1, 2) @ maps.flatten(2).transpose(1, 2)).unflatten(1, points.shape[1:3])
+    return cast(
+        Tensor,
+        (both.flatten(1, 2) @ maps.flatten(2).transpose(1, 2)).unflatten(1, points.shape[1:3]),
+    )
 
 
 class DeformableContext(nn.Module):
@@ -68,12 +72,12 @@ class DeformableContext(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = Mlp(channels, 2 * channels)
         self.drop_path = DropPath(drop_path)
-        self._look_around()
+        self._initialise_offsets()
 
     @torch.no_grad()
-    def _look_around(self) -> None:
-        """Start with even weights, each head looking its own way, each sample one step (1 % of the
-        crop) further.
+    def _initialise_offsets(self) -> None:
+        """Set even weights, a direction for each head, and each sample one step (1 % of the crop)
+        further.
         """
         for layer in (self.attention_weights, self.sampling_offsets):
             nn.init.zeros_(layer.weight)
@@ -189,7 +193,7 @@ class ContextPoseFormer(nn.Module):
         }
 
     def tokens(self, keypoints: Tensor, crop_keypoints: Tensor, features: list[Tensor]) -> Tensor:
-        """What one frame tells about each joint: [B x J x D]."""
+        """Tokens [B x J x D] of the joints of one frame."""
         levels = [self.coord_embed(keypoints)]
         for embed, maps in zip(self.feat_embed, features[: len(self.feat_embed)], strict=True):
             levels.append(embed(sample_maps(maps, crop_keypoints[:, :, None], "zeros")[:, :, 0]))
@@ -214,4 +218,4 @@ class ContextPoseFormer(nn.Module):
         for block in self.temporal_blocks:
             x = block(x)
         x = self.head(self.temporal_norm(x))
-        return x.reshape(batch, joints, frames, -1).transpose(1, 2)
+        return cast(Tensor, x.reshape(batch, joints, frames, -1).transpose(1, 2))

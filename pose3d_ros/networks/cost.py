@@ -13,7 +13,7 @@ from pose3d_ros.networks import create
 
 
 class Cost(NamedTuple):
-    """What a network costs."""
+    """Size of a network, and of one call."""
 
     parameters: int
     multiply_adds: int

@@ -134,7 +134,7 @@ class RPSMContext(PoseSequenceMachine):
             nn.Linear(shape[0], feature_channels, bias=False) for shape in self.maps.pyramid
         )
         self.root_relative_depth = root_relative_depth
-        self.register_load_state_dict_pre_hook(_rename_parameters)
+        self.register_load_state_dict_pre_hook(_rename_parameters)  # type: ignore[no-untyped-call,unused-ignore]
 
     @torch.no_grad()
     def take_weights(self, base: PoseSequenceMachine) -> None:

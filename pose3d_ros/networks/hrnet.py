@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 MODULES = {2: 1, 3: 4, 4: 3}
-"""How often each stage exchanges between its resolutions."""
+"""Exchanges between resolutions in each stage."""
 
 
 def _norm(channels_in: int, channels_out: int, size: int = 3, stride: int = 1) -> list[nn.Module]:

@@ -5,6 +5,8 @@ Parameter names and shapes are those of the authors' published checkpoints.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -64,4 +66,4 @@ class PoseFormer(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.head(self.weighted_mean(self.Temporal_norm(x)))
-        return x.unflatten(2, (self.joints_out, -1))
+        return cast(Tensor, x.unflatten(2, (self.joints_out, -1)))

@@ -1,11 +1,12 @@
-"""RPSM: recurrent 3D pose sequence machines (Lin et al., CVPR 2017), on pictures, on keypoints, or
+"""RPSM: recurrent 3D pose sequence machines (Lin et al., CVPR 2017), on images, on keypoints, or
 on feature maps.
 
 At stage k and frame t, with zeros for what does not exist (k = 0 or t = 0)::
 
-    f2d[t, k] = P(input[t], f2d[t, k-1])          2D pose module: layers that all stages share,
-    then the stage's own f3d[t, k] = A(f2d[t, k])                      feature adaption module S[t,
-    k] = R(f3d[t, k], H[t-1, k], S[t, k-1])  3D pose recurrent module, H its state
+    f2d[t, k] = P(input[t], f2d[t, k-1])              2D pose module: layers of all stages, then
+                                                      layers of the stage
+    f3d[t, k] = A(f2d[t, k])                          feature adaption module
+    S[t, k] = R(f3d[t, k], H[t-1, k], S[t, k-1])      3D pose recurrent module, H its state
 
 Parameters are shared over frames, not over stages (unless ``sharing``). The authors' code leaves
 out the zeros of the first stage; with them all stages have one form, and the outputs are the same.
@@ -63,8 +64,7 @@ class Stage(nn.Module):
 
 
 class PoseSequenceMachine(nn.Module):
-    """The recursion over stages and frames. What its input is, and the modules for that,
-    subclasses say.
+    """Recursion over stages and frames, for any input; subclasses have the modules for theirs.
 
     ``shared``: input of N frames -> [N x ...]. Of each stage: ``refine``, [shared, previous f2d]
     -> f2d [N x channels x ...]; ``adapt``, called with ``units``, f2d -> [N x units].
@@ -141,11 +141,11 @@ class PoseSequenceMachine(nn.Module):
 
 
 class RPSM(PoseSequenceMachine):
-    """RPSM as in the paper, from pictures.
+    """RPSM as in the paper, from images.
 
     ``forward``: images [B x T x 3 x size x size] and, to go on with a clip, the state [B x K x 2 x
     units] after it -> joints [B x T x K x J x O] of every stage (the last one's are the answer),
-    state. A clip at once and frame by frame are the same. Pictures are uint8, blue first, or
+    state. A clip at once and frame by frame are the same. Images are uint8, blue first, or
     numbers that were made of them by x / 256 - 0.5.
 
     ``width`` scales the convolutions' channels (the paper's 1 at 368 px; half as wide at 256 px is
@@ -191,7 +191,7 @@ class RPSM(PoseSequenceMachine):
         return self.recur(_numbers(images.flatten(0, 1)), images.shape[0], state)
 
     def heat_maps(self, images: Tensor) -> Tensor:
-        """For the pre-training of P on labelled pictures [N x 3 x size x size]: [N x K x J x
+        """For the pre-training of P on labelled images [N x 3 x size x size]: [N x K x J x
         size/8 x size/8].
 
         ``heatmap_head = None`` removes the head for the training in 3D.
@@ -204,8 +204,8 @@ class RPSM(PoseSequenceMachine):
 
 
 class PoseModule(nn.Module):
-    """The 2D pose module of an RPSM with a heat-map head, for its pre-training; what comes after
-    it is frozen.
+    """The 2D pose module of an RPSM with a heat-map head, for its pre-training; the modules
+    after it are frozen.
     """
 
     def __init__(self, network: RPSM) -> None:

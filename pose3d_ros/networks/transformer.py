@@ -4,6 +4,8 @@ its checkpoints.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -85,7 +87,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """One layer of the transformer."""
         x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        return cast(Tensor, x + self.drop_path(self.mlp(self.norm2(x))))
 
 
 def depth_rates(depth: int, last: float) -> list[float]:

@@ -102,4 +102,4 @@ class VideoPose3D(nn.Module):
             x = residual + self.dropout(torch.relu(self.layers_bn[2 * block + 1](x)))
             dilation *= width
         x = self.shrink(x).transpose(1, 2)
-        return x.reshape(batch, x.shape[1], self.joints_out, self.features_out)
+        return cast(Tensor, x.reshape(batch, x.shape[1], self.joints_out, self.features_out))

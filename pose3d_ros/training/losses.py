@@ -5,6 +5,8 @@ Heat maps are [N x K x J x H x W] and points [N x J x 2]: x and y, -1 and 1 at t
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -66,7 +68,7 @@ def mean_distance(poses: Tensor, target: Tensor) -> Tensor:
     """Mean distance of joints, summed over stages: the loss of Martinez' successors and of
     Context-Aware PoseFormer.
     """
-    return (poses - target[:, :, None]).norm(dim=-1).mean((0, 1, 3)).sum()
+    return cast(Tensor, (poses - target[:, :, None]).norm(dim=-1).mean((0, 1, 3)).sum())
 
 
 def squared_error(poses: Tensor, target: Tensor) -> Tensor:
@@ -187,4 +189,4 @@ def _centres(cells: int, like: Tensor) -> Tensor:
 
 
 def _lengths(poses: Tensor) -> Tensor:
-    return (poses[..., _CHILDREN, :] - poses[..., _PARENTS, :]).norm(dim=-1)
+    return cast(Tensor, (poses[..., _CHILDREN, :] - poses[..., _PARENTS, :]).norm(dim=-1))

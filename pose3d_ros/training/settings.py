@@ -224,7 +224,7 @@ class TrainSettings(Settings):
 
     @property
     def uses_feature_maps(self) -> bool:
-        """Whether feature maps are an input of a lifter of features."""
+        """True if feature maps are an input, for lifters of features."""
         return self.context != "none" and self.levels > 0
 
 

@@ -76,7 +76,7 @@ def stature(joints_m: np.ndarray) -> np.ndarray:
         joints_m[..., H36M17.index("spine"), :] - joints_m[..., 0, :], axis=-1
     )
     # The hip is beside the spine's foot: the pelvis, level with it, takes its place in the chain.
-    return steps.sum(-1) - steps[..., 2] + pelvis_to_spine + _ANKLE_AND_CROWN_M
+    return np.asarray(steps.sum(-1) - steps[..., 2] + pelvis_to_spine + _ANKLE_AND_CROWN_M)
 
 
 def scale_of_person(joints_m: np.ndarray) -> float:
@@ -140,7 +140,7 @@ def change_body(joints_m: np.ndarray, variation: np.ndarray) -> np.ndarray:
     changed[:, :, 0] = joints_m[:, :, 0]
     for row, (child, parent) in enumerate(zip(_CHILDREN, _PARENTS, strict=True)):
         changed[:, :, child] = changed[:, :, parent] + bones[:, :, row]
-    return changed * canonical_scale(stature(changed).mean(1))[:, None, None, None]
+    return np.asarray(changed * canonical_scale(stature(changed).mean(1))[:, None, None, None])
 
 
 def heading(joints_m: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ def heading(joints_m: np.ndarray) -> np.ndarray:
     z up.
     """
     across = joints_m[..., H36M17.index("r_hip"), :] - joints_m[..., H36M17.index("l_hip"), :]
-    return np.arctan2(across[..., 1], across[..., 0])
+    return np.asarray(np.arctan2(across[..., 1], across[..., 0]))
 
 
 def turn(joints_m: np.ndarray, angle: np.ndarray) -> np.ndarray:
@@ -184,7 +184,7 @@ def lean(
     vector = np.stack([np.cos(direction), np.sin(direction), np.zeros(count)], 1) * angle[:, None]
     rotation = _rotations(vector)
     centre = joints_m[:, -1:, :1]
-    return (joints_m - centre) @ np.swapaxes(rotation, 1, 2)[:, None] + centre
+    return np.asarray((joints_m - centre) @ np.swapaxes(rotation, 1, 2)[:, None] + centre)
 
 
 def move_limbs(
@@ -212,17 +212,17 @@ def move_limbs(
             moved[:, :, outer] = (moved[:, :, outer] - centre) @ np.swapaxes(
                 rotation, -1, -2
             ) + centre
-    return moved
+    return np.asarray(moved)
 
 
 def _rotations(vectors: np.ndarray) -> np.ndarray:
     """Rotation matrices (..., 3, 3) float32 of rotation vectors (..., 3)."""
     matrices = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().astype(np.float32)
-    return matrices.reshape(*vectors.shape, 3)
+    return np.asarray(matrices.reshape(*vectors.shape, 3))
 
 
 def mirror(points: np.ndarray) -> np.ndarray:
     """Reflect poses (..., 17, D) in their first axis, exchanging left and right joints."""
     flipped = points[..., H36M17.flip, :].copy()
     flipped[..., 0] *= -1
-    return flipped
+    return np.asarray(flipped)

@@ -16,7 +16,7 @@ class DetectorNoise:
     """Errors of a detector on labelled images, replayed onto other people who face the same way.
 
     ``residual`` (N, 17, 2): detected minus true keypoints divided by the person's size (root mean
-    square distance of the joints from their mean) in the picture; ``confidence`` (N, 17);
+    square distance of the joints from their mean) in the image; ``confidence`` (N, 17);
     ``facing`` (N,) the angle of the body about the vertical in the camera's frame; ``first`` and
     ``length`` (N,): the run of consecutive frames that a row belongs to, ``step`` thirtieths of a
     second apart. ``depth``: the noise of its root-relative depth, if known.
@@ -119,7 +119,7 @@ class DepthNoise:
 
     def __call__(self, truth: np.ndarray, residual: np.ndarray) -> np.ndarray:
         """Root-relative depth of a detector with these residuals (..., 17) on such people."""
-        return (self.slope * truth + self.bias + residual).astype(np.float32)
+        return np.asarray((self.slope * truth + self.bias + residual).astype(np.float32))
 
 
 def true_root_relative_depth(joints_m: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def true_root_relative_depth(joints_m: np.ndarray) -> np.ndarray:
     relative = (joints_m - joints_m[..., :1, :]) @ np.swapaxes(
         look_along(joints_m[..., 0, :], CAMERA_DOWN), -1, -2
     )
-    return relative[..., 2] / rms_size(relative[..., :2])[..., None]
+    return np.asarray(relative[..., 2] / rms_size(relative[..., :2])[..., None])
 
 
 def rig_offsets(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ def rig_offsets(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarr
     """
     offsets_m = rig_offsets_m(joints_m, residual, confidence)
     rays, depth_m = joints_m[..., :2] / joints_m[..., 2:], joints_m[..., 2:]
-    return (
+    return np.asarray(
         (offsets_m[..., :2] - rays * offsets_m[..., 2:]) / depth_m / rms_size(rays)[:, None, None]
     )
 
@@ -146,7 +146,7 @@ def rig_offsets(joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarr
 def rig_offsets_m(
     joints_m: np.ndarray, residual: np.ndarray, confidence: np.ndarray
 ) -> np.ndarray:
-    """Where the detector's joints are, from the rendered rig's: metres (N, 17, 3) in the camera's
+    """Offsets of the detector's joints from the rendered rig's: metres (N, 17, 3) in the camera's
     axes.
 
     Every rig has its own idea of where a shoulder is. One offset per joint in the body's own axes
@@ -161,7 +161,7 @@ def rig_offsets_m(
     axes = np.stack([trunk, across, forward], 1)
     axes /= np.linalg.norm(axes, axis=-1, keepdims=True)
     rays = joints_m[..., :2] / joints_m[..., 2:]
-    # What a metre along each axis is in the picture, in units of the person's size: (N, 17, 2, 3).
+    # What a metre along each axis is in the image, in units of the person's size: (N, 17, 2, 3).
     slopes = (axes[:, None, :, :2] - rays[:, :, None] * axes[:, None, :, 2:]) / joints_m[
         :, :, 2, None, None
     ]
@@ -188,20 +188,20 @@ def rig_offsets_m(
                 rcond=None,
             )[0]
             away = np.linalg.norm(moved - matrix @ offsets[joint], axis=1)
-    return np.einsum("ja,nak->njk", mirrored * offsets, axes)
+    return np.asarray(np.einsum("ja,nak->njk", mirrored * offsets, axes))
 
 
 def facing_angle(joints_camera_m: np.ndarray) -> np.ndarray:
     """Angle (...,) about the vertical of bodies (..., 17, 3) in camera axes; 0 faces away, pi the
     camera.
 
-    It changes sign when the picture is mirrored.
+    It changes sign when the image is mirrored.
     """
     left, right = H36M17.indices("l_hip", "l_shoulder"), H36M17.indices("r_hip", "r_shoulder")
     across = (joints_camera_m[..., right, :] - joints_camera_m[..., left, :]).mean(-2)
-    return np.arctan2(-across[..., 2], across[..., 0])
+    return np.asarray(np.arctan2(-across[..., 2], across[..., 0]))
 
 
 def rms_size(points: np.ndarray) -> np.ndarray:
     """Root mean square distance (...,) of points (..., J, 2) from their mean."""
-    return np.sqrt(((points - points.mean(-2, keepdims=True)) ** 2).sum(-1).mean(-1))
+    return np.asarray(np.sqrt(((points - points.mean(-2, keepdims=True)) ** 2).sum(-1).mean(-1)))

@@ -118,8 +118,8 @@ def _windows(length: int, frames: int) -> np.ndarray:
     """Indices (W, ``frames``) of all windows of a clip; of a shorter clip one, which begins with
     copies of the first frame.
     """
-    return np.maximum(
-        np.arange(min(frames, length), length + 1)[:, None] + np.arange(-frames, 0), 0
+    return np.asarray(
+        np.maximum(np.arange(min(frames, length), length + 1)[:, None] + np.arange(-frames, 0), 0)
     )
 
 

@@ -85,7 +85,7 @@ def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def image_path(folder: Path, recording: Recording, frame: int) -> Path:
-    """Where a recording of a dataset has the image of a frame. Raises ``ValueError`` or
+    """Path of the image of a frame in a dataset. Raises ``ValueError`` or
     ``ImageFileError``.
     """
     if not recording.images:

@@ -162,6 +162,7 @@ def before_random_cameras(rng: np.random.Generator, poses: np.ndarray) -> np.nda
     down = np.cross(z, right)
     c, s = np.cos(roll)[:, None], np.sin(roll)[:, None]
     rotation = np.stack([c * right + s * down, c * down - s * right, z], 1)
-    return (poses - position[:, None, None]).astype(np.float32) @ np.swapaxes(rotation, 1, 2)[
-        :, None
-    ].astype(np.float32)
+    return np.asarray(
+        (poses - position[:, None, None]).astype(np.float32)
+        @ np.swapaxes(rotation, 1, 2)[:, None].astype(np.float32)
+    )

@@ -29,8 +29,8 @@ one; ``write`` also checks it. Entries:
 ``detector`` str
     What made the keypoints; empty for projected joints.
 ``images`` str
-    Path of a frame's picture as a Python format string, such as ``S1/img_{frame:06d}.jpg``,
-    absolute or relative to the dataset's folder; empty without pictures.
+    Path of a frame's image as a Python format string, such as ``S1/img_{frame:06d}.jpg``,
+    absolute or relative to the dataset's folder; empty without images.
 
 A source without a common world frame uses the camera's: ``camera_from_world`` is then the
 identity.
@@ -156,8 +156,7 @@ class Recording:
                 )
         except (OSError, KeyError, ValueError, TypeError, BadZipFile) as error:
             raise ValueError(
-                f"{path}: expected a recording of the form that training/dataset.py describes; "
-                f"{error}"
+                f"{path}: expected a recording of the form of training/data/recordings.py; {error}"
             ) from None
 
     def resampled(self, rate_hz: float) -> Recording:
@@ -180,7 +179,7 @@ class Recording:
 
         def between(values: np.ndarray) -> np.ndarray:
             w = weight[:, None, None]
-            return values[earlier] * (1 - w) + values[later] * w
+            return np.asarray(values[earlier] * (1 - w) + values[later] * w)
 
         keypoints = between(self.keypoints_px)
         confidence = np.minimum(self.confidence[earlier], self.confidence[later])
@@ -214,7 +213,7 @@ def completed(joints_m: np.ndarray) -> np.ndarray:
         joints[..., joint, :] = np.where(
             np.isfinite(joints[..., joint, :]), joints[..., joint, :], made
         )
-    return joints
+    return np.asarray(joints)
 
 
 def canonical(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
@@ -227,7 +226,7 @@ def canonical(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
 
 
 def enough(joints_m: np.ndarray) -> np.ndarray:
-    """Which poses (..., 17, 3) are known well enough to be trained on."""
+    """True (...) for poses (..., 17, 3) of which enough joints are known to train on."""
     known = np.isfinite(joints_m).all(-1)
     return np.asarray(known[..., 0] & (known.sum(-1) >= FEWEST_JOINTS))
 

@@ -165,7 +165,7 @@ def _rendered(settings: TrainSettings, split: str, folders: Sequence[Path]) -> S
 
 
 def _values(settings: TrainSettings) -> int:
-    """How many numbers the feature maps of a person have that the lifter takes."""
+    """Size of a person's feature maps that are inputs of the lifter, in numbers."""
     if not settings.uses_feature_maps:
         return 0
     return sum(map(math.prod, FEATURE_MAPS[settings.feature_source][0][-settings.levels :]))

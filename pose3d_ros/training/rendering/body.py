@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -33,7 +34,7 @@ class AssetError(RuntimeError):
 
 
 class Material(IntEnum):
-    """What a vertex is made of; the renderer paints by it."""
+    """Material of a vertex, by which the renderer colours it."""
 
     SKIN = 0
     EYE = 1
@@ -97,11 +98,11 @@ class Rig:
 
     def head(self, bone: str) -> np.ndarray:
         """(3,) where a bone starts at rest."""
-        return self.heads[self.index[bone]]
+        return np.asarray(self.heads[self.index[bone]])
 
     def tail(self, bone: str) -> np.ndarray:
         """(3,) where a bone ends at rest."""
-        return self.tails[self.index[bone]]
+        return np.asarray(self.tails[self.index[bone]])
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,9 @@ class Mesh:
             ],
             1,
         )
-        return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        return np.asarray(
+            normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        )
 
     @staticmethod
     def join(parts: list[Mesh]) -> tuple[Mesh, np.ndarray]:
@@ -216,7 +219,7 @@ class Posed:
         renderer does it.
         """
         blended = np.einsum("vk,vkij->vij", weights, self.matrices[frame][bones])
-        return np.einsum("vij,vj->vi", blended[:, :, :3], points) + blended[:, :, 3]
+        return np.asarray(np.einsum("vij,vj->vi", blended[:, :, :3], points) + blended[:, :, 3])
 
 
 _HEAD_JOINT = 0.3  # of the way from the skull's base to its top
@@ -284,7 +287,9 @@ class _Fitting:
         scale = np.ones(3)
         for axis, (a, b, length) in self.scales.items():
             scale[axis] = abs(base[a, axis] - base[b, axis]) / length
-        return np.einsum("vk,vkj->vj", self.shares, base[self.bound]) + self.offsets * scale
+        return np.asarray(
+            np.einsum("vk,vkj->vj", self.shares, base[self.bound]) + self.offsets * scale
+        )
 
 
 @lru_cache(maxsize=64)
@@ -334,8 +339,8 @@ def _ranges(words: list[str]) -> list[int]:
 
 @dataclass(frozen=True)
 class Wardrobe:
-    """What a person wears: folders of ``clothes/`` and one of ``hair/``; an empty ``hair`` is a
-    bald head.
+    """Clothes and hair of a person: folders of ``clothes/`` and one of ``hair/``; bald if that is
+    empty.
     """
 
     clothes: tuple[str, ...] = ()
@@ -344,7 +349,7 @@ class Wardrobe:
 
 @dataclass(frozen=True)
 class _Outfit:
-    """What is alike in all bodies that wear the same: the dressed mesh, which of all vertices it
+    """Everything alike in bodies that wear the same: the dressed mesh, which of all vertices it
     has, and the fits.
     """
 
@@ -384,7 +389,8 @@ class Assets:
 
     @cached_property
     def _skeleton(self) -> dict[str, dict[str, dict[str, str]]]:
-        return json.loads("\n".join(_lines(self.folder / "default.mhskel")))
+        text = "\n".join(_lines(self.folder / "default.mhskel"))
+        return cast(dict[str, dict[str, dict[str, str]]], json.loads(text))
 
     @cached_property
     def _weights(self) -> np.ndarray:

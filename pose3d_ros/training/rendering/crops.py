@@ -1,6 +1,4 @@
-"""Where the embedded detector's crops of a person that it follows lie, from where the person truly
-is.
-"""
+"""Crops of the embedded detector around people that it follows, from their true joints."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the embedded detector sees of rendered people: keypoints and feature maps, with the truth,
-to train lifters.
+"""Keypoints and feature maps of the embedded detector on rendered people, with the truth, to train
+lifters.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _TEXTURES_FOR = 256  # clips
 
 @dataclass(frozen=True)
 class CropDetections:
-    """What the landmark network says of P crops: ``people`` in H36M17 with feature maps; ``heat``
-    (P,) how sharply it sees them; ``followed`` (P,) which of them the detector would go on
-    following; ``root_relative_depth`` (P, 17) of their joints in sides of the crop.
+    """Output of the landmark network on P crops: ``people`` in H36M17 with feature maps; ``heat``
+    (P,), the sharpness of its heat maps; ``followed`` (P,), whether the detector would go on
+    following them; ``root_relative_depth`` (P, 17) of their joints in sides of the crop.
     """
 
     people: People2D
@@ -102,10 +102,10 @@ def record(
     backgrounds: Path | None = None,
     threads: int = 0,
 ) -> dict[str, float]:
-    """Look at ``clips`` rendered clips of the training subjects, and first at a twelfth as many of
-    the validation ones.
+    """Run the detector on ``clips`` rendered clips of the training subjects, and first on a
+    twelfth as many of the validation ones.
 
-    Each has ``frames`` pictures, a tenth of a second apart. Writes shards of 64 clips as they are
+    Each has ``frames`` images, a tenth of a second apart. Writes shards of 64 clips as they are
     ready to ``out/train`` and ``out/val`` (``write``); returns how many frames and bytes they are.
     ``backgrounds``: a folder of pictures to use besides procedural textures.
     """
@@ -167,7 +167,7 @@ def shard(
 def film(
     rng: np.random.Generator, crop_detector: CropDetector, studio: Studio, frames: int, clip: int
 ) -> LabelledFeatures:
-    """What ``look`` says of a random clip of ``frames`` pictures, and its number ``clip`` (N,)."""
+    """Labels, with ``clip`` (N,), and feature maps of a random clip of ``frames`` images."""
     labels, maps = look(
         rng, crop_detector, studio.renderer, studio.shot(rng, FRAME_STEP * (frames - 1) + 2)
     )

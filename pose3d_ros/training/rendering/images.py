@@ -72,7 +72,7 @@ def view_of(camera: Camera, region: np.ndarray | None = None) -> RenderedView:
 def _drawn(
     renderer: Renderer, shot: Shot, view: RenderedView, frame: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What is modelled (H, W, 4) while the shutter is open, and its distance in the render."""
+    """Modelled surfaces (H, W, 4) while the shutter is open, and their distance in the render."""
     layers, depth_m = renderer.layers(view.camera, frame)
     if shot.exposure_frames:
         shares = shot.exposure_frames * np.array([1 / 3, 2 / 3])
@@ -82,7 +82,9 @@ def _drawn(
 
 
 def _before(layers: np.ndarray, behind: np.ndarray) -> np.ndarray:
-    return layers[..., :3] + (behind * (1 - layers[..., 3:] / np.float32(255))).astype(np.uint8)
+    return np.asarray(
+        layers[..., :3] + (behind * (1 - layers[..., 3:] / np.float32(255))).astype(np.uint8)
+    )
 
 
 def whole(

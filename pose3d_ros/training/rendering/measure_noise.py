@@ -1,4 +1,4 @@
-"""How the embedded detector errs: its keypoints on labelled renders, to train lifters and to
+"""Errors of the embedded detector's keypoints on labelled renders, to train lifters and to
 calibrate confidence.
 """
 
@@ -95,35 +95,39 @@ def visible_joints(
     surface_m: np.ndarray,
     number: int = 0,
 ) -> np.ndarray:
-    """(J,) which joints of person ``number`` are seen, by the renderer's labels (H, W) of who and
-    how far.
+    """Visibility (J,) of the joints of person ``number``, by the renderer's maps (H, W) of people
+    and of depth.
     """
     return seen_by_depth(joints_px, depth_m, np.where(person == number, surface_m, -np.inf))
 
 
 def seen_by_depth(joints_px: np.ndarray, depth_m: np.ndarray, surface_m: np.ndarray) -> np.ndarray:
-    """(J,) which joints at ``depth_m`` (J,) have nothing before them but what they lie in;
-    ``surface_m`` (H, W).
+    """Visibility (J,) of joints at ``depth_m`` (J,): nothing is nearer in ``surface_m`` (H, W) but
+    the skin and cloth around them.
     """
     height, width = surface_m.shape
     column, row = np.rint(np.nan_to_num(joints_px, nan=-1)).astype(int).T
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    return inside & (
-        surface_m[np.where(inside, row, 0), np.where(inside, column, 0)] > depth_m - _LIMB_RADIUS_M
+    return np.asarray(
+        inside
+        & (
+            surface_m[np.where(inside, row, 0), np.where(inside, column, 0)]
+            > depth_m - _LIMB_RADIUS_M
+        )
     )
 
 
 def own_detection(people: People2D, joints_px: np.ndarray) -> int | None:
-    """Which of the people is the labelled one (17, 2): the nearest in the mean, or None if off by
-    half its size.
+    """Index of the detected person nearest to a labelled one (17, 2) in the mean, or None if all
+    are off by half its size.
     """
     own = int(own_detections(people, joints_px[None])[0])
     return own if own >= 0 else None
 
 
 def own_detections(people: People2D, joints_px: np.ndarray) -> np.ndarray:
-    """As ``own_detection``, for R labelled ones (R, 17, 2), partly NaN, all of them different:
-    (R,), -1 for none.
+    """Indices (R,) as of ``own_detection`` of R labelled people (R, 17, 2), partly NaN; no two the
+    same, -1 for none.
     """
     miss_px = np.linalg.norm(people.keypoints_px - joints_px[:, None], axis=-1)
     known = np.isfinite(miss_px)
@@ -147,7 +151,7 @@ def measure(
     ``keypoints_px`` (N, 17, 2) float32, NaN where the person was not found; ``confidence`` (N, 17)
     as the detector says; ``joints_px`` (N, 17, 2) and ``joints_m`` (N, 17, 3) true, in the
     camera's frame; ``visible`` (N, 17); ``matrix`` (N, 3, 3); ``clip``, ``frame``, ``found`` (N,);
-    and for ``training.noise.Detector`` ``residual`` (N, 17, 2) in units of the person's size in
+    and for ``data.detector_noise`` ``residual`` (N, 17, 2) in units of the person's size in
     the picture, and ``facing`` (N,).
     """
     rows: dict[str, list[Any]] = {}
@@ -204,8 +208,8 @@ def record(
 
 
 def summary(data: dict[str, np.ndarray]) -> dict[str, float]:
-    """How good the detector is, and how true its confidence, over the limb joints of what
-    ``measure`` returned.
+    """Accuracy of the detector and of its confidence, over the limb joints of the result of
+    ``measure``.
 
     ``right`` is the share of joints within a fifth of the person's size (about 9 cm of a
     grown-up), and ``calibration_error`` the mean difference between that share and the confidence,

@@ -84,7 +84,7 @@ def place(joints_m: np.ndarray, position_m: tuple[float, float], turn_rad: float
     turned = joints_m @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
     path = turned[:, 0, :2]
     turned[..., :2] += np.array(position_m) - (path.min(0) + path.max(0)) / 2
-    return turned
+    return np.asarray(turned)
 
 
 def level(joints_m: np.ndarray) -> np.ndarray:
@@ -105,13 +105,13 @@ def level(joints_m: np.ndarray) -> np.ndarray:
         axis / np.maximum(sine, 1e-9) * np.arcsin(sine.clip(0, 1))
     ).as_matrix()
     root = joints_m[:, :1]
-    return np.einsum("tij,tkj->tki", turn, joints_m - root) + root
+    return np.asarray(np.einsum("tij,tkj->tki", turn, joints_m - root) + root)
 
 
 def vary(rng: np.random.Generator, motions: Motions, frames: int, context: int = 60) -> np.ndarray:
     """(T, 22, 3) a new motion of ``frames``, 30 a second: legs and upper body of different clips
     in half of the cases, mirrored in half, trunk, head and limbs turned, in part steadily and in
-    part to and fro (as ``training.bodies``).
+    part to and fro (as ``data.augmentation``).
 
     T is ``context`` frames where clips are long enough: retargeting takes what is upright from the
     whole of a motion.
@@ -163,7 +163,7 @@ def seated(rng: np.random.Generator, joints_m: np.ndarray) -> np.ndarray:
             moved[:, end] = moved[:, start] + length * (
                 np.cos(angle) * forward - np.sin(angle) * np.array([0, 0, 1.0])
             )
-    return moved
+    return np.asarray(moved)
 
 
 def _turn_part(
@@ -185,7 +185,7 @@ def _turn_part(
     moved = joints_m.copy()
     centre = joints_m[:, pivot, None]
     moved[:, outer] = (joints_m[:, outer] - centre) @ np.swapaxes(turn, 1, 2) + centre
-    return moved
+    return np.asarray(moved)
 
 
 def _other_side(name: str) -> str:
@@ -195,11 +195,11 @@ def _other_side(name: str) -> str:
 def _heading(joints_m: np.ndarray) -> np.ndarray:
     left, right = CMU22.indices("l_hip", "r_hip")
     across = joints_m[:, left] - joints_m[:, right]
-    return np.arctan2(across[:, 1], across[:, 0])
+    return np.asarray(np.arctan2(across[:, 1], across[:, 0]))
 
 
 def _about_vertical(angle: np.ndarray) -> np.ndarray:
-    return Rotation.from_rotvec(angle[:, None] * [0, 0, 1.0]).as_matrix()
+    return np.asarray(Rotation.from_rotvec(angle[:, None] * [0, 0, 1.0]).as_matrix())
 
 
 def lean(

@@ -1,5 +1,5 @@
 """Labelled pictures for anybody: rendered people as a dataset of recordings
-(``training/dataset.py``) with JPEGs.
+(``data.recordings``) with JPEGs.
 """
 
 from __future__ import annotations

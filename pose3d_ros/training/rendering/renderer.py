@@ -267,7 +267,7 @@ class Renderer:
         return pixels, np.where(depth < 1, depth_m, np.inf).reshape(self.size[::-1])
 
     def labels(self, camera: Camera, frame: int) -> tuple[np.ndarray, np.ndarray]:
-        """Who (H, W) int and how far (H, W) float32 metres along the optical axis: -1 and inf
+        """Person (H, W) int and depth (H, W) float32 in metres along the optical axis: -1 and inf
         where nobody is.
 
         People are numbered as in ``scene.actors``; furniture in front of them hides them.

@@ -175,7 +175,7 @@ def _upright(up: np.ndarray, left: np.ndarray, line: np.ndarray) -> np.ndarray:
 
 
 def _middle(at: dict[str, np.ndarray], joint: str) -> np.ndarray:
-    return (at[f"l_{joint}"] + at[f"r_{joint}"]) / 2
+    return np.asarray((at[f"l_{joint}"] + at[f"r_{joint}"]) / 2)
 
 
 def _leg_length(at: dict[str, np.ndarray]) -> float:
@@ -201,7 +201,7 @@ def _clearance(at: dict[str, np.ndarray]) -> np.ndarray:
     )
     floor = np.percentile(heights, 5, axis=0)
     floor = np.tile(np.minimum(floor[:2], floor[2:]), 2)
-    return np.maximum(0, (heights - floor).min(1) - _HEEL_STRIKE_M)
+    return np.asarray(np.maximum(0, (heights - floor).min(1) - _HEEL_STRIKE_M))
 
 
 def _lowest_sole(posed: Posed, soles: np.ndarray) -> np.ndarray:
@@ -210,19 +210,19 @@ def _lowest_sole(posed: Posed, soles: np.ndarray) -> np.ndarray:
     for bone, points in zip(("foot.L", "foot.R"), soles, strict=True):
         matrix = posed.matrices[:, posed.rig.index[bone]]
         heights.append(points @ matrix[:, 2, :3].T + matrix[:, 2, 3])
-    return np.concatenate(heights).min(0)
+    return np.asarray(np.concatenate(heights).min(0))
 
 
 def _unit(v: np.ndarray) -> np.ndarray:
-    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
+    return np.asarray(v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9))
 
 
 def _apply(rotations: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return np.einsum("tij,tj->ti", rotations, v)
+    return np.asarray(np.einsum("tij,tj->ti", rotations, v))
 
 
 def _low_pass(v: np.ndarray) -> np.ndarray:
-    return gaussian_filter1d(v, _SMOOTH_FRAMES, axis=0, mode="nearest")
+    return np.asarray(gaussian_filter1d(v, _SMOOTH_FRAMES, axis=0, mode="nearest"))
 
 
 def _shortest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -230,7 +230,9 @@ def _shortest(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a, b = _unit(a), _unit(b)
     cross = np.cross(a, b)
     sine = np.linalg.norm(cross, axis=1, keepdims=True)
-    return cross / np.maximum(sine, 1e-9) * np.arctan2(sine, (a * b).sum(1, keepdims=True))
+    return np.asarray(
+        cross / np.maximum(sine, 1e-9) * np.arctan2(sine, (a * b).sum(1, keepdims=True))
+    )
 
 
 def _frames(along: np.ndarray, across: np.ndarray) -> np.ndarray:
@@ -246,10 +248,10 @@ def _turn(
     rest_along: np.ndarray, rest_across: np.ndarray, along: np.ndarray, across: np.ndarray
 ) -> np.ndarray:
     """(T, 3, 3) that take a bone at rest to the directions (T, 3)."""
-    return _frames(along, across) @ _frames(rest_along, rest_across).T
+    return np.asarray(_frames(along, across) @ _frames(rest_along, rest_across).T)
 
 
 def _between(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
     """Rotations a ``share`` of the way from start to end (T, 3, 3)."""
     step = Rotation.from_matrix(end @ start.transpose(0, 2, 1)).as_rotvec()
-    return Rotation.from_rotvec(share * step).as_matrix() @ start
+    return np.asarray(Rotation.from_rotvec(share * step).as_matrix() @ start)

@@ -1,4 +1,4 @@
-"""What renders show: random people in clothes, rooms or the open air, light, and cameras."""
+"""Random scenes: people in clothes, rooms or the open air, light, and cameras."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ _NEAR, _DESK_M = 0.15, 1.6  # share of cameras that are at most as far as from t
 
 @dataclass(frozen=True)
 class Sensor:
-    """What lens, sensor and compression do to a picture: blur in pixels (standard deviation, and a
-    shake's length and direction), noise in grey levels (of darkness, and of light at full white),
-    JPEG quality (0: none), and tones: white balance, gain, gamma, and share of colour that is
-    left.
+    """Effects of lens, sensor and compression on an image: blur in pixels (standard deviation, and
+    a shake's length and direction), noise in grey levels (of darkness, and of light at full
+    white), JPEG quality (0: none), and tones: white balance, gain, gamma, and share of colour
+    that is left.
     """
 
     blur_px: float = 0.0
@@ -127,8 +127,8 @@ class Sensor:
 
 @dataclass(frozen=True)
 class Shot:
-    """A scene before a camera: ``backdrop`` (h, w, 3) uint8 BGR is what is behind all that is
-    modelled, in any size with the picture's ratio of sides.
+    """A scene before a camera: ``backdrop`` (h, w, 3) uint8 BGR is the image behind all that is
+    modelled, of any size with the same ratio of sides.
     """
 
     scene: Scene

@@ -1,4 +1,4 @@
-"""Where random clips are rendered: people and their motions, textures, and a renderer."""
+"""Studio for random clips: people and their motions, textures, and a renderer."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import numpy as np
 
 SIDE = 256
 GRAIN, FOLDS, PLANKS, TILES, BRICKS, PLAIN, STRIPES, CHECKS, VARIED = range(9)
-"""What the first layers show, always; from ``VARIED`` on they differ with the seed."""
+"""Contents of the first layers, always the same; from ``VARIED`` on they differ with the seed."""
 
 
 def grey_noise(
@@ -118,14 +118,16 @@ def _stripes(rng: np.random.Generator) -> np.ndarray:
 
 
 def _plaid(rng: np.random.Generator) -> np.ndarray:
-    return (_stripes(rng) + np.swapaxes(_stripes(rng), 0, 1)[..., :1]) / 2
+    return np.asarray((_stripes(rng) + np.swapaxes(_stripes(rng), 0, 1)[..., :1]) / 2)
 
 
 def _dots(rng: np.random.Generator) -> np.ndarray:
     per_side = int(rng.integers(2, 16))
     cell = (np.indices((SIDE, SIDE)).transpose(1, 2, 0) * per_side / SIDE) % 1 - 0.5
-    return np.clip(
-        (rng.uniform(0.15, 0.45) - np.linalg.norm(cell, axis=-1, keepdims=True)) * 12, 0, 1
+    return np.asarray(
+        np.clip(
+            (rng.uniform(0.15, 0.45) - np.linalg.norm(cell, axis=-1, keepdims=True)) * 12, 0, 1
+        )
     )
 
 
@@ -179,9 +181,12 @@ def _print(rng: np.random.Generator) -> np.ndarray:
 
 def _weave(rng: np.random.Generator) -> np.ndarray:
     row, column = np.indices((SIDE, SIDE)) * int(rng.integers(20, 60)) / SIDE
-    return (
-        0.5 + 0.25 * (np.sin(2 * np.pi * row) + np.sin(2 * np.pi * column)) * rng.uniform(0.3, 1)
-    )[..., None]
+    return np.asarray(
+        (
+            0.5
+            + 0.25 * (np.sin(2 * np.pi * row) + np.sin(2 * np.pi * column)) * rng.uniform(0.3, 1)
+        )[..., None]
+    )
 
 
 def _planks(rng: np.random.Generator, rows: int, joint: float) -> np.ndarray:
@@ -272,6 +277,6 @@ def backdrop(
             )
             paint = rng.uniform(20, 220) + rng.uniform(-35, 35, 3)
             part[:] = np.clip(paint * (0.5 + 0.6 * tone.mean(-1, keepdims=True)), 0, 255)
-    return cv2.resize(
-        np.clip(image, 0, 255).astype(np.uint8), size, interpolation=cv2.INTER_LINEAR
+    return np.asarray(
+        cv2.resize(np.clip(image, 0, 255).astype(np.uint8), size, interpolation=cv2.INTER_LINEAR)
     )

@@ -151,7 +151,7 @@ def _images(path: Path, topic: str) -> Iterator[tuple[np.ndarray | ImageError, i
 
 
 def _check(
-    path: Path, rig: RigFile, found: list[str], offered: dict[str, str], pictures_only: bool
+    path: Path, rig: RigFile, found: list[str], offered: dict[str, str], images_only: bool
 ) -> None:
     """Print the cameras that are not in the bag. Raises ``ValueError`` if fewer than two are."""
     topics = [
@@ -166,7 +166,7 @@ def _check(
         )
         wanted += (
             "; this lifter takes their feature maps"
-            if pictures_only
+            if images_only
             else (f", or 2D poses on {namespace_of(name, sources)}/keypoints")
         )
         text = (

@@ -1,1 +1,1 @@
-"""From the forms in which datasets are distributed to ``training.dataset``'s."""
+"""Converters of datasets, as they are distributed, to recordings (``data.recordings``)."""

@@ -53,7 +53,7 @@ class _Array:
 
 
 def _plain(value: Any) -> Any:
-    """What was read, with arrays in place of what stood for them."""
+    """The value, with arrays in place of their stand-ins."""
     if isinstance(value, _Array):
         return value.array
     if isinstance(value, dict):
@@ -68,12 +68,12 @@ def _scalar(kind: _Dtype, data: bytes) -> Any:
 
 
 def _encode(text: str, _: str) -> bytes:
-    """How protocols before 3 hold bytes."""
+    """Decoder of bytes in protocols before 3."""
     return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
-    """How protocols before 3 hold the bytes of an empty array."""
+    """Decoder of empty bytes in protocols before 3."""
     return b""
 
 
