@@ -10,7 +10,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from pose3d_ros.arguments import ONE_CAMERA, TOPICS, Argument, arguments, parameters
-from pose3d_ros.resources import share
+from pose3d_ros.nodes.rviz import rviz_arguments
 
 ARGUMENTS = {
     **arguments(ONE_CAMERA),
@@ -44,17 +44,18 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             arguments=["--ros-args", "--log-level", given["log_level"]],
         )
 
+    rviz = rviz_arguments("pose3d.rviz", given["frame_id"]) if given["rviz"] == "true" else []
     started = [node("monocular")]
     if given["video"]:
         started.append(node("video"))
-    if given["rviz"] == "true":
+    if rviz:
         started.append(
             Node(
                 package="rviz2",
                 executable="rviz2",
                 name="rviz",
                 **common,
-                arguments=["-d", str(share("config", "pose3d.rviz"))],
+                arguments=rviz,
                 remappings=[
                     (f"/pose3d/{topic}", f"/{namespace}/{topic}".replace("//", "/"))
                     for topic in ("overlay", "markers")

@@ -11,8 +11,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from pose3d_ros.arguments import Argument, arguments
+from pose3d_ros.io.rig_file import read_rig
 from pose3d_ros.nodes.rig_launch import nodes_of_rig
-from pose3d_ros.resources import share
+from pose3d_ros.nodes.rviz import rviz_arguments
 
 ARGUMENTS = {
     **arguments(("multiview",)),
@@ -23,28 +24,31 @@ ARGUMENTS = {
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The processes that the rig file asks for."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    planned = nodes_of_rig(given)
+    world = given["fixed_frame"] or read_rig(given["rig"]).frame_id
+    rviz = rviz_arguments("pose3d_rig.rviz", world) if given["rviz"] == "true" else []
     started: list[LaunchDescriptionEntity] = [
         Node(
             package="pose3d_ros",
-            executable=planned.node,
-            name=planned.node,
-            namespace=planned.namespace,
+            executable=node.node,
+            name=node.node,
+            namespace=node.namespace,
             output="screen",
-            remappings=list(planned.remappings.items()),
+            remappings=list(node.remappings.items()),
             parameters=[
                 given["config"],
                 {
                     key: ParameterValue(value, value_type=str)
                     if isinstance(value, str)
                     else value  # 0 may be a video
-                    for key, value in planned.parameters.items()
+                    for key, value in node.parameters.items()
                 },
             ],
             arguments=["--ros-args", "--log-level", given["log_level"]],
         )
-        for planned in nodes_of_rig(given)
+        for node in planned
     ]
-    if given["rviz"] == "true":
+    if rviz:
         namespace = given["namespace"].strip("/")
         started.append(
             Node(
@@ -53,7 +57,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 name="rviz",
                 namespace=namespace,
                 output="screen",
-                arguments=["-d", str(share("config", "pose3d.rviz"))],
+                arguments=rviz,
                 remappings=[("/pose3d/markers", f"/{namespace}/markers".replace("//", "/"))],
             )
         )

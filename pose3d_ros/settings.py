@@ -249,7 +249,9 @@ class VideoNodeSettings(Settings):
         low=0.0,
         high=170.0,
     )
-    frame_id: str = setting("camera", "Optical frame of the images")
+    frame_id: str = setting(
+        "camera_optical", "Optical frame of the images (x right, y down, z forward)"
+    )
     compressed: bool = setting(False, "Also publish JPEG on `image/compressed`")
     pace: str = setting(
         "realtime",

@@ -4,6 +4,9 @@ besides.
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from array import array
 from functools import cache
 from typing import Any
@@ -13,8 +16,18 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from pose3d_ros.errors import one_line
 from pose3d_ros.io import image_encodings
 from pose3d_ros.io.image_encodings import ENCODINGS, BitDepth, ImageError
+from pose3d_ros.text_files import shortened
+
+PROBE_S = 30.0
+PROBE = """
+from cv_bridge import CvBridge
+from sensor_msgs.msg import Image
+image = Image(width=1, height=1, encoding="bgr8", step=3, data=bytes(3))
+CvBridge().imgmsg_to_cv2(image, "rgb8")
+"""
 
 
 def to_bgr(message: Image, depth: BitDepth | None = None) -> np.ndarray:
@@ -40,19 +53,27 @@ def to_bgr(message: Image, depth: BitDepth | None = None) -> np.ndarray:
 
 @cache
 def _cv_bridge() -> tuple[Any, str]:
-    """cv_bridge, or None and why it does not work: tried once, for compiled for another numpy it
-    prints a page.
+    """cv_bridge, or None and why it does not work. Tried once, in a process of its own: built for
+    another numpy it prints a page, or takes the process down.
     """
+    if importlib.util.find_spec("cv_bridge") is None:
+        return None, "it is not installed"
     try:
-        from cv_bridge import CvBridge
-
-        bridge = CvBridge()
-        bridge.imgmsg_to_cv2(
-            Image(width=1, height=1, encoding="bgr8", step=3, data=bytes(3)), "rgb8"
+        probe = subprocess.run(
+            [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_S
         )
-    except Exception as error:  # noqa: BLE001 - as above
-        return None, str(error)
-    return bridge, ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return None, f"it could not be tried: {one_line(error)}"
+    if probe.returncode < 0:
+        return None, (
+            f"it crashes with signal {-probe.returncode}: it was built for another numpy than "
+            f"{np.__version__}"
+        )
+    if probe.returncode:
+        return None, shortened((probe.stderr.strip().splitlines() or ["it fails"])[-1], 200)
+    from cv_bridge import CvBridge
+
+    return CvBridge(), ""
 
 
 def to_message(image_bgr: np.ndarray, header: Header) -> Image:

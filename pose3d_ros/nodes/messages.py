@@ -9,23 +9,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Point
+from geometry_msgs.msg import Point, TransformStamped
 from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.drawing import colour, limb_colours
+from pose3d_ros.geometry import quaternion_from_rotation
 from pose3d_ros.io.keypoints_cloud import CloudLayout, keypoints_layout, organised
+from pose3d_ros.nodes.body_frames import body_rotation
 from pose3d_ros.people import People2D, People3D, TrackState
+from pose3d_ros.skeleton import Skeleton
 
 JOINTS = np.dtype(
     [(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
     + [("person", "<i4"), ("joint", "<i4")]
 )
 MARKER_LIFETIME_S = 1
+HEAD_AND_TRUNK = ("head", "neck", "thorax", "spine", "pelvis")
+ABOVE_HEAD_M = 0.25
 
 
 def _cloud(layout: CloudLayout, header: Header) -> PointCloud2:
@@ -143,10 +149,23 @@ def markers(
         spheres.points = [points[joint] for joint in np.flatnonzero(known).tolist()]
         text = marker("id", Marker.TEXT_VIEW_FACING, 0.2)
         text.text = str(person)
-        x, y, z = joints[known][(joints[known] @ up).argmax()] + 0.2 * np.array(up)
+        x, y, z = _above_head(people.skeleton, joints, known, np.array(up))
         text.pose.position = Point(x=x, y=y, z=z)
         array_.markers += [lines, spheres, text]
     return array_
+
+
+def _above_head(
+    skeleton: Skeleton,
+    joints: npt.NDArray[np.float64],
+    known: npt.NDArray[np.bool_],
+    up: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Place of the id: above the head, or the uppermost part of the trunk that is known."""
+    trunk = [skeleton.index(name) for name in HEAD_AND_TRUNK if name in skeleton.joints]
+    upper = next((index for index in trunk if known[index]), None)
+    at = joints[known][(joints[known] @ up).argmax()] if upper is None else joints[upper]
+    return np.asarray(at + ABOVE_HEAD_M * up)
 
 
 def _colour(rgb: Iterable[float], alpha: float) -> ColorRGBA:
@@ -208,28 +227,53 @@ def diagnostics(stamp: Time, *parts: Part) -> DiagnosticArray:
     return array_
 
 
-def tf_message(people: People3D, header: Header, per_joint: bool) -> object:
-    """tf2_msgs/TFMessage with a frame ``person_ID`` at each pelvis, or ``person_ID/JOINT`` at each
-    known joint.
-
-    Frames are parallel to the header's. Raises ``ImportError`` where tf2_msgs is not installed.
+def body_transforms(
+    people: People3D,
+    header: Header,
+    per_joint: bool,
+    prefix: str = "",
+    up: tuple[float, float, float] = OPTICAL_UP,
+) -> list[TransformStamped]:
+    """A frame ``body_ID`` at each pelvis, x forward, z up (REP-155), or a parallel one
+    ``body_ID/JOINT`` at each known joint; ``prefix`` before the names.
     """
-    from geometry_msgs.msg import TransformStamped
+    pelvis = people.skeleton.index("pelvis")
+    transforms = []
+    for person, joints in zip(people.ids.tolist(), people.joints_m, strict=True):
+        xyzw = quaternion_from_rotation(body_rotation(joints, people.skeleton, up))
+        named = enumerate(people.skeleton.joints) if per_joint else [(pelvis, "")]
+        for index, joint in named:
+            if np.isfinite(joints[index]).all():
+                child = f"{prefix}body_{person}" + (f"/{joint}" if joint else "")
+                transforms.append(_transform(header, child, joints[index], xyzw))
+    return transforms
+
+
+def camera_transforms(cameras: Iterable[Camera], header: Header) -> list[TransformStamped]:
+    """The optical frame of each camera in the rig's world, the frame of ``header``."""
+    return [
+        _transform(
+            header,
+            camera.frame_id,
+            camera.position_m,
+            quaternion_from_rotation(camera.camera_from_world[:3, :3].T),
+        )
+        for camera in cameras
+    ]
+
+
+def _transform(
+    header: Header, child: str, position_m: npt.ArrayLike, xyzw: npt.ArrayLike
+) -> TransformStamped:
+    made = TransformStamped(header=header, child_frame_id=child)
+    place, turn = made.transform.translation, made.transform.rotation
+    place.x, place.y, place.z = np.asarray(position_m, float).tolist()
+    turn.x, turn.y, turn.z, turn.w = np.asarray(xyzw, float).tolist()
+    return made
+
+
+def tf_message(transforms: Sequence[TransformStamped]) -> object:
+    """tf2_msgs/TFMessage; raises ``ImportError`` where tf2_msgs is not installed."""
     from tf2_msgs.msg import TFMessage
 
-    message = TFMessage()
-    joints = (
-        enumerate(people.skeleton.joints) if per_joint else [(people.skeleton.index("pelvis"), "")]
-    )
-    for index, joint in joints:
-        for person, position in zip(
-            people.ids.tolist(), people.joints_m[:, index].tolist(), strict=True
-        ):
-            if np.isfinite(position).all():
-                child = f"person_{person}/{joint}" if joint else f"person_{person}"
-                transform = TransformStamped(header=header, child_frame_id=child)
-                translation = transform.transform.translation
-                translation.x, translation.y, translation.z = position
-                transform.transform.rotation.w = 1.0
-                message.transforms.append(transform)
-    return message
+    return TFMessage(transforms=list(transforms))

@@ -67,6 +67,8 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         self._frame_id = settings.fixed_frame or (self._rig.frame_id if self._rig else "world")
         self._transforms = None if self._rig and self._rig.posed else TransformLookup(self)
         self._outputs = Outputs(self)
+        if self._rig is not None and self._rig.posed:
+            self._outputs.publish_cameras(self._rig.cameras.values(), self._frame_id)
         self.get_logger().info(
             f"ready: cameras {', '.join(self._names)} in '{self._frame_id}', "
             f"{'poses from TF' if self._transforms else 'poses from ' + settings.rig}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
+from pose3d_ros.camera import Camera
 from pose3d_ros.drawing import draw_people
 from pose3d_ros.nodes import image_messages, messages
 from pose3d_ros.nodes.managed_node import ManagedNode
@@ -30,10 +32,13 @@ class Outputs:
         self, node: ManagedNode[Any], up: tuple[float, float, float] = messages.FIXED_UP
     ) -> None:
         self.node, self.up = node, up
+        namespace = node.get_namespace().strip("/")
+        self._prefix = f"{namespace}/" if namespace else ""
         self._publishers: dict[str, Any] = {}
         self.joints = self._publisher(PointCloud2, "joints")
         self.markers = self._publisher(MarkerArray, "markers")
         self._tf: Any = None
+        self._tf_static: Any = None
         self._marked: set[int] = set()
         self._timer = node.every(1.0, self._clear_qos_warnings)
 
@@ -85,7 +90,9 @@ class Outputs:
 
     def _publish_tf(self, people: People3D, header: Header, per_joint: bool) -> None:
         try:
-            message = messages.tf_message(people, header, per_joint)
+            message = messages.tf_message(
+                messages.body_transforms(people, header, per_joint, self._prefix, self.up)
+            )
         except ImportError:
             self.node.problem(
                 "tf",
@@ -100,8 +107,22 @@ class Outputs:
             self._tf.on_activate(None)  # made while the node is active
         self._tf.publish(message)
 
+    def publish_cameras(self, cameras: Iterable[Camera], world: str) -> None:
+        """Tell where a rig's cameras stand, on /tf_static; nothing where tf2_msgs is missing."""
+        try:
+            header = Header(stamp=self.node.get_clock().now().to_msg(), frame_id=world)
+            message = messages.tf_message(messages.camera_transforms(cameras, header))
+        except ImportError:
+            self.node.get_logger().debug("tf2_msgs is missing: no cameras on /tf_static")
+            return
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._tf_static = self.node.create_publisher(type(message), "/tf_static", latched)
+        self._tf_static.publish(message)
+
     def close(self) -> None:
         """Remove the publishers."""
+        if self._tf_static is not None:
+            self.node.destroy_publisher(self._tf_static)
         self.node.destroy_timer(self._timer)
         for publisher in (*self._publishers.values(), self._tf):
             if publisher is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,12 +13,29 @@ pytest.importorskip("launch_ros", reason="comes with a ROS distribution only")
 from launch.actions import DeclareLaunchArgument
 from launch_ros.actions import Node
 from launch_ros.utilities import evaluate_parameters
+from test_rviz import install_rviz
 
 from launch import LaunchContext, LaunchDescription
 from pose3d_ros.arguments import ONE_CAMERA, arguments
+from pose3d_ros.nodes.rviz import MissingRvizError
 from pose3d_ros.resources import share
 
 pytestmark = pytest.mark.installed
+
+
+@pytest.fixture(autouse=True)
+def rviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RViz is there, as far as is looked."""
+    install_rviz(tmp_path)
+    others = os.environ.get("AMENT_PREFIX_PATH", "")
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path}:{others}")
+
+
+def test_without_rviz_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMENT_PREFIX_PATH", "")
+    for name, given in (("monocular", {}), ("multiview", {"rig": str(share("demo", "rig.yaml"))})):
+        with pytest.raises(MissingRvizError, match="rviz2"):
+            started(name, rviz="true", **given)
 
 
 def description(name: str = "monocular") -> LaunchDescription:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2 messages")
-from sensor_msgs.msg import CameraInfo, PointCloud2, PointField, RegionOfInterest
+from bodies import STANDING_M
+from rigs import ring, standing
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField, RegionOfInterest
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker
 
 from pose3d_ros.camera import Camera, CameraError
+from pose3d_ros.geometry import rotation_from_quaternion
 from pose3d_ros.io.camera_info import camera_from_info
+from pose3d_ros.io.image_encodings import ImageError
 from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
-from pose3d_ros.nodes import messages
+from pose3d_ros.nodes import image_messages, messages
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.skeleton import H36M17
 
@@ -232,18 +238,13 @@ def test_markers_are_stable_and_deleted() -> None:
     ]
     assert [(m.ns, m.id) for m in again if m.action == Marker.ADD] == key
     assert all(marker.lifetime.sec > 0 for marker in first)
-    highest = max(
-        point.z
-        for marker in first
-        if (marker.ns, marker.id) == ("joints", 4)
-        for point in marker.points
-    )
     fixed = {
         m.id: m
         for m in messages.markers(people, HEADER, up=messages.FIXED_UP).markers
         if m.ns == "id"
     }
-    assert fixed[4].pose.position.z == pytest.approx(highest + 0.2), "z is up in a fixed frame"
+    head_m = people.joints_m[0, H36M17.index("head")]
+    assert fixed[4].pose.position.z == pytest.approx(head_m[2] + 0.25), "z is up in a fixed frame"
     limbs = {marker.id: marker for marker in first if marker.ns == "limbs"}
     assert len(limbs[4].points) == len(limbs[4].colors) == 2 * 16
     assert len(limbs[9].points) == 2 * 15, "the ankle that is not known ends one limb"
@@ -253,6 +254,87 @@ def test_markers_are_stable_and_deleted() -> None:
     brightness = [max(c.r, c.g, c.b) for c in limbs[4].colors]
     assert brightness[2 * left] > brightness[2 * right]
     assert all(np.isfinite([p.x, p.y, p.z]).all() for marker in first for p in marker.points)
+
+
+def people_of(joints_m: np.ndarray, frame_id: str) -> People3D:
+    count = len(joints_m)
+    return People3D(
+        H36M17,
+        joints_m,
+        np.ones((count, 17)),
+        np.zeros((count, 17)),
+        0 * joints_m,
+        np.arange(count),
+        np.full(count, TrackState.CONFIRMED),
+        0,
+        frame_id,
+    )
+
+
+def test_the_id_floats_above_the_head_not_above_a_raised_hand() -> None:
+    raised = STANDING_M.copy()
+    raised[H36M17.index("l_wrist")] = 0.3, -1.2, 0.0  # y points down
+    unknown = raised.copy()
+    unknown[H36M17.index("head")] = np.nan
+    texts = [
+        marker.pose.position
+        for marker in messages.markers(people_of(np.stack([raised, unknown]), "c"), HEADER).markers
+        if marker.ns == "id"
+    ]
+    head, neck = (STANDING_M[H36M17.index(name)] for name in ("head", "neck"))
+    assert (texts[0].x, texts[0].y) == pytest.approx((head[0], head[1] - 0.25))
+    assert texts[1].y == pytest.approx(neck[1] - 0.25)
+
+
+def axes(transform: Any) -> np.ndarray:
+    """Columns: where a frame's axes point in its parent."""
+    turn = transform.transform.rotation
+    return rotation_from_quaternion([turn.x, turn.y, turn.z, turn.w])
+
+
+@pytest.mark.parametrize("heading_deg", [0.0, 40.0, 170.0, -90.0])
+def test_a_body_frame_is_at_mid_hips_x_forward_z_up(heading_deg: float) -> None:
+    heading = np.radians(heading_deg)
+    joints = standing(np.array([[2.0, 1.0]]), np.array([heading]))
+    (body,) = messages.body_transforms(
+        people_of(joints, "map"), Header(frame_id="map"), False, "pose3d/", messages.FIXED_UP
+    )
+    assert (body.header.frame_id, body.child_frame_id) == ("map", "pose3d/body_0")
+    place = body.transform.translation
+    assert (place.x, place.y, place.z) == pytest.approx(joints[0, 0].tolist())
+    forward = [np.sin(heading), -np.cos(heading), 0]  # as rigs.standing turns people
+    np.testing.assert_allclose(axes(body)[:, 0], forward, atol=0.15)
+    np.testing.assert_allclose(axes(body)[:, 2], [0, 0, 1], atol=0.15)
+
+
+def test_a_body_frame_in_an_optical_frame_faces_the_camera_with_the_person() -> None:
+    """Somebody before the camera who looks into it: forward is -z, up is -y."""
+    transforms = messages.body_transforms(people_of(STANDING_M[None], "camera"), HEADER, True)
+    names = [transform.child_frame_id for transform in transforms]
+    assert len(names) == 17 and names[0] == "body_0/pelvis" and "body_0/l_wrist" in names
+    for transform in transforms:
+        np.testing.assert_allclose(axes(transform)[:, 0], [0, 0, -1], atol=1e-5)
+        np.testing.assert_allclose(axes(transform)[:, 2], [0, -1, 0], atol=1e-5)
+
+
+def test_a_body_of_which_little_is_known_has_a_frame_all_the_same() -> None:
+    joints = np.full((1, 17, 3), np.nan, np.float32)
+    joints[0, 0] = 1, 2, 3
+    (body,) = messages.body_transforms(people_of(joints, "map"), HEADER, False, up=(0, 0, 1))
+    np.testing.assert_allclose(axes(body)[:, 2], [0, 0, 1], atol=1e-6)
+    assert np.linalg.det(axes(body)) == pytest.approx(1)
+
+
+def test_cameras_of_a_rig_in_its_world() -> None:
+    """A transform maps points of the camera's frame into the world, as tf2 has it."""
+    cameras = ring(3)
+    world = Header(frame_id="map")
+    for camera, transform in zip(cameras, messages.camera_transforms(cameras, world), strict=True):
+        assert (transform.header.frame_id, transform.child_frame_id) == ("map", camera.frame_id)
+        place = transform.transform.translation
+        world_from_camera = np.linalg.inv(camera.camera_from_world)
+        np.testing.assert_allclose([place.x, place.y, place.z], world_from_camera[:3, 3])
+        np.testing.assert_allclose(axes(transform), world_from_camera[:3, :3], atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -297,3 +379,27 @@ def test_region_of_interest_moves_the_principal_point() -> None:
 def test_intrinsics_of_zeros_are_refused() -> None:
     with pytest.raises(CameraError, match="not calibrated"):
         camera_from_info(CameraInfo(width=640, height=480))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)", "crashes with signal 11"),
+        ("raise ImportError('numpy.core.multiarray failed to import')", "multiarray failed"),
+    ],
+)
+def test_a_cv_bridge_that_crashes_does_so_in_a_process_of_its_own(
+    code: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cv_bridge.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    image_messages._cv_bridge.cache_clear()
+    image = Image(width=1, height=1, encoding="rgba16", step=8, data=bytes(8))
+    try:
+        for _ in range(2):
+            with pytest.raises(ImageError, match=f"cv_bridge cannot convert here.*{said}"):
+                image_messages.to_bgr(image)
+        assert image_messages._cv_bridge.cache_info().misses == 1, "tried once"
+    finally:
+        image_messages._cv_bridge.cache_clear()

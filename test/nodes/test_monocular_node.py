@@ -966,7 +966,7 @@ def test_tf_per_person_and_per_joint(ros: Any, start: Any, camera_info: Any) -> 
     stamp = iter(range(1, 1_000_000))
     wait_for(lambda: frames or publisher.publish(image(3, seconds=next(stamp))), "transforms")
     transform = frames[0].transforms[0]
-    assert (transform.header.frame_id, transform.child_frame_id) == ("camera", "person_1")
+    assert (transform.header.frame_id, transform.child_frame_id) == ("camera", "body_1")
     assert transform.transform.translation.z == 3
     assert node.set_parameters([Parameter("publish_tf", value="joints")])[0].successful
     wait_for(
@@ -975,7 +975,7 @@ def test_tf_per_person_and_per_joint(ros: Any, start: Any, camera_info: Any) -> 
         ),
         "joints",
     )
-    assert "person_1/l_wrist" in {transform.child_frame_id for transform in frames[-1].transforms}
+    assert "body_1/l_wrist" in {transform.child_frame_id for transform in frames[-1].transforms}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,44 @@
+"""Frames of people: at mid-hips, x forward, y left, z up along the trunk (REP-155, REP-103)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pose3d_ros.skeleton import Skeleton
+
+LEAST_M = 0.02  # shorter, a direction between two joints is noise
+
+
+def body_rotation(
+    joints_m: npt.NDArray[np.float32], skeleton: Skeleton, up: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """(3, 3) rotation whose columns are a person's forward, left and up axes, in the frame of
+    ``joints_m`` (J, 3), where NaN is unknown.
+
+    Up runs from the pelvis to the thorax or the neck, or else along ``up``; left from the right
+    hip to the left one, or between the shoulders. Without either the person faces any way.
+    """
+    known = dict(zip(skeleton.joints, np.asarray(joints_m, float), strict=True))
+
+    def along(start: str, end: str) -> npt.NDArray[np.float64] | None:
+        if start not in known or end not in known:
+            return None
+        direction = known[end] - known[start]
+        length = float(np.linalg.norm(direction))
+        return direction / length if length > LEAST_M else None  # NaN is not longer
+
+    trunk = (along("pelvis", "thorax"), along("pelvis", "neck"), np.asarray(up, float))
+    z = next(axis for axis in trunk if axis is not None)
+    sides = (
+        along("r_hip", "l_hip"),
+        along("r_shoulder", "l_shoulder"),
+        *np.eye(3)[np.abs(z).argsort()],
+    )
+    for side in sides:
+        if side is not None and np.linalg.norm(y := side - (side @ z) * z) > 0.1:
+            break
+    y /= np.linalg.norm(y)
+    return np.stack([np.cross(y, z), y, z], 1)
