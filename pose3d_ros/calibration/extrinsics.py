@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, mini
 from scipy.spatial.transform import Rotation
 
 from pose3d_ros.calibration.board_images import BoardDetections, BoardImages
-from pose3d_ros.calibration.boards import Board, Corners
+from pose3d_ros.calibration.boards import MIN_CORNERS, Board, Corners
 from pose3d_ros.calibration.bundle_adjustment import PixelObservations, adjust
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import rigid, rotation_from_vector
@@ -130,6 +130,7 @@ def calibrate(
             f"with an "
             f"odd number of corners on one side and an even one on the other, or a ChArUco board"
         )
+    seen = [_within_lens(cameras[names[s.camera]], s) for s in seen]
     poses = [_board_poses(cameras[names[s.camera]], board, s.corners) for s in seen]
     start = _initial_poses(names, seen, poses)
     rig = Rig.of(
@@ -218,6 +219,20 @@ def _boards(
     return np.stack(
         [_best_board(rig, board, [pair for pair in pairs if pair[0].moment == m]) for m in moments]
     )
+
+
+def _within_lens(camera: Camera, seen: BoardObservation) -> BoardObservation:
+    """The observation without corners that have no ray. ``ValueError`` when few are left."""
+    inside = np.isfinite(camera.rays(seen.corners.pixels)).all(1)
+    if inside.all():
+        return seen
+    if inside.sum() < MIN_CORNERS:
+        raise ValueError(
+            f"a board lies where the lens model of camera {camera.frame_id} shows nothing: "
+            f"calibrate its intrinsics with boards in the image's corners"
+        )
+    corners = Corners(seen.corners.ids[inside], seen.corners.pixels[inside])
+    return replace(seen, corners=corners)
 
 
 def _board_poses(camera: Camera, board: Board, corners: Corners) -> list[np.ndarray]:

@@ -62,6 +62,12 @@ def calibrate(
                 f"8 spread over the room and in height"
             )
         places, marks = np.stack([points[p] for p in seen]), np.stack(list(seen.values()))
+        outside = np.isnan(camera.rays(marks)).any(1)
+        if outside.any():
+            raise ValueError(
+                f"{path}: {', '.join(np.array(list(seen))[outside])} of camera {name} lie where "
+                f"its lens model shows nothing: correct their pixels, or calibrate its intrinsics"
+            )
         if np.linalg.svd(places - places.mean(0), compute_uv=False)[1] < 0.05:
             raise ValueError(
                 f"{path}: the points that camera {name} shows lie on one line: add some beside it"

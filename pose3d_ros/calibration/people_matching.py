@@ -128,7 +128,9 @@ def _poses(
                 f"poses reach x={x:.0f}, y={y:.0f}: expected 2D poses of images of the calibrated "
                 f"size"
             )
-    pixels = Rig.of(cameras).undistort(np.where(known[..., None], poses[..., :2], 0), view)
+    pixels = Rig.of(cameras).undistort(np.where(known[..., None], poses[..., :2], np.nan), view)
+    known = np.isfinite(pixels).all(-1)  # a lens may have no ray for a pixel
+    pixels = np.where(known[..., None], pixels, 0)
     return Poses2D(pixels, np.where(known, np.minimum(poses[..., 2], 1), 0), frame, view)
 
 

@@ -216,8 +216,8 @@ def _namespace(camera: str, sources: Mapping[str, str]) -> str:
 
 
 def namespace_of(camera: str, sources: Mapping[str, str]) -> str:
-    """Of a camera's topics: what the rig file says, or the camera's name, after ``cam_`` where it
-    begins with a digit. ``RigFileError`` when it cannot be one.
+    """Namespace of a camera's topics: what the rig file says, or the camera's name, after ``cam_``
+    where it begins with a digit. ``RigFileError`` when it cannot be one.
     """
     namespace = _namespace(camera, sources)
     if not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", namespace, re.ASCII):
@@ -231,8 +231,8 @@ def namespace_of(camera: str, sources: Mapping[str, str]) -> str:
 
 
 def topic_of(topic: str, camera: str, sources: Mapping[str, str]) -> str:
-    """Of a camera's images or calibration, relative to the rig's namespace if the rig file says no
-    absolute one.
+    """Topic of a camera's images or calibration, relative to the rig's namespace if the rig file
+    says no absolute one.
     """
     name = sources.get(topic, topic)
     return name if name.startswith("/") else f"{namespace_of(camera, sources)}/{name}"

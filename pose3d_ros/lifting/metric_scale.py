@@ -1,5 +1,5 @@
-"""How tall people are, which sets the metric scale: assumed, and corrected by depth images where
-there are any.
+"""Metric scale: the stature that is assumed of people, corrected by depth images where there are
+any.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def joint_depths(
 
 
 def measure(root_m: Float, joints_m: Float, depths_m: Float) -> tuple[Float, Float]:
-    """How many times larger people are than assumed (P,), with the variance (P,), by
+    """Ratio (P,) of people's size to the assumed one, with the variance (P,), by
     ``joint_depths`` (P, 17).
 
     A person on given rays who is twice as far away is twice as large. ``root_m`` (P, 3) and
@@ -155,7 +155,7 @@ class DepthCheck:
 
 
 class Statures:
-    """What is known of each person's size: the ratio to the assumed one, by track id."""
+    """Known size of each person, by track id: the ratio to the assumed one."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[float, float]] = {}

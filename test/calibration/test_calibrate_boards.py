@@ -11,6 +11,7 @@ import pytest
 from boards import drawn, photographed, placed
 from rigs import ring
 
+from pose3d_ros.calibration import extrinsics, from_points
 from pose3d_ros.calibration.board_images import BoardDetections, BoardImages, detect_boards
 from pose3d_ros.calibration.boards import Board, BoardFinder, Corners
 from pose3d_ros.calibration.bundle_adjustment import aligned, steps_between
@@ -461,3 +462,23 @@ def test_video_is_read_at_the_wanted_frames(tmp_path):
     views = detect_boards(BoardImages.of(str(tmp_path / "cam.avi")), CHESSBOARD)
     assert views.indices == (0, 3, 6, 9)
     assert views.pictures.name == "cam"
+
+
+def test_what_a_lens_model_does_not_show_takes_no_part(tmp_path):
+    """A corner beyond the fold is left out; a measured point there is an error."""
+    camera = ring(1, distortion=(-0.3, 0, 0, 0))[0]  # reaches 632 px from the middle
+    pixels = np.array([[640.0 + 20 * i, 480.0 + 15 * (i % 3)] for i in range(8)] + [[5.0, 5.0]])
+    seen = BoardObservation(0, 0, Corners(np.arange(9), pixels))
+    assert extrinsics._within_lens(camera, seen).corners.ids.tolist() == list(range(8))
+    with pytest.raises(ValueError, match="a board lies where the lens model .* shows nothing"):
+        extrinsics._within_lens(camera, replace(seen, corners=Corners(np.arange(1), pixels[-1:])))
+    path = tmp_path / "scene.yaml"
+    places = (
+        "a: [0, 0, 0], b: [1, 0, 0], c: [0, 1, 0], d: [1, 1, 0.5], e: [0, 0.5, 1], f: [1, 0, 2]"
+    )
+    marks = "a: [600, 500], b: [700, 400], c: [650, 420], d: [5, 5], e: [640, 300], f: [500, 333]"
+    path.write_text(f"points: {{{places}}}\npixels:\n  cam0: {{{marks}}}\n")
+    with pytest.raises(
+        ValueError, match="d of camera cam0 lie where its lens model shows nothing"
+    ):
+        from_points.calibrate(path, {"cam0": camera})
