@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -213,6 +213,7 @@ def _images(
 ) -> Iterator[tuple[Image, int]]:
     """Images and times of those frames that are wanted, or of all."""
     deinterlace: _Deinterlacer | None = None
+    convert = _Converter(stream)
     for frame in _decoded(container, stream, times):
         time_ns = times.next_ns(_seconds(frame.pts, stream))
         if time_ns is None:
@@ -221,14 +222,14 @@ def _images(
             deinterlace = _Deinterlacer()
         if deinterlace is None:
             if wanted is None or time_ns in wanted:
-                yield _image(frame, stream), time_ns
+                yield convert(frame), time_ns
             continue
         for whole, its_ns in deinterlace.push(frame, time_ns):
             if wanted is None or its_ns in wanted:
-                yield _image(whole, stream), its_ns
+                yield convert(whole), its_ns
     for whole, its_ns in deinterlace.end() if deinterlace else ():
         if wanted is None or its_ns in wanted:
-            yield _image(whole, stream), its_ns
+            yield convert(whole), its_ns
 
 
 class _Deinterlacer:
@@ -238,7 +239,6 @@ class _Deinterlacer:
         self._graph: Any = None
         self._shape: tuple[int, int, str] | None = None
         self._times_ns: deque[int] = deque()
-        self._matrix: Any = None
 
     def push(self, frame: Any, time_ns: int) -> Iterator[tuple[Any, int]]:
         """Frames that are whole after this one."""
@@ -285,35 +285,60 @@ class _Deinterlacer:
             yield frame, self._times_ns.popleft()
 
 
-def _image(frame: Any, stream: Any) -> Image:
-    """(H, W, 3) uint8 BGR of a frame with square pixels, as its display matrix turns it."""
-    width, height = frame.width, frame.height
-    aspect = float(stream.sample_aspect_ratio or 1)
-    if abs(aspect - 1) > SQUARE and aspect > 0:
-        if aspect > 1:
-            width = round(width * aspect)
-        else:
-            height = round(height / aspect)
-    if (width, height) != (frame.width, frame.height):
-        frame = frame.reformat(width=width, height=height, interpolation="BICUBIC")
-    image: Image = frame.to_ndarray(format="bgr24")
-    turned = _upright(image, frame)
-    return turned if turned is image else np.ascontiguousarray(turned)
+class _Converter:
+    """Frames of a stream as images: BGR, with square pixels, as the display matrix turns them."""
+
+    def __init__(self, stream: Any) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._reformatter = VideoReformatter()  # a frame's own would be set up anew each time
+        aspect = float(stream.sample_aspect_ratio or 1)
+        self._aspect = aspect if aspect > 0 and abs(aspect - 1) > SQUARE else 1.0
+        self._rotation: int | None = None
+        self._turn = _Turn()
+
+    def __call__(self, frame: Any) -> Image:
+        """(H, W, 3) uint8 BGR."""
+        # Side data and its frame refer to each other: looked at in every frame they would pile up
+        # until Python looks for circles.
+        if frame.rotation != self._rotation:
+            self._rotation, self._turn = frame.rotation, _turn_of(frame)
+        image: Image = self._reformatter.reformat(
+            frame,
+            width=round(frame.width * max(self._aspect, 1)),
+            height=round(frame.height / min(self._aspect, 1)),
+            format="bgr24",
+            interpolation="BICUBIC" if self._aspect != 1 else None,
+        ).to_ndarray()
+        return self._turn(image)
 
 
-def _upright(image: Image, frame: Any) -> Image:
-    """Image turned and mirrored by the nearest of the eight ways that the frame's display matrix
-    may tell.
-    """
+class _Turn(NamedTuple):
+    """One of the eight ways to turn and mirror an image."""
+
+    transposed: bool = False
+    upside_down: bool = False
+    mirrored: bool = False
+
+    def __call__(self, image: Image) -> Image:
+        if not any(self):
+            return image
+        if self.transposed:
+            image = image.transpose(1, 0, 2)
+        rows, columns = (-1 if flag else 1 for flag in (self.upside_down, self.mirrored))
+        return np.ascontiguousarray(image[::rows, ::columns])
+
+
+def _turn_of(frame: Any) -> _Turn:
+    """The nearest turn to what the frame's display matrix tells."""
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = np.frombuffer(bytes(data), "<i4")[:5] / 65536
             # x' = a x + c y, y' = b x + d y
             if abs(b) > abs(a):  # the axes change places
-                image = image.transpose(1, 0, 2)
-                a, d = c, b
-            return image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
-    return image
+                return _Turn(True, bool(b < 0), bool(c < 0))
+            return _Turn(False, bool(d < 0), bool(a < 0))
+    return _Turn()
 
 
 def _report_losses(source: str, stream: Any, times: _Times) -> None:
