@@ -303,14 +303,14 @@ class _Converter:
         # until Python looks for circles.
         if frame.rotation != self._rotation:
             self._rotation, self._turn = frame.rotation, _turn_of(frame)
-        image: Image = self._reformatter.reformat(
+        converted = self._reformatter.reformat(
             frame,
             width=round(frame.width * max(self._aspect, 1)),
             height=round(frame.height / min(self._aspect, 1)),
             format="bgr24",
             interpolation="BICUBIC" if self._aspect != 1 else None,
-        ).to_ndarray()
-        return self._turn(image)
+        )
+        return self._turn(np.asarray(converted.to_ndarray(), np.uint8))
 
 
 class _Turn(NamedTuple):
