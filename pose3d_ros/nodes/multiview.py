@@ -16,14 +16,13 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.io.rig_file import RigFile, namespace_of, read_rig
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
 from pose3d_ros.multiview.calibration_monitor import CalibrationMonitor, camera_residual
-from pose3d_ros.multiview.tracker import MAX_AGE_S
 from pose3d_ros.nodes.camera_input import CameraInput
 from pose3d_ros.nodes.diagnostics import FrameTimes, report
-from pose3d_ros.nodes.inputs import SILENCE_S
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
 from pose3d_ros.nodes.messages import Part, diagnostics, time_of
 from pose3d_ros.nodes.outputs import Outputs
 from pose3d_ros.nodes.process import run
+from pose3d_ros.nodes.rig_checks import RigChecks, clock_offsets
 from pose3d_ros.nodes.tf import TransformLookup
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.settings import MultiviewNodeSettings
@@ -32,9 +31,6 @@ from pose3d_ros.stopwatch import Stopwatch
 
 POLL_S = 0.02  # between two looks whether waiting for a late camera is over
 CHECK_S = 0.5
-DISAGREEMENT_S = (
-    5.0  # cameras that see people for so long without seeing the same ones do not fit together
-)
 
 
 class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
@@ -84,9 +80,8 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         )
         self._calibration_monitor = CalibrationMonitor(count)
         self._frame_times = FrameTimes()
-        self._disagree_since: float | None = None
-        self._alone_since = time.monotonic()
         self._inputs = [self._camera_input(index, name) for index, name in enumerate(self._names)]
+        self._rig_checks = RigChecks(self, self._inputs)
         self._ticks = [
             self.every(POLL_S, self._fuse),
             self.every(CHECK_S, self._check_rig),
@@ -203,85 +198,24 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             self._inputs, seen, matched, residuals, strict=True
         ):
             camera_input.record(poses is not None and len(people) > 0, px is not None, measured)
-        if len(people) or sum(poses is not None and len(poses) > 0 for poses in seen) < 2:
-            self._disagree_since = None
-        elif self._disagree_since is None:
-            self._disagree_since = time.monotonic()
+        seeing = [
+            camera_input.name
+            for camera_input, poses in zip(self._inputs, seen, strict=True)
+            if poses is not None and len(poses)
+        ]
+        self._rig_checks.record(seeing, len(people))
 
     def _check_rig(self) -> None:
-        """Say what is wrong with the rig as a whole."""
-        live = [camera_input for camera_input in self._inputs if camera_input.alive]
-        if len(live) != 1 or live[0].tells_depth:
-            self._alone_since = time.monotonic()
-            self.solved("views")
-        elif time.monotonic() - self._alone_since > SILENCE_S:
-            self.problem(
-                "views",
-                f"only camera {live[0].name} is heard: nobody new is found without a second one"
-                + (
-                    ""
-                    if len(self._inputs) > 1
-                    else ", and the rig has no other; for one camera there is the monocular node"
-                ),
-            )
-        for camera_input, offset_s in self._clock_offsets():
-            if abs(offset_s) <= MAX_AGE_S:
-                camera_input.in_time_at = time.monotonic()
-                camera_input.solved("clock")
-            elif time.monotonic() - camera_input.in_time_at > SILENCE_S:
-                camera_input.problem(
-                    "clock",
-                    f"its stamps are {abs(offset_s):.1f} s "
-                    f"{'ahead of' if offset_s > 0 else 'behind'}"
-                    f" the other cameras', so that its poses are not used: synchronise the clocks "
-                    f"(chrony, PTP), or make its detector faster",
-                )
-            else:
-                camera_input.solved("clock")
-        for camera_input, moved in zip(self._inputs, self._calibration_monitor.moved, strict=True):
-            if moved is None:
-                camera_input.solved("moved")
-            else:
-                since = time.strftime("%H:%M:%S", time.localtime(moved.since_ns * 1e-9))
-                camera_input.problem(
-                    "moved",
-                    f"has moved, or its calibration is wrong: it sees people {moved.px:.0f} px "
-                    f"from "
-                    f"where the other cameras see them, since {since}; run 'pose3d calibrate "
-                    f"refine'",
-                )
-        if (
-            self._disagree_since is not None
-            and time.monotonic() - self._disagree_since > DISAGREEMENT_S
-        ):
-            self.problem(
-                "agreement",
-                f"several cameras see people, but for {DISAGREEMENT_S:g} s no two see the same: "
-                f"their views do not overlap, or the calibration or the clocks are wrong",
-            )
-        elif self._disagree_since is None:
-            self.solved("agreement")
-
-    def _clock_offsets(self) -> list[tuple[CameraInput, float]]:
-        """Of each live camera's stamps from the others', in seconds; of two, the earlier is right
-        (``PoseBuffer``).
-        """
-        lags = [
-            (camera_input, lag)
-            for camera_input in self._inputs
-            if camera_input.alive and (lag := camera_input.lag_s) is not None
-        ]
-        if not lags:
-            return []
-        middle = sorted(lag for _, lag in lags)[(len(lags) - 1) // 2]
-        return [(camera_input, lag - middle) for camera_input, lag in lags]
+        self._rig_checks.check(self._calibration_monitor.moved)
 
     def _diagnose(self) -> None:
         period_s, name = (
             self.settings.diagnostics_period_s,
             self.get_fully_qualified_name().lstrip("/"),
         )
-        offsets = {camera_input.name: offset_s for camera_input, offset_s in self._clock_offsets()}
+        offsets = {
+            camera_input.name: offset_s for camera_input, offset_s in clock_offsets(self._inputs)
+        }
         parts = [
             Part(
                 f"{name}/{camera_input.name}",

@@ -30,7 +30,7 @@ from pose3d_ros.geometry import quaternion_from_rotation
 from pose3d_ros.io.keypoints_cloud import KEYPOINTS, people_2d
 from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.multiview import calibration_monitor, pose_buffer
-from pose3d_ros.nodes import messages, multiview
+from pose3d_ros.nodes import messages, multiview, rig_checks
 from pose3d_ros.nodes.tf import TransformError, matrix_of
 from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import H36M17
@@ -373,7 +373,7 @@ def test_a_camera_that_has_moved(
 def test_cameras_that_do_not_fit_together(
     ros: Any, tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(multiview, "DISAGREEMENT_S", 1.0)
+    monkeypatch.setattr(rig_checks, "DISAGREEMENT_S", 1.0)
     scene = Scene(ros, tmp_path, ring(2))
     wrong = scene.cameras[1].camera_from_world.copy()
     wrong[:3, 3] += [3.0, 1.0, 2.0]
@@ -461,6 +461,26 @@ def test_diagnostics(ros: Any, scene: Scene, start: Any) -> None:
     camera = values["multiview/cam1"]
     assert camera["rate_hz"] > 5 and 0 <= camera["age_ms"] < 1000
     assert 0.5 < camera["residual_px"] < 10, "the noise has 2 px"
+
+
+def test_cameras_that_send_while_nobody_is_found_are_a_warning(
+    ros: Any, scene: Scene, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rig_checks, "NOBODY_S", 0.5)
+    start(rig=scene.rig(), diagnostics_period_s=0.2)
+    received = ros.collect(DiagnosticArray, "/diagnostics")
+    scene.count = 0
+
+    def warned() -> str | None:
+        status = received[-1].status[0] if received else None
+        return status.message if status and "nobody was found" in status.message else None
+
+    scene.until(warned, "a warning in /diagnostics")
+    assert "no camera has seen anybody" in str(warned())
+    assert received[-1].status[0].level == DiagnosticStatus.WARN
+    assert received[-1].status[1].hardware_id == "/cam0/keypoints"
+    scene.count = 2
+    scene.until(lambda: not warned() and scene.all_found(), "the end of it")
 
 
 def test_a_subscriber_that_asks_for_too_much(ros: Any, scene: Scene, start: Any) -> None:

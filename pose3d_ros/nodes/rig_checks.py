@@ -1,0 +1,138 @@
+"""Checks of a rig at work: whether its cameras are heard, agree, and find anybody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from pose3d_ros.multiview.calibration_monitor import Displacement
+from pose3d_ros.multiview.tracker import MAX_AGE_S
+from pose3d_ros.nodes.camera_input import CameraInput
+from pose3d_ros.nodes.inputs import SILENCE_S
+from pose3d_ros.nodes.managed_node import ManagedNode
+
+DISAGREEMENT_S = 5.0  # cameras that see people, but never the same ones, do not fit together
+NOBODY_S = 20.0  # of 2D poses since the start
+
+
+def clock_offsets(inputs: Sequence[CameraInput]) -> list[tuple[CameraInput, float]]:
+    """Of each live camera's stamps from the others', in seconds; of two, the earlier is right
+    (``PoseBuffer``).
+    """
+    lags = [
+        (camera, lag) for camera in inputs if camera.alive and (lag := camera.lag_s) is not None
+    ]
+    if not lags:
+        return []
+    middle = sorted(lag for _, lag in lags)[(len(lags) - 1) // 2]
+    return [(camera, lag - middle) for camera, lag in lags]
+
+
+class RigChecks:
+    """Says what is wrong with a rig as a whole, and which camera does not fit the others."""
+
+    def __init__(self, node: ManagedNode[Any], inputs: Sequence[CameraInput]) -> None:
+        self._node, self._inputs = node, inputs
+        now = time.monotonic()
+        self._alone_since = self._heard_since = now
+        self._disagree_since: float | None = None
+        self._anybody = False
+        self._ever_seeing: set[str] = set()
+
+    def record(self, seeing: Sequence[str], people: int) -> None:
+        """Take one moment: the cameras that saw anybody, and how many people were found."""
+        self._anybody |= people > 0
+        self._ever_seeing |= set(seeing)
+        if people or len(seeing) < 2:
+            self._disagree_since = None
+        elif self._disagree_since is None:
+            self._disagree_since = time.monotonic()
+
+    def check(self, moved: Sequence[Displacement | None]) -> None:
+        """Say what is wrong now; ``moved`` as the calibration monitor tells of each camera."""
+        self._check_number()
+        self._check_clocks()
+        self._check_places(moved)
+        self._check_agreement()
+        self._check_anybody()
+
+    def _check_number(self) -> None:
+        live = [camera for camera in self._inputs if camera.alive]
+        if len(live) != 1 or live[0].tells_depth:
+            self._alone_since = time.monotonic()
+            self._node.solved("views")
+        elif time.monotonic() - self._alone_since > SILENCE_S:
+            self._node.problem(
+                "views",
+                f"only camera {live[0].name} is heard: nobody new is found without a second one"
+                + (
+                    ""
+                    if len(self._inputs) > 1
+                    else ", and the rig has no other; for one camera there is the monocular node"
+                ),
+            )
+
+    def _check_clocks(self) -> None:
+        for camera, offset_s in clock_offsets(self._inputs):
+            if abs(offset_s) <= MAX_AGE_S:
+                camera.in_time_at = time.monotonic()
+                camera.solved("clock")
+            elif time.monotonic() - camera.in_time_at > SILENCE_S:
+                camera.problem(
+                    "clock",
+                    f"its stamps are {abs(offset_s):.1f} s "
+                    f"{'ahead of' if offset_s > 0 else 'behind'}"
+                    f" the other cameras', so that its poses are not used: synchronise the clocks "
+                    f"(chrony, PTP), or make its detector faster",
+                )
+            else:
+                camera.solved("clock")
+
+    def _check_places(self, moved: Sequence[Displacement | None]) -> None:
+        for camera, displacement in zip(self._inputs, moved, strict=True):
+            if displacement is None:
+                camera.solved("moved")
+                continue
+            since = time.strftime("%H:%M:%S", time.localtime(displacement.since_ns * 1e-9))
+            camera.problem(
+                "moved",
+                f"has moved, or its calibration is wrong: it sees people {displacement.px:.0f} px "
+                f"from where the other cameras see them, since {since}; run 'pose3d calibrate "
+                f"refine'",
+            )
+
+    def _check_agreement(self) -> None:
+        if self._disagree_since is None:
+            self._node.solved("agreement")
+        elif time.monotonic() - self._disagree_since > DISAGREEMENT_S:
+            self._node.problem(
+                "agreement",
+                f"several cameras see people, but for {DISAGREEMENT_S:g} s no two see the same: "
+                f"their views do not overlap, or the calibration or the clocks are wrong",
+            )
+
+    def _check_anybody(self) -> None:
+        """Note for /diagnostics, where cameras send and nobody was found since the start; not in
+        the log, for a room may be empty.
+        """
+        now = time.monotonic()
+        if not any(camera.alive for camera in self._inputs):
+            self._heard_since = now
+        if self._anybody:
+            self._node.solved("nobody")
+        elif now - self._heard_since > NOBODY_S:
+            seeing = sorted(self._ever_seeing)
+            cause = (
+                f"only camera {seeing[0]} has seen anybody: two are needed, and their views must "
+                f"overlap"
+                if len(seeing) == 1
+                else f"{len(seeing)} cameras have seen people, but no two the same: see whether "
+                f"their views overlap and calibration and clocks are right"
+                if seeing
+                else "no camera has seen anybody: if somebody is there, see in their overlays "
+                "whether the pictures are upright, bright and sharp"
+            )
+            self._node.problems["nobody"] = (
+                f"nobody was found yet, in {now - self._heard_since:.0f} s of 2D poses: {cause}"
+            )
