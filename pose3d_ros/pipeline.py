@@ -38,6 +38,9 @@ class LateFrameError(Pose3dError, ValueError):
     """
 
 
+CAMERA_TOLERANCE = 0.05  # autofocus and stabilisation stay below; zoom does not
+
+
 class MonocularPipeline:
     """Detector, identity, lifter, metric root and filter of one camera.
 
@@ -97,6 +100,7 @@ class MonocularPipeline:
         self._depth_check = metric_scale.DepthCheck()
         self._order = StampOrder()
         self._resized: tuple[Camera, Camera] | None = None
+        self._reference: Camera | None = None  # the camera since when nothing was forgotten
         self._warned_of_people = False
 
     def __enter__(self) -> MonocularPipeline:
@@ -196,6 +200,7 @@ class MonocularPipeline:
         self._identity.reset()
         self._filter = PoseFilter()
         self._statures = metric_scale.Statures()
+        self._reference = None
         self._order.reset()
         if self._lifter is not None:
             self._lifter.forget(np.zeros(0, int))
@@ -241,13 +246,21 @@ class MonocularPipeline:
         return stamp_ns
 
     def _at_resolution(self, camera: Camera, width: int, height: int) -> Camera:
-        """The camera at the image's size, made anew only when one of them changes."""
-        if self._resized is not None and self._resized[0] is camera:
-            resized = self._resized[1]
-            if resized.size == (width, height):
-                return resized
+        """The camera at the image's size, made anew only when one of them changes; begins anew
+        with a camera that differs by over ``CAMERA_TOLERANCE`` from the one before.
+        """
+        known = self._resized
+        if known is not None and known[0] is camera and known[1].size == (width, height):
+            self._reference = self._reference or known[1]
+            return known[1]
         resized = camera.at_resolution(width, height)
         self._resized = camera, resized
+        if self._reference is not None:
+            change = resized.differs_from(self._reference, CAMERA_TOLERANCE)
+            if change:
+                _log.warning("camera changed, %s: tracking starts again", change)
+                self.reset()
+        self._reference = self._reference or resized
         return resized
 
     def _measure(

@@ -1,6 +1,7 @@
 """The pipeline without ROS, on the clip that the package ships, and its evaluation."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -113,6 +114,22 @@ def test_depth_in_another_unit_is_refused_and_the_stature_used(clip, caplog):
     assert abs(distances[1] - distances[0]) < 0.01
     assert abs(distances[2] - 5.1) < 0.15
     assert sum("set depth_scale" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_another_camera_poisons_nobody(clip, caplog):
+    """One frame with a camera that has zoomed: people start anew with it and after it, and stand
+    where they stand for a pipeline that begins there.
+    """
+    zoomed = replace(CAMERA, matrix=CAMERA.matrix * [[1.5], [1.5], [1]])
+    with MonocularPipeline(max_people=1) as pipeline, MonocularPipeline(max_people=1) as fresh:
+        for number, (image, stamp_ns) in enumerate(clip[:12]):
+            people = pipeline(image, zoomed if number == 5 else CAMERA, stamp_ns)
+            if number > 5:
+                right = fresh(image, CAMERA, stamp_ns)
+    np.testing.assert_allclose(people.joints_m, right.joints_m, atol=0.01)
+    np.testing.assert_allclose(people.sigma_m, right.sigma_m, rtol=0.05)
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("camera changed, fx" in text for text in said) == 2
 
 
 def test_2d_only_needs_no_camera(clip):
