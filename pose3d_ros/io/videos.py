@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pose3d_ros.errors import one_line
 from pose3d_ros.io.errors import VideoError
+from pose3d_ros.io.image_encodings import MAX_PIXELS
 from pose3d_ros.stamps import Order, StampOrder
 
 ASSUMED_HZ = 30.0  # of videos that tell neither times nor a rate
@@ -138,6 +139,13 @@ def _opened(
                 f"{shown(source)}: expected a video, got a file or stream without images"
             )
         stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise VideoError(f"{shown(source)}: expected a codec that FFmpeg has a decoder for")
+        if stream.width * stream.height > MAX_PIXELS:
+            raise VideoError(
+                f"{shown(source)}: expected images of at most {MAX_PIXELS} pixels, got "
+                f"{stream.width}x{stream.height}"
+            )
         stream.thread_type = "AUTO"
         yield container, stream
 
