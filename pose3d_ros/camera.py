@@ -89,8 +89,6 @@ class Camera(EqualByValue):
                 f"distortion: expected finite coefficients, got {shortened(distortion.tolist())}"
             )
         model = _MODEL_NAMES.get(self.distortion_model, self.distortion_model)
-        if model == "equidistant" and not len(distortion):
-            distortion = np.zeros(4)
         if model not in COEFFICIENTS:
             if distortion.any():
                 raise CameraError(
@@ -101,8 +99,8 @@ class Camera(EqualByValue):
         elif len(distortion) not in COEFFICIENTS[model] and distortion.any():
             counts = ", ".join(map(str, COEFFICIENTS[model]))
             raise CameraError(f"{model}: expected {counts} coefficients, got {len(distortion)}")
-        if model != "equidistant" and not distortion.any():
-            distortion = np.zeros(0)
+        if not distortion.any():  # however many: a pinhole, or a fisheye of r = f theta
+            distortion = np.zeros(4 if model == "equidistant" else 0)
         object.__setattr__(self, "distortion_model", model)
         object.__setattr__(self, "distortion", read_only(distortion))
 
@@ -176,22 +174,23 @@ class Camera(EqualByValue):
 
     @classmethod
     def _from_mapping(cls, data: Mapping[str, Any], name: str) -> Camera:
-        if "camera_matrix" in data:
-            matrix, distortion = data["camera_matrix"], data.get("distortion_coefficients", [])
+        fields = {str(key).lower(): value for key, value in data.items()}  # ROS 1 writes K and D
+        if "camera_matrix" in fields:  # OpenCV's older example: Camera_Matrix
+            matrix = fields["camera_matrix"]
+            distortion = fields.get("distortion_coefficients", [])
             if isinstance(matrix, Mapping):
                 matrix, distortion = matrix["data"], distortion["data"]
-            model = data.get("distortion_model")
-            if model is None and data.get("fisheye_model"):
+            model = fields.get("distortion_model")
+            if model is None and fields.get("fisheye_model"):
                 model = "equidistant"
             return cls.from_camera_info(
-                data["image_width"],
-                data["image_height"],
+                fields["image_width"],
+                fields["image_height"],
                 matrix,
                 np.ravel(distortion).tolist(),
                 "rational_polynomial" if model is None else str(model),
-                str(data.get("camera_name", name)),
+                str(fields.get("camera_name", name)),
             )
-        fields = {str(key).lower(): value for key, value in data.items()}  # ROS 1 writes K and D
         header, roi = fields.get("header") or {}, fields.get("roi") or {}
         region = [int(roi.get(key, 0)) for key in ("x_offset", "y_offset", "width", "height")]
         return cls.from_camera_info(

@@ -52,7 +52,12 @@ def local_path(path: str | Path) -> Path:
     text = str(path)
     match = re.match(r"(\w+):/+", text)
     if match is None or match[1] not in ("file", "package", "http", "https"):
-        return Path(path).expanduser()
+        try:
+            return Path(path).expanduser()
+        except RuntimeError:
+            raise TextFileError(
+                f"{shortened(path, 100)}: expected a user's folder, got none"
+            ) from None
     if match[1] == "file":
         return Path("/", unquote(urlsplit(text).path).lstrip("/"))
     if match[1] != "package":

@@ -536,3 +536,38 @@ def test_toml_and_json_can_name_videos_and_namespaces(tmp_path):
         read_rig(path)
     with pytest.raises(RigFileError, match="got 'cam-left': set namespace in the camera's entry"):
         namespace_of("cam-left", {})
+
+
+def test_a_fisheye_of_zeros_is_one_in_every_format(tmp_path):
+    """r = f theta: a point 45 degrees aside is at 640 + 400 pi / 4, not at 640 + 400."""
+    matrix = "[[400.0, 0, 640], [0, 400.0, 480], [0, 0, 1]]"
+    pose = "rotation = [0.0, 0.0, 0.0]\ntranslation = [0.0, 0.0, 0.0]"
+    chain = {"camera_model": "pinhole", "intrinsics": [400, 400, 640, 480]}
+    chain |= {
+        "resolution": [1280, 960],
+        "distortion_model": "equi",
+        "distortion_coeffs": [0.0] * 4,
+    }
+    size = "image_width: 1280\nimage_height: 960\n"
+    data = f"camera_matrix: {matrix}\nfisheye_model: 1\ndistortion_coefficients: [0, 0, 0, 0]\n"
+    files = {
+        "a.toml": f"[a]\nsize = [1280, 960]\nmatrix = {matrix}\ndistortions = [0.0]\n"
+        f"fisheye = true\n{pose}\n",
+        "kalibr.yaml": yaml.safe_dump({"cam0": chain}),
+        "ros.yaml": ROS_YAML.replace("plumb_bob", "equidistant")
+        .replace("[0.1, 0, 0, 0, 0]", "[0, 0, 0, 0]")
+        .replace("900", "400")
+        .replace("910", "400"),
+        "opencv.yml": f"%YAML:1.0\n---\n{size}{data}",
+        "older.yml": f"%YAML:1.0\n---\n{size}{data}".replace("image_w", "image_W").replace(
+            "camera_m", "Camera_M"
+        ),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        rig = read_rig(tmp_path / name)
+        write_rig(tmp_path / "again.yaml", rig)
+        for read in (rig, read_rig(tmp_path / "again.yaml")):
+            (camera,) = read.cameras.values()
+            pixel = camera.project([1.0, 0, 1.0], "camera")
+            np.testing.assert_allclose(pixel, [640 + 100 * np.pi, 480], err_msg=name)
