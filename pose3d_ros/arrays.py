@@ -68,7 +68,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def read_only(array: npt.NDArray[A]) -> npt.NDArray[A]:
     """A view of the array that cannot be written to; whoever has the array itself still can."""
-    view = array.view()
+    view: npt.NDArray[A] = array.view()
     view.flags.writeable = False
     return view
 

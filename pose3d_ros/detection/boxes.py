@@ -33,7 +33,7 @@ class Letterboxed(NamedTuple):
         The exact inverse of the resampling, which keeps pixel corners in place: the reference
         decoders divide by the scale only and land half a pixel off when the scale is 1/2.
         """
-        return (points_px + 0.5 - self.offset_px) / self.scale - 0.5
+        return np.asarray((points_px + 0.5 - self.offset_px) / self.scale - 0.5)
 
 
 def letterbox(image_bgr: np.ndarray, size: tuple[int, int], centred: bool) -> Letterboxed:
@@ -63,7 +63,8 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     sides = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
     shared = sides.clip(0).prod(-1)
     areas = [(boxes[:, 2:] - boxes[:, :2]).clip(0).prod(-1) for boxes in (a, b)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
+    union = areas[0][:, None] + areas[1][None] - shared
+    return np.asarray(shared / np.maximum(union, 1e-9))
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, most_overlap: float) -> np.ndarray:
@@ -175,4 +176,4 @@ def channels_first(
     planes = pictures.transpose(0, 3, 1, 2).astype(np.float32, order="C")
     planes -= np.asarray(mean, np.float32)[:, None, None]
     planes /= np.asarray(std, np.float32)[:, None, None]
-    return planes
+    return np.asarray(planes)

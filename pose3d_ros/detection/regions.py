@@ -43,7 +43,7 @@ def region_from_image(regions: np.ndarray) -> np.ndarray:
 
 def transform(maps: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Points (P, J, 2) through affine maps (P, 2, 3)."""
-    return points @ maps[:, :, :2].swapaxes(1, 2) + maps[:, None, :, 2]
+    return np.asarray(points @ maps[:, :, :2].swapaxes(1, 2) + maps[:, None, :, 2])
 
 
 def crop(image: np.ndarray, regions: np.ndarray, side: int) -> np.ndarray:

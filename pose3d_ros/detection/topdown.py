@@ -323,4 +323,4 @@ def _mirrored(index: np.ndarray, length: int) -> np.ndarray:
     """
     period = max(2 * (length - 1), 1)
     within = np.abs(index) % period
-    return np.minimum(within, period - within)
+    return np.asarray(np.minimum(within, period - within))

@@ -155,7 +155,7 @@ def calibrated(model: Any, feeds: Feeds, scheme: Scheme) -> Any:
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
 
-    class Reader(CalibrationDataReader):
+    class Reader(CalibrationDataReader):  # type: ignore[misc,unused-ignore]
         def __init__(self) -> None:
             self.rest = iter(feeds)
 

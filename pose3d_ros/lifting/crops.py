@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.lifting.normalise import normalise
@@ -44,7 +45,8 @@ def pictures(
     """
     views = zip(rotation, tangents(keypoints), strict=True)
     seen = np.stack([crop(image, camera, turn, tangent, side) for turn, tangent in views])
-    return seen.transpose(0, 3, 1, 2)[:, None].astype(np.float32) / 256 - np.float32(0.5)
+    planes: npt.NDArray[np.float32] = seen.transpose(0, 3, 1, 2)[:, None].astype(np.float32)
+    return np.asarray(planes / np.float32(256) - np.float32(0.5))
 
 
 def crop(

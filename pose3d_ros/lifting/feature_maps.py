@@ -24,7 +24,7 @@ def crop_keypoints(people: People2D) -> np.ndarray:
     assert people.crop_from_image is not None
     linear, offset = people.crop_from_image[:, :, :2], people.crop_from_image[:, None, :, 2]
     points = 2 * (people.keypoints_px @ np.swapaxes(linear, 1, 2) + offset) - 1
-    return np.nan_to_num(points).astype(np.float32)
+    return np.asarray(np.nan_to_num(points), np.float32)
 
 
 def root_relative_depth(keypoints: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -36,9 +36,8 @@ def root_relative_depth(keypoints: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """
     middle = np.nanmean(keypoints, axis=-2, keepdims=True)
     size = np.sqrt(np.nanmean(((keypoints - middle) ** 2).sum(-1), axis=-1))
-    return np.nan_to_num(np.clip(depth / np.maximum(size, 1e-6)[..., None], -10, 10)).astype(
-        np.float32
-    )
+    share = np.clip(depth / np.maximum(size, 1e-6)[..., None], -10, 10)
+    return np.asarray(np.nan_to_num(share), np.float32)
 
 
 def crop_rays(camera: Camera, people: People2D) -> np.ndarray:

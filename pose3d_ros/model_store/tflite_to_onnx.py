@@ -128,7 +128,7 @@ class _Converter:
 
     def _name_of(self, operator: Any) -> str:
         code = self.model.OperatorCodes(operator.OpcodeIndex())
-        return _OPERATORS[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+        return str(_OPERATORS[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())])
 
     def _shape(self, index: int) -> list[int]:
         shape = [int(n) for n in self.graph.Tensors(index).ShapeAsNumpy()]

@@ -69,7 +69,7 @@ def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     sides = np.minimum(box[1], boxes[:, 1]) - np.maximum(box[0], boxes[:, 0])
     common = np.prod(np.maximum(sides, 0), axis=-1)
     union = np.prod(box[1] - box[0]) + np.prod(boxes[:, 1] - boxes[:, 0], axis=-1) - common
-    return common / np.maximum(union, 1e-9)
+    return np.asarray(common / np.maximum(union, 1e-9))
 
 
 def views(width: int, height: int) -> np.ndarray:

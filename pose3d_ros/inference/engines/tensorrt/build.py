@@ -17,7 +17,7 @@ STRONGLY_TYPED_ALWAYS = 11
 """From this version on every network is strongly typed."""
 
 
-class Logger(trt.ILogger):
+class Logger(trt.ILogger):  # type: ignore[misc,unused-ignore]
     """Keeps what TensorRT complains of, to say it in one line."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Logger(trt.ILogger):
         return "; ".join(self.errors[:3])[:600] or "without a reason"
 
 
-class _Monitor(trt.IProgressMonitor):
+class _Monitor(trt.IProgressMonitor):  # type: ignore[misc,unused-ignore]
     """Tells ``Progress`` of the phases of a build, and stops it when nobody waits any more."""
 
     def __init__(self, progress: Progress) -> None:
