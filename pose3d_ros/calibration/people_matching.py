@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from scipy.sparse.csgraph import connected_components
@@ -12,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from pose3d_ros.calibration import recorded_keypoints
 from pose3d_ros.camera import Camera
 from pose3d_ros.io.bags import is_bag
+from pose3d_ros.io.npz import read_npz
 from pose3d_ros.multiview.rig import NEAR_M, Rig
 from pose3d_ros.multiview.triangulation import closest_approach
 from pose3d_ros.skeleton import H36M17, SKELETONS, Skeleton
@@ -77,13 +77,13 @@ def load_poses(
             *recorded_keypoints.at_common_times(messages),
         )
     try:
-        with np.load(path) as data:
-            poses, frame, view = (
-                data["poses"].astype(float),
-                data["frame"].astype(int),
-                data["view"].astype(int),
-            )
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        data = read_npz(path, ("poses", "frame", "view"))
+        poses, frame, view = (
+            data["poses"].astype(float),
+            data["frame"].astype(int),
+            data["view"].astype(int),
+        )
+    except ValueError as error:
         raise ValueError(
             f"{path}: expected an npz file with poses, frame and view; {error}"
         ) from None

@@ -14,6 +14,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import transform_points
 from pose3d_ros.io.errors import SourceError
 from pose3d_ros.io.image_sources import camera_of, frames, is_device
+from pose3d_ros.io.npz import read_npz
 from pose3d_ros.metrics import id_switches, jitter_mm, mpjpe, pa_mpjpe
 from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
@@ -45,10 +46,10 @@ class CameraTruth:
         The entry ``skeleton`` names the joint set; without it, it is h36m17.
         """
         try:
-            with np.load(path) as data:
-                skeleton = SKELETONS[str(data["skeleton"])] if "skeleton" in data else H36M17
-                joints, transforms = data["joints_m"], data["camera_from_world"]
-        except (OSError, KeyError, ValueError) as error:
+            data = read_npz(path, ("joints_m", "camera_from_world"), ("skeleton",))
+            skeleton = SKELETONS[str(data["skeleton"])] if "skeleton" in data else H36M17
+            joints, transforms = data["joints_m"], data["camera_from_world"]
+        except (KeyError, ValueError) as error:
             raise ValueError(
                 f"truth {path}: expected an npz with joints_m, camera_from_world and perhaps "
                 f"skeleton; "

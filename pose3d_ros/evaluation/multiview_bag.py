@@ -7,13 +7,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.evaluation.shelf import PERSON_M
 from pose3d_ros.io.bags import read_keypoints
+from pose3d_ros.io.npz import read_npz
 from pose3d_ros.io.rig_file import RigFile, namespace_of
 from pose3d_ros.metrics import id_switches, jitter_mm
 from pose3d_ros.multiview.replay import replay
@@ -48,13 +48,13 @@ class RigTruth:
         the name of the joint set (H36M17 without it). Raises ``TruthError``.
         """
         try:
-            with np.load(path) as data:
-                skeleton = SKELETONS[str(data["skeleton"])] if "skeleton" in data else H36M17
-                joints, stamps = data["joints_m"].astype(float), data["stamp_ns"].astype(np.int64)
+            data = read_npz(path, ("joints_m", "stamp_ns"), ("skeleton",))
+            skeleton = SKELETONS[str(data["skeleton"])] if "skeleton" in data else H36M17
+            joints, stamps = data["joints_m"].astype(float), data["stamp_ns"].astype(np.int64)
             joints, _ = convert(joints, np.ones(joints.shape[:-1]), skeleton, H36M17)
             if len(joints) != len(stamps) or len(stamps) < 2 or (np.diff(stamps) <= 0).any():
                 raise ValueError(f"got {len(joints)} poses and {len(stamps)} stamps")
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
+        except (KeyError, ValueError) as error:
             raise ValueError(
                 f"truth {path}: expected an npz with joints_m (T, P, J, 3), stamp_ns (T,), "
                 f"rising, and "

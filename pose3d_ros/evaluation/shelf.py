@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import rigid
+from pose3d_ros.io.npz import read_npz
 from pose3d_ros.metrics import id_switches, jitter_mm
 from pose3d_ros.multiview.association import (
     GATE_M,
@@ -93,21 +93,21 @@ class ShelfRecording:
                     )
                 )
             path = detections or folder / "detections_openpose_body25.npz"
-            with np.load(path) as data:
-                poses, frame, view = (
-                    data["poses"],
-                    data["frame"].astype(int),
-                    data["view"].astype(int),
-                )
+            data = read_npz(path, ("poses", "frame", "view"))
+            poses, frame, view = (
+                data["poses"],
+                data["frame"].astype(int),
+                data["view"].astype(int),
+            )
             path = folder / "gt.npz"
-            with np.load(path) as data:
-                joints, actor, truth_frame = (
-                    data["joints3d"].astype(float),
-                    data["actor"],
-                    data["frame"],
-                )
-                chosen = np.isin(truth_frame, data["eval_frames"])
-        except (OSError, KeyError, TypeError, ValueError, BadZipFile) as error:
+            data = read_npz(path, ("joints3d", "actor", "frame", "eval_frames"))
+            joints, actor, truth_frame = (
+                data["joints3d"].astype(float),
+                data["actor"],
+                data["frame"],
+            )
+            chosen = np.isin(truth_frame, data["eval_frames"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: expected a folder with calibration.json, gt.npz and "
                 f"detections_openpose_body25.npz; {error!r}"
