@@ -43,7 +43,7 @@ _TABLE = 1024  # radii of the table that Newton's method starts from
 _DIRECTIONS = 128  # in which the fold of a lens that is not symmetric is looked for
 _WIDEST = float(np.tan(np.radians(89.9)))  # radius of rays in these tables
 _ITERATIONS = 30
-_CLOSE = 1e-7  # a step after which the error is smaller than float64 can tell: its square
+_CLOSE = 1e-9  # a step after which the error, its square, is smaller than float64 can tell
 _TOLERANCE = 1e-11  # of a point in the image, in focal lengths: 1e-8 px and less
 
 

@@ -121,3 +121,24 @@ def test_unknown_pixels_and_points_have_no_answer():
         assert np.isnan(pixels).all()
         assert camera(lens).rays(np.zeros((0, 2))).shape == (0, 2)
         assert camera(lens).project(np.zeros((2, 0, 3))).shape == (2, 0, 2)
+
+
+def test_random_lenses_are_inverted_up_to_the_fold_that_a_fine_search_finds():
+    rng = np.random.default_rng(5)
+    radius = np.linspace(0, np.tan(np.radians(89)), 200_001)
+    for _ in range(60):
+        k = rng.normal(0, [0.3, 0.15, 0, 0, 0.05, 0.3, 0.15, 0.05])
+        square = radius**2
+        upper = 1 + k[0] * square + k[1] * square**2 + k[4] * square**3
+        lower = 1 + k[5] * square + k[6] * square**2 + k[7] * square**3
+        with np.errstate(all="ignore"):
+            ends = (np.diff(radius * upper / lower) <= 0) | (lower[1:] <= 0)
+        fold = radius[ends.argmax()] if ends.any() else np.inf
+        lens = Camera(MATRIX, SIZE, k, "rational_polynomial")
+        at = points(88, 300)
+        away = np.hypot(at[:, 0], at[:, 1])
+        pixels = lens.project(at, "camera")
+        seen = np.asarray(np.isfinite(pixels).all(1))
+        assert (seen[away < fold - 0.005]).all() and not seen[away > fold + 0.005].any()
+        seen &= away < fold - 0.005
+        np.testing.assert_allclose(lens.rays(pixels[seen]), at[seen, :2], rtol=1e-6, atol=1e-6)
