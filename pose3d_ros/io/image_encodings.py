@@ -61,7 +61,8 @@ def to_eight_bits(samples: npt.NDArray[np.uint16], depth: BitDepth | None = None
     camera.
     """
     bits = depth(samples) if depth is not None else significant_bits(samples)
-    return np.minimum(samples >> (bits - 8), 255).astype(np.uint8)
+    image: Image = np.minimum(samples >> (bits - 8), 255).astype(np.uint8)
+    return image
 
 
 def is_nearly_black(image_bgr: Image) -> bool:
