@@ -1,4 +1,4 @@
-"""What numpy lacks for people: tables with a row for each of them, and medians of what is
+"""Tools on arrays of people: tables with a row for each of them, and medians of what is
 known.
 """
 

@@ -93,7 +93,7 @@ class Lens:
         raise NotImplementedError
 
     def _seen(self, rays: Complex) -> Bool:
-        """Which rays lie before the fold."""
+        """Mask of the rays that lie before the fold."""
         raise NotImplementedError
 
     def _opencv(self, points: Complex) -> Complex:

@@ -145,8 +145,8 @@ def jitter_mm(results: Sequence[People3D], origin: int | None = None) -> float |
 
 
 def id_switches(matches: Iterable[tuple[int, int]]) -> int:
-    """How often the track that a true person is matched to changes, over (person, track id) in
-    order of time.
+    """Number of times that the track that a true person is matched to changes, over (person, track
+    id) in order of time.
 
     The mismatches of CLEAR MOT (Bernardin and Stiefelhagen, 2008): a change counts also after a
     gap without a match.

@@ -97,7 +97,7 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True)
 class PipelineSettings(Settings):
-    """How images become tracked 3D people (``pipeline.MonocularPipeline``)."""
+    """Settings of the way from images to tracked 3D people (``pipeline.MonocularPipeline``)."""
 
     detector: str = setting(
         "blazepose",

@@ -15,7 +15,7 @@ clock that is set back by less costs the frames until it has caught up.
 
 
 class Order(Enum):
-    """What a stamp is to the newest one before it."""
+    """Relation of a stamp to the newest one before it."""
 
     ADVANCES = "advances"
     """It is later, or the first."""

@@ -1,4 +1,4 @@
-"""What the time of a frame goes into: when each stage ran, and the percentiles of that over many
+"""Times of a frame: when each stage ran, and the percentiles of that over many
 frames.
 """
 

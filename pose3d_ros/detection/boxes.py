@@ -1,4 +1,4 @@
-"""What the detectors that search a whole image share: letterboxing, non-maximum suppression,
+"""Parts of the detectors that search a whole image: letterboxing, non-maximum suppression,
 reading an ONNX export.
 """
 

@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
 
 class Convention(NamedTuple):
-    """How a family takes pictures and gives people."""
+    """Input and output conventions of a family of networks."""
 
     outputs: str
     rgb: bool

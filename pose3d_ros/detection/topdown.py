@@ -45,8 +45,8 @@ _SMOOTH = np.stack(
 )
 
 
-class Way(NamedTuple):
-    """What the network's outputs are: ``simcc``, or heat maps; and whether crops are ``aligned``
+class OutputForm(NamedTuple):
+    """Form of the network's outputs: ``simcc``, or heat maps; and whether crops are ``aligned``
     as in UDP.
     """
 
@@ -64,7 +64,7 @@ class TopDown(Detector):
     """
 
     gives_maps = True
-    way: ClassVar[Way]
+    form: ClassVar[OutputForm]
 
     def __init__(self, settings: PipelineSettings, features: bool = False) -> None:
         self.settings = settings
@@ -128,20 +128,20 @@ class TopDown(Detector):
         self._person.close()
 
     def _poses(self, image_bgr: np.ndarray, boxes: np.ndarray, stamp_ns: int) -> People2D:
-        """What is seen in the boxes (P, 4)."""
+        """People in the boxes (P, 4)."""
         size = self._network.size
-        origins, steps = crop_geometry(boxes, size, self.way.aligned)
+        origins, steps = crop_geometry(boxes, size, self.form.aligned)
         crops = np.stack(
             [crop(image_bgr, *geometry, size) for geometry in zip(origins, steps, strict=True)]
         )
         outputs, maps = self._split(self._network(channels_first(crops, True, MEAN, STD)))
-        if self.way.simcc:
+        if self.form.simcc:
             cells, scores = decode_simcc(*outputs[:2])
             extent = np.array([outputs[0].shape[2], outputs[1].shape[2]])
         else:
             cells, scores = decode_heatmaps(outputs[0])
             extent = np.array(outputs[0].shape[:1:-1])
-        aligned = int(self.way.aligned)
+        aligned = int(self.form.aligned)
         in_crop = cells * (np.array(size) - aligned) / (extent - aligned)
         confidence = scores.clip(0, 1)
         keypoints = np.where(
@@ -158,7 +158,7 @@ class TopDown(Detector):
         )
 
     def _split(self, outputs: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """What tells where joints are, and the feature maps."""
+        """Outputs that hold the joints' places, and the feature maps."""
         first = len(outputs) - len(self._network.maps)
         return outputs[:first], outputs[first:]
 
@@ -166,7 +166,7 @@ class TopDown(Detector):
         """The network's joints, and the shapes (C, H, W) of its feature maps."""
         outputs, maps = self._split(self._network.try_out())
         shapes = [output.shape for output in outputs]
-        if self.way.simcc:
+        if self.form.simcc:
             fits = (
                 len(shapes) == 2
                 and all(len(shape) == 3 for shape in shapes)
@@ -178,7 +178,7 @@ class TopDown(Detector):
             self._network.close()
             form = (
                 "SimCC vectors [N, J, bins of x] and [N, J, bins of y]"
-                if self.way.simcc
+                if self.form.simcc
                 else ("heat maps [N, J, height, width]")
             )
             raise self._network.unexpected(f"{form} of J = 17 (COCO) or 26 (Halpe) joints", shapes)
@@ -189,21 +189,21 @@ class SimCC(TopDown):
     """RTMPose and other SimCC networks."""
 
     name = "simcc"
-    way = Way(simcc=True, aligned=False)
+    form = OutputForm(simcc=True, aligned=False)
 
 
 class HeatMap(TopDown):
     """HRNet and other networks with plain heat maps."""
 
     name = "heatmap"
-    way = Way(simcc=False, aligned=False)
+    form = OutputForm(simcc=False, aligned=False)
 
 
 class HeatMapUdp(TopDown):
     """ViTPose and other networks trained with unbiased data processing."""
 
     name = "heatmap-udp"
-    way = Way(simcc=False, aligned=True)
+    form = OutputForm(simcc=False, aligned=True)
 
 
 def enlarged(boxes: np.ndarray, factor: float) -> np.ndarray:

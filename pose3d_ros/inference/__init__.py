@@ -41,7 +41,7 @@ __all__ = [
 
 
 ON_GPU = ("tensorrt", "cuda")
-"""What ``auto`` tries before the CPU."""
+"""Engines that ``auto`` tries before the CPU."""
 
 
 def load(

@@ -1,4 +1,4 @@
-"""Which engine and how many threads are fastest for a network on this CPU: measured on request,
+"""Fastest engine and number of threads for a network on this CPU: measured on request,
 and remembered.
 
 A node that starts does not measure: that takes seconds, just when the machine is busy with
@@ -40,7 +40,7 @@ WARM_UP, ROUNDS, SECONDS = 3, 200, 1.0
 
 @dataclass(frozen=True)
 class Tuned:
-    """What to run a network with on the CPU; 0 threads means as many as usual."""
+    """Engine and threads for a network on the CPU; 0 threads means as many as usual."""
 
     engine: str = "cpu"
     threads: int = 0
@@ -55,7 +55,7 @@ def tuned(path: Path, options: Options) -> tuple[str, Options]:
 
 
 def stored(path: Path, precision: str = "auto") -> Tuned:
-    """What ``measure`` found for this network on this machine with these libraries; otherwise ONNX
+    """Result of ``measure`` for this network on this machine with these libraries; otherwise ONNX
     Runtime.
     """
     # The key takes reading the whole model, which a node shall not do where nothing was ever

@@ -49,8 +49,8 @@ class Cache:
     def get(
         self, parts: Mapping[str, str], build: Callable[[], bytes], load: Callable[[bytes], T]
     ) -> T:
-        """What ``load`` makes of the entry of ``parts``, which ``build`` makes if there is none
-        that loads.
+        """Return what ``load`` makes of the entry of ``parts``, which ``build`` makes if there is
+        none that loads.
 
         ``parts``: all that the entry depends on, such as the hash of the model (``hash_of``),
         versions and the device; ``name`` among them begins the name of the file. ``load`` raises

@@ -40,7 +40,7 @@ def model() -> str:
 
 @cache
 def _known() -> dict[str, str]:
-    """What Linux tells of the first core; nothing elsewhere."""
+    """Linux's description of the first core; nothing elsewhere."""
     file = Path("/proc/cpuinfo")
     told = file.read_text().splitlines() if file.is_file() else []
     lines = dict(line.split(":", 1) for line in reversed(told) if ":" in line)

@@ -26,13 +26,13 @@ class Progress:
     """Told by who builds, read by who waits."""
 
     share: float | None = None
-    """How much is done, 0 to 1; None where nobody knows."""
+    """Share that is done, 0 to 1; None where nobody knows."""
     cancelled: bool = False
     """Whether nobody waits any more: what can be stopped shall stop."""
 
 
 class Phases:
-    """How much of a job is done whose phases have steps, and steps phases of their own (as
+    """Progress of a job whose phases have steps, and steps phases of their own (as
     TensorRT's builds).
 
     What is said of a phase that never began is ignored: no build shall fail for its progress.

@@ -56,7 +56,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a kind of engine wants INT8."""
+    """Quantisation scheme of a kind of engine."""
 
     name: str
     quantised: tuple[str, ...]

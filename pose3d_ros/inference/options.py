@@ -1,4 +1,4 @@
-"""What all engines can be asked for, whichever it is."""
+"""Options that all engines share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 
 @dataclass(frozen=True)
 class Options:
-    """How to make an engine; each takes what concerns it and leaves the rest."""
+    """Options of an engine; each takes what concerns it and leaves the rest."""
 
     threads: int = 0
     """On the CPU; 0 for all cores."""

@@ -1,5 +1,5 @@
-"""What every engine owes: the answers of the float32 reference that is stored with each model,
-within a tolerance.
+"""Numerical contract of every engine: the answers of the float32 reference that is stored with
+each model, within a tolerance.
 
 ``models/NAME.reference.npz`` holds what the network was fed in the demo clip (a few rows) and what
 the reference implementation of ONNX answers, which is no engine of ours; of large outputs, values
@@ -50,7 +50,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How an engine's answer differs from the reference."""
+    """Difference of an engine's answer from the reference."""
 
     difference: float
     """See ``TOLERANCES``."""
@@ -62,7 +62,7 @@ class Agreement:
 
 
 def reference_path(name: str) -> Path:
-    """Where the reference of a model is."""
+    """Path of a model's reference."""
     return share("models", f"{name}.reference.npz")
 
 

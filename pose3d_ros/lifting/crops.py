@@ -1,4 +1,4 @@
-"""What lifters of pictures see: each person as a virtual camera that looks at them would.
+"""Crops for lifters of pictures: each person as a virtual camera that looks at them would.
 
 As for keypoints (``normalise``), its axis goes through the torso and its field of view is as wide
 as the person is large. So a crop is what any camera would see, the answer is in the axes of

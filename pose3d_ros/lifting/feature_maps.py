@@ -1,4 +1,4 @@
-"""What lifters see of the detector's crop, besides keypoints: feature maps around each joint, a
+"""Inputs of lifters from the detector's crop, besides keypoints: feature maps around each joint, a
 guess of depth.
 
 After Context-Aware PoseFormer (NeurIPS 2023), which samples the maps at and around the joints.
@@ -15,7 +15,7 @@ _CENTRE_AND_ABOVE = np.array([[0.5, 0.5], [0.5, 0.4]])  # of a crop
 
 
 def crop_keypoints(people: People2D) -> np.ndarray:
-    """Where in their crops the keypoints (P, J, 2) are: -1 to 1 from side to side; the middle for
+    """Places (P, J, 2) of the keypoints in their crops: -1 to 1 from side to side; the middle for
     unknown ones.
 
     Unsure keypoints stay where the detector guesses them: what is seen there tells how wrong they

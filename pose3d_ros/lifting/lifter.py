@@ -109,7 +109,7 @@ class NetworkLifter(Lifter):
         self._engine = engine
         self.reads_depth = bool(DEPTH_INPUTS & engine.inputs.keys())
         self._memory: dict[int, Any] = {}
-        """What is remembered of each person, by track id."""
+        """Memory of each person, by track id."""
 
     @classmethod
     def models(cls, settings: PipelineSettings) -> Sequence[str]:

@@ -1,5 +1,5 @@
-"""What a lifter sees: viewing rays turned to the person, centred and scaled, so that no camera or
-place is special.
+"""Keypoint input of lifters: viewing rays turned to the person, centred and scaled, so that no
+camera or place is special.
 
 Following the perspective crop layers of Yu et al. (CVPR 2021): each frame is seen by a virtual
 camera that looks at the person, so position in the image and intrinsics drop out.

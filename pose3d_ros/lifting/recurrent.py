@@ -21,7 +21,7 @@ MEMORY_NS = 500_000_000  # an older state is of another motion
 
 
 class FrameLifter(NetworkLifter):
-    """What the model asks for by the names of its inputs is what it gets of each person.
+    """Feeds the model with what the names of its inputs ask for, of each person.
 
     ``keypoints`` (P, 1, 18, 3) as ``normalise`` makes them, or instead ``images`` (P, 1, 3, S, S)
     as ``pictures`` makes them. ``root_relative_depth`` (P, 17): as the

@@ -1,4 +1,4 @@
-"""Where a lifted pose stands: the pelvis in the camera frame, from rays and a known stature."""
+"""Place of a lifted pose: the pelvis in the camera frame, from rays and a known stature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which lifter the settings ask for, and its creation."""
+"""Lifter that the settings ask for, and its creation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where models are: those that the package ships, those it makes once from a wheel, and the user's
+"""Places of models: those that the package ships, those it makes once from a wheel, and the user's
 own files.
 
 BlazePose's networks travel inside the wheel ``mediapipe==0.10.21`` (Apache-2.0). The wheel is only
@@ -66,7 +66,7 @@ class Embedded:
     member: str
     outputs: Mapping[str, int]
     low: float
-    """What the network takes for the pixel value 0; 255 is always 1."""
+    """The network's input for the pixel value 0; 255 is always 1."""
     sha256: str
 
 
@@ -139,7 +139,7 @@ def locate(name: str) -> Path:
 
 
 def verify(name: str) -> str | None:
-    """What is wrong with a model known by name, or None when it is ready to use (``pose3d models
+    """Problem of a model known by name, or None when it is ready to use (``pose3d models
     verify``).
     """
     if name not in EMBEDDED:

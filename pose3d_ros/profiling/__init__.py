@@ -1,1 +1,1 @@
-"""Where the milliseconds of a frame go, on this machine: ``pose3d benchmark``."""
+"""Profiling of a frame's milliseconds on this machine: ``pose3d benchmark``."""

@@ -36,7 +36,7 @@ FEWEST_RUNS, MOST_RUNS = 5, 200
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one engine with one model in one precision."""
+    """Result of one engine with one model in one precision."""
 
     engine: str
     precision: str
@@ -94,7 +94,7 @@ class Worker:
         self._pool = self._start()
 
     def __call__(self, function: Callable[..., T], *arguments: Any) -> T:
-        """What the function gives in the other process. Raises ``BrokenProcessPool`` when it
+        """The function's result in the other process. Raises ``BrokenProcessPool`` when it
         dies.
         """
         try:

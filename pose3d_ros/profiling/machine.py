@@ -1,4 +1,4 @@
-"""What a reader of a report must know of the machine that it was made on."""
+"""Description of the machine that a report was made on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured, as text, as JSON, and beside an earlier report."""
+"""Reports of measurements, as text, as JSON, and beside an earlier report."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Runner:
         self.found.clear()
 
     def round(self, frames: int) -> list[Stopwatch]:
-        """What the time of the next frames goes into."""
+        """Stopwatches of the next frames."""
         stopwatches = [Stopwatch() for _ in range(frames)]
         for stopwatch, image in zip(stopwatches, self._images, strict=False):
             self._stamp_ns += INTERVAL_NS

@@ -1,4 +1,4 @@
-"""What is measured on: a video, or people cut out of the shipped clip and put side by side."""
+"""Scenes to measure on: a video, or people cut out of the shipped clip and put side by side."""
 
 from __future__ import annotations
 

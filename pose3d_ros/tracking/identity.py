@@ -1,4 +1,4 @@
-"""Who is who from image to image: 2D poses matched by motion and pose similarity."""
+"""Identities from image to image: 2D poses matched by motion and pose similarity."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Tracks(Rows):
         )
 
     def predicted(self, stamp_ns: int) -> np.ndarray:
-        """Where keypoints (P, J, 2) should be: moved with the body's velocity, which fades while
+        """Expected keypoints (P, J, 2): moved with the body's velocity, which fades while
         unseen.
         """
         elapsed = (stamp_ns - self.seen_ns) * 1e-9

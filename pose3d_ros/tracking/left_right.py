@@ -44,7 +44,7 @@ FARTHEST_M = 0.6
 
 @dataclass
 class SwapState(Rows):
-    """What is remembered of P people's keypoints.
+    """Memory of P people's keypoints.
 
     ``keypoints_px`` (P, 17, 2), last believed, NaN where unknown, and ``velocity_px_s``;
     ``doubt_s`` (P, 17) since they leapt; ``exchanged_s`` (P,) since sides are exchanged;
@@ -121,8 +121,8 @@ def correct_swaps(
 def _sides(
     keypoints_px: np.ndarray, confidence: np.ndarray, predicted: np.ndarray, metre_px: np.ndarray
 ) -> np.ndarray:
-    """Which of ``_ORDERS`` (P,) explains the keypoints: an exchange if much better than none, 0
-    otherwise.
+    """Index in ``_ORDERS`` (P,) that explains the keypoints: an exchange if much better than none,
+    0 otherwise.
     """
     known = (confidence > 0) & np.isfinite(keypoints_px).all(-1) & np.isfinite(predicted).all(-1)
     exchanged = np.nan_to_num(keypoints_px[:, _ORDERS] - predicted[:, None])  # (P, orders, 17, 2)

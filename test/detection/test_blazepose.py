@@ -12,7 +12,7 @@ from pose3d_ros import detection
 from pose3d_ros.camera import Camera
 from pose3d_ros.detection import regions
 from pose3d_ros.detection.blazepose import landmarks, person_detector
-from pose3d_ros.detection.blazepose.detector import BlazePose, different
+from pose3d_ros.detection.blazepose.detector import BlazePose, distinct_people
 from pose3d_ros.detection.blazepose.landmarks import Landmarks
 from pose3d_ros.model_store.store import ModelError
 from pose3d_ros.resources import share
@@ -145,8 +145,8 @@ def test_of_one_pose_seen_twice_the_sharper_stays():
         features=(),
     )
     # 3 does not look like a person, but may be followed; 4 is too vague.
-    assert different(found, np.full(5, 250.0), followed=0).tolist() == [1, 2]
-    assert different(found, np.full(5, 250.0), followed=5).tolist() == [1, 2, 3]
+    assert distinct_people(found, np.full(5, 250.0), followed=0).tolist() == [1, 2]
+    assert distinct_people(found, np.full(5, 250.0), followed=5).tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("heat", "kept"), [(0.6, [0]), (0.8, [0, 1])])
@@ -161,8 +161,8 @@ def test_a_vague_newcomer_beside_a_followed_person_is_a_mixture(heat, kept):
         root_relative_depth_px=np.zeros((2, 33)),
         features=(),
     )
-    assert different(found, np.full(2, 250.0), followed=1).tolist() == kept
-    assert different(found, np.full(2, 250.0), followed=2).tolist() == [0, 1]
+    assert distinct_people(found, np.full(2, 250.0), followed=1).tolist() == kept
+    assert distinct_people(found, np.full(2, 250.0), followed=2).tolist() == [0, 1]
 
 
 # The detector

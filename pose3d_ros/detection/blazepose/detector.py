@@ -42,7 +42,7 @@ NEAR_MIN_HEAT = 0.66
 sharply: vaguer ones are mixtures of people that stand close together.
 """
 SEARCH_LOST_S = 2.0
-"""How long to look for somebody who was lost, most often behind somebody else."""
+"""Seconds of looking for somebody who was lost, most often behind somebody else."""
 
 
 class BlazePose(Detector):
@@ -51,8 +51,8 @@ class BlazePose(Detector):
 
     The person detector sweeps the image's views, one a frame: always while nobody is followed or
     somebody was lost, and otherwise every ``detect_interval_s`` if there may be newcomers. Where
-    somebody is being lost it looks at once. With ``features``, people carry the encoder's maps:
-    48, 48, 48 and 144 channels with sides 64, 32, 16 and 8.
+    somebody is being lost it looks at once. With ``features``, people carry the encoder's
+    maps: 48, 48, 48 and 144 channels with sides 64, 32, 16 and 8.
     """
 
     name = "blazepose"
@@ -107,7 +107,8 @@ class BlazePose(Detector):
         stopwatch = stopwatch or Stopwatch()
         size = (image_bgr.shape[1], image_bgr.shape[0])
         followed = self._regions
-        where, found = self._read(image_bgr, followed, self._looks(size, stamp_ns), stopwatch)
+        searched = self._search_regions(size, stamp_ns)
+        where, found = self._read(image_bgr, followed, searched, stopwatch)
         lost = np.array(
             [region for region in followed if not (where == region).all(1).any()]
         ).reshape(-1, 4)
@@ -131,7 +132,7 @@ class BlazePose(Detector):
             root_relative_depth_px=found.root_relative_depth_px,
         )
 
-    def _looks(self, size: tuple[int, int], stamp_ns: int) -> np.ndarray:
+    def _search_regions(self, size: tuple[int, int], stamp_ns: int) -> np.ndarray:
         """Regions (V, 4) in which to look for newcomers in this frame."""
         if len(self._regions) >= self.settings.max_people:
             return self._views[:0]
@@ -144,21 +145,25 @@ class BlazePose(Detector):
         ):
             self._views, self._sweep_ns = person_detector.views(*size), stamp_ns
         now = len(self._views) if first else 1
-        looks, self._views = self._views[:now], self._views[now:]
-        return looks
+        search_regions, self._views = self._views[:now], self._views[now:]
+        return search_regions
 
     def _read(
-        self, image_bgr: np.ndarray, followed: np.ndarray, looks: np.ndarray, stopwatch: Stopwatch
+        self,
+        image_bgr: np.ndarray,
+        followed: np.ndarray,
+        search_regions: np.ndarray,
+        stopwatch: Stopwatch,
     ) -> tuple[np.ndarray, Landmarks | None]:
         """The regions (P, 4) that show a person each, and what is seen in them.
 
         Of the regions ``followed``, and of those that the person detector finds in the regions
-        ``looks``.
+        ``search_regions``.
         """
         where = followed
-        if len(looks):
+        if len(search_regions):
             with stopwatch("detect"):
-                new = person_detector.find(self._person, image_bgr, looks)
+                new = person_detector.find(self._person, image_bgr, search_regions)
             distance = np.linalg.norm(new[:, None, :2] - followed[None, :, :2], axis=-1)
             covered = (distance < COVERED * followed[None, :, 2]).any(1)
             where = np.concatenate([followed, new[~covered]])[: self.settings.max_people]
@@ -166,13 +171,13 @@ class BlazePose(Detector):
             return where, None
         with stopwatch("pose"):
             found = landmarks.read(self._landmark, image_bgr, where)
-            kept = different(found, where[:, 2], len(followed))
+            kept = distinct_people(found, where[:, 2], len(followed))
         if len(kept) == len(where):  # as nearly always; feature maps need not be copied
             return where, found
         return (where[kept], found[kept]) if len(kept) else (where[:0], None)
 
 
-def different(found: Landmarks, sides_px: np.ndarray, followed: int) -> np.ndarray:
+def distinct_people(found: Landmarks, sides_px: np.ndarray, followed: int) -> np.ndarray:
     """Indices of the crops that show a person, each a different one, of whom the first
     ``followed`` are known already.
 

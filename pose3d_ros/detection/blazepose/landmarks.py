@@ -20,7 +20,7 @@ LEVELS = ("features0", "features1", "features2", "features3")
 
 @dataclass(frozen=True)
 class Landmarks:
-    """What the network says about P crops.
+    """The network's answer about P crops.
 
     ``keypoints_px`` (P, 33, 2); ``confidence`` (P, 33); ``auxiliary_px`` (P, 2, 2) mid-hip and the
     top of the circle around the body; ``presence`` (P,) probability that the crop shows a person;

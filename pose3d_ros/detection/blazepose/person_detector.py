@@ -93,12 +93,12 @@ def views(width: int, height: int) -> np.ndarray:
     return np.concatenate([whole, squares])
 
 
-def find(engine: Engine, image_bgr: np.ndarray, looks: np.ndarray) -> np.ndarray:
-    """Regions (D, 4) of the people in the regions ``looks`` (V, 4) of an image (H, W, 3), best
-    first.
+def find(engine: Engine, image_bgr: np.ndarray, search_regions: np.ndarray) -> np.ndarray:
+    """Regions (D, 4) of the people in the regions ``search_regions`` (V, 4) of an image (H, W, 3),
+    best first.
     """
-    raw = engine({"image": regions.crop(image_bgr, looks, SIDE)})
-    maps = regions.image_from_region(looks)
+    raw = engine({"image": regions.crop(image_bgr, search_regions, SIDE)})
+    maps = regions.image_from_region(search_regions)
     points, scores = [np.zeros((0, 6, 2))], [np.zeros(0)]
     for boxes, logits, map_ in zip(raw["boxes"], raw["scores"][..., 0], maps, strict=True):
         unit, score = decode(boxes, logits)

@@ -64,7 +64,7 @@ class Buffer:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of CUDA's runtime gives besides its error code. Raises ``EngineError``."""
+    """Result of a function of CUDA's runtime without its error code. Raises ``EngineError``."""
     error, *found = function(*arguments)
     if error != cuda.cudaError_t.cudaSuccess:
         text = cuda.cudaGetErrorString(error)[1]
