@@ -155,6 +155,20 @@ def test_circles_are_found():
     assert set(circles(edges)) == {frozenset("abc"), frozenset("de")}
 
 
+def test_every_error_class_has_the_one_base():
+    bases = {
+        node.name: {ast.unparse(base) for base in node.bases}
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Error")
+    }
+
+    def has_it(name: str) -> bool:
+        return name == "Pose3dError" or any(has_it(base) for base in bases.get(name, ()))
+
+    assert len(bases) > 10 and [name for name in bases if not has_it(name)] == []
+
+
 def test_images_to_people_without_ros_or_torch():
     code = (
         "import sys, pose3d_ros.pipeline, pose3d_ros.detection.topdown, "

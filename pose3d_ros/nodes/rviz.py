@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pose3d_ros.errors import Pose3dError
 from pose3d_ros.resources import share
 
 
-class MissingRvizError(RuntimeError):
+class MissingRvizError(Pose3dError, RuntimeError):
     """RViz was asked for and is not installed."""
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pose3d_ros.errors import one_line
+from pose3d_ros.errors import Pose3dError, one_line
 from pose3d_ros.geometry import rigid, rotation_from_quaternion
 
 
-class TransformError(ValueError):
+class TransformError(Pose3dError, ValueError):
     """TF does not tell."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pose3d_ros.errors import Pose3dError
 from pose3d_ros.geometry import CAMERA_DOWN, look_along
 from pose3d_ros.lifting.crops import crop, virtual_camera
 from pose3d_ros.training.data.augmentation import mirror
@@ -20,7 +21,7 @@ from pose3d_ros.training.data.windows import Clips, LifterInputs
 _FEWEST_JOINTS = 6  # that a detector found, to know where and how large the person is
 
 
-class ImageFileError(ValueError):
+class ImageFileError(Pose3dError, ValueError):
     """An image that cannot be used.
 
     Processes that load data pass on an exception as a traceback, whose last line is what the user

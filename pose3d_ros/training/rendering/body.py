@@ -19,6 +19,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from pose3d_ros.errors import Pose3dError
 from pose3d_ros.skeleton import H36M17
 
 # MakeHuman's decimetres, y up, facing +z -> metres, z up, facing -y. Either way +x is the body's
@@ -29,7 +30,7 @@ _WAIST_M = 0.11
 _INFLUENCES = 4  # bones that move one vertex, at most
 
 
-class AssetError(RuntimeError):
+class AssetError(Pose3dError, RuntimeError):
     """An asset that is missing or not what it should be."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.errors import Pose3dError
 from pose3d_ros.geometry import camera_pose, look_along
 from pose3d_ros.training.rendering import shaders, textures
 from pose3d_ros.training.rendering.body import Body, Posed
@@ -25,7 +26,7 @@ _SHADOW_RADIUS_M = 2.5
 Colour = tuple[float, float, float]  # sRGB, 0..1
 
 
-class RenderError(RuntimeError):
+class RenderError(Pose3dError, RuntimeError):
     """OpenGL is not available, or the scene is more than the renderer can draw."""
 
 
