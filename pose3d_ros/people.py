@@ -14,6 +14,7 @@ from pose3d_ros.arrays import EqualByValue, read_only
 from pose3d_ros.skeleton import Skeleton, convert
 
 NO_ID = -1
+MAX_PEOPLE = 64  # of one image; more are no people, or an attack
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 _OPTIONAL = ("depth_m", "depth_sigma_m", "root_relative_depth_px")
@@ -139,6 +140,13 @@ class People2D(EqualByValue):
             raise ValueError(f"order: expected shape {self.confidence.shape}, got {order.shape}")
         rows = np.arange(len(self))[:, None]
         return replace(self, **self._known(_PER_JOINT, lambda value: value[rows, order]))
+
+    def most_confident(self, count: int) -> People2D:
+        """At most ``count`` people, those of the highest mean confidence, in the same order."""
+        if len(self) <= count:
+            return self
+        best = np.argsort(-self.confidence.mean(1), kind="stable")[:count]
+        return self[np.sort(best)]
 
     def to(self, skeleton: Skeleton) -> People2D:
         """The same people with another skeleton's joints."""

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pose3d_ros.errors import Pose3dError
-from pose3d_ros.people import People2D
+from pose3d_ros.people import MAX_PEOPLE, People2D
 from pose3d_ros.skeleton import SKELETONS, Skeleton
 
 KEYPOINTS = np.dtype(
@@ -19,7 +19,6 @@ KEYPOINTS = np.dtype(
     + [(name, "<i4") for name in ("person", "joint", "image_width", "image_height")]
     + [(name, "<f4") for name in ("depth", "depth_sigma")]
 )
-MAX_PEOPLE = 64  # of one image; more are no people, or an attack
 MAX_PX = 1e6  # no image is that large
 MAX_DEPTH_M = 1e3
 _MAX_FIELDS = 64

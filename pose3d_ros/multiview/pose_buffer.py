@@ -1,4 +1,4 @@
-"""2D poses of cameras that are not synchronised, put together for one common time after
+"""Buffer of 2D poses of cameras that are not synchronised: brings them to one common time after
 another.
 """
 
@@ -8,22 +8,38 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from pose3d_ros.people import People2D
+from pose3d_ros.stamps import JUMP_BACK_S, Order, StampOrder
 
-LIVE_S = 0.5  # a camera that has sent nothing for this long is not waited for
-TIME_JUMP_S = 2.0  # stamps that go back by more belong to a new recording
-MAX_SKEW_S = 1.0  # a camera whose stamps are further from the others' has another clock
-MAX_POSES = 30  # 2D poses kept per camera
+LIVE_S = 0.5  # a camera that has sent nothing for this long is not waited for,
+HEARD_S = 2.0  # and after this long has no vote on what time it is
+MAX_AGE_S = 0.3  # 2D poses further from the common time than this are of no use to the tracker
+MAX_SKEW_S = 1.0  # a camera whose stamps are later than this, or ahead, has another clock
+MAX_POSES = 30  # 2D poses buffered per camera
+MAX_PERIODS_AHEAD = 3  # of its own by which a camera may be ahead of the others, and JUMP_BACK_S
 
 
 @dataclass
 class _Stream:
-    pending: deque[tuple[People2D, int]] = field(
-        default_factory=lambda: deque(maxlen=MAX_POSES)
-    )  # with arrival time
-    newest_ns: int | None = None
-    period_ns: int = 0  # between its newest stamp and the one before
+    """2D poses of one camera that were not handed out, with their arrival. ``in_step``: their
+    stamps are of the rig's time.
+    """
+
+    pending: deque[tuple[People2D, int]] = field(default_factory=lambda: deque(maxlen=MAX_POSES))
+    in_step: bool = True
+    order: StampOrder = field(default_factory=StampOrder)  # of the stamps in step
+    period_ns: int = 0  # between its newest stamp in step and the one before
     used_ns: int | None = None
     arrival_ns: int | None = None
+
+    @property
+    def clock_ns(self) -> int:
+        """Difference of the camera's clock from the clock of arrivals, less the latency."""
+        people, arrival_ns = self.pending[-1]
+        return people.stamp_ns - arrival_ns
+
+    def heard(self, now_ns: int, within_s: float) -> bool:
+        """Whether something arrived within some time."""
+        return self.arrival_ns is not None and now_ns - self.arrival_ns <= within_s * 1e9
 
 
 class PoseBuffer:
@@ -32,83 +48,128 @@ class PoseBuffer:
     A common time is complete when every live camera has something new. Late cameras are waited for
     ``max_latency_s`` after the first arrival, and what comes later still counts the next time.
     Silent ones are not waited for at all, nor slow ones whose next stamp, as their last two tell,
-    is not due within that time. Arrival times ``now_ns`` come from any steady clock, stamps from
-    the cameras: they are never compared.
+    is not due within that time. Arrival times ``now_ns`` come from any steady clock.
+
+    Stamps out of step are left out until they fit again: those of a camera that jump, back by more
+    than ``JUMP_BACK_S`` or ahead, and those more than ``MAX_SKEW_S`` behind the others' or
+    ``MAX_AGE_S`` ahead. When
+    most of the cameras that are heard have jumped to the same time, a clock was set or a recording
+    plays again: the buffer starts afresh from there. Of two cameras that disagree, the one that
+    was in use goes on; at first, the one whose clock is behind.
     """
 
     def __init__(self, cameras: int, max_latency_s: float = 0.1) -> None:
         self._streams = [_Stream() for _ in range(cameras)]
         self._latency_ns = round(max_latency_s * 1e9)
-        self._stamp_ns: int | None = None
+        self._newest: tuple[int, int] | None = None  # newest stamp in step, and its arrival
+        self._stamp_ns: int | None = None  # common time handed out last
 
     def add(self, camera: int, people: People2D, now_ns: int) -> bool:
-        """Buffer what a camera saw; False for what is not newer than what was handed out, or known
-        already.
+        """Buffer what a camera saw; False for what is not used: not newer than what was handed
+        out, known already, or out of step.
         """
-        stream = self._streams[camera]
-        if stream.newest_ns is not None and people.stamp_ns < stream.newest_ns - TIME_JUMP_S * 1e9:
-            self._streams[camera] = stream = _Stream()
+        stream, stamp_ns = self._streams[camera], people.stamp_ns
         stream.arrival_ns = now_ns
-        if (
-            stream.used_ns is not None
-            and people.stamp_ns <= stream.used_ns
-            or any(people.stamp_ns == other.stamp_ns for other, _ in stream.pending)
+        fits = self._fits(stream, stamp_ns, now_ns)
+        if fits != stream.in_step:
+            stream.pending.clear()
+            stream.in_step = fits
+            if fits:
+                stream.order.reset()
+        if not fits:
+            stream.pending.append((people, now_ns))
+            self._restart_with_most(stream, now_ns)
+            return stream.in_step
+        if (stream.used_ns is not None and stamp_ns <= stream.used_ns) or any(
+            stamp_ns == other.stamp_ns for other, _ in stream.pending
         ):
             return False
         stream.pending.append((people, now_ns))
-        if stream.newest_ns is None or people.stamp_ns > stream.newest_ns:
-            stream.period_ns = (
-                0 if stream.newest_ns is None else people.stamp_ns - stream.newest_ns
-            )
-            stream.newest_ns = people.stamp_ns
+        before_ns = stream.order.newest_ns
+        if stream.order(stamp_ns) is Order.ADVANCES and before_ns is not None:
+            stream.period_ns = min(stamp_ns - before_ns, round(MAX_SKEW_S * 1e9))
+        if self._newest is None or stamp_ns > self._newest[0]:
+            self._newest = stamp_ns, now_ns
         return True
 
+    def _fits(self, stream: _Stream, stamp_ns: int, now_ns: int) -> bool:
+        """Whether a stamp is in step with the other cameras' and with those of its own camera."""
+        if self._newest is None:
+            return True
+        newest_ns, arrival_ns = self._newest
+        ahead_ns = now_ns - arrival_ns + MAX_AGE_S * 1e9
+        if stream.in_step and stream.order.newest_ns is not None:
+            if stream.order.of(stamp_ns) is Order.JUMPED_BACK:
+                return False
+            ahead_ns = max(now_ns - arrival_ns, MAX_PERIODS_AHEAD * stream.period_ns)
+            ahead_ns += JUMP_BACK_S * 1e9
+        elif stream.used_ns is not None and stamp_ns <= stream.used_ns:
+            return False
+        return newest_ns - MAX_SKEW_S * 1e9 <= stamp_ns <= newest_ns + ahead_ns
+
+    def _restart_with_most(self, stream: _Stream, now_ns: int) -> None:
+        """Start afresh from the time of a stream out of step, when most cameras agree with it."""
+        heard = [s for s in self._streams if s.heard(now_ns, HEARD_S)]
+        agreeing = [
+            s
+            for s in heard
+            if not s.in_step
+            and s.pending
+            and abs(s.clock_ns - stream.clock_ns) <= MAX_SKEW_S * 1e9
+        ]
+        most = 2 * len(agreeing) > len(heard)
+        if not most and self._stamp_ns is None and self._newest is not None:
+            behind = stream.clock_ns < self._newest[0] - self._newest[1]
+            most = 2 * len(agreeing) == len(heard) and behind
+        if not most:
+            return
+        for s in self._streams:
+            s.in_step, s.used_ns = s in agreeing or s.arrival_ns is None, None
+            if s in agreeing:
+                before_ns, (people, _) = s.order.newest_ns, s.pending[-1]
+                # A recording that plays fast seems to jump ahead until its period is known.
+                step_ns = people.stamp_ns - before_ns if before_ns is not None else 0
+                s.period_ns = step_ns if 0 < step_ns < MAX_SKEW_S * 1e9 else 0
+                s.order.newest_ns = people.stamp_ns
+        self._newest = max((s.pending[-1][0].stamp_ns, s.pending[-1][1]) for s in agreeing)
+        self._stamp_ns = None
+
     def out_of_step(self, now_ns: int) -> list[int]:
-        """Live cameras whose clock differs by over ``MAX_SKEW_S`` from the others': they are left
-        out.
+        """Indices of live cameras that are left out, because their stamps do not fit the
+        others'.
         """
-        newest = {
-            c: s.newest_ns
-            for c, s in enumerate(self._streams)
-            if s.newest_ns is not None and self._live(s, now_ns)
-        }
-        middle = sorted(newest.values())[(len(newest) - 1) // 2] if newest else 0
-        return [c for c, n in newest.items() if abs(n - middle) > MAX_SKEW_S * 1e9]
+        return [
+            c for c, s in enumerate(self._streams) if not s.in_step and s.heard(now_ns, LIVE_S)
+        ]
 
     def take(self, now_ns: int) -> tuple[list[People2D | None], int] | None:
-        """2D poses (None of a camera that has nothing new) and their common stamp, or None: it is
-        not time yet.
+        """2D poses (None of a camera that has nothing new) and their common stamp, or None while a
+        common time is not complete.
 
         The common time is the newest that all cameras have reached who are not later than
-        ``max_latency_s``; each gives the poses nearest to it, with their own stamps.
+        ``max_latency_s`` after most; each gives the poses nearest to it, with their own stamps.
         """
-        ignored = self.out_of_step(now_ns)
-        streams = [_Stream() if c in ignored else stream for c, stream in enumerate(self._streams)]
+        streams = [s if s.in_step else _Stream() for s in self._streams]
         waiting = [stream.pending for stream in streams if stream.pending]
         if not waiting:
             return None
-        reached = [max(people.stamp_ns for people, _ in pending) for pending in waiting]
+        reached = sorted(max(people.stamp_ns for people, _ in pending) for pending in waiting)
         complete = all(
             stream.pending
-            or not self._live(stream, now_ns)
-            or stream.newest_ns is not None
-            and stream.newest_ns + stream.period_ns > max(reached) + self._latency_ns
+            or not stream.heard(now_ns, LIVE_S)
+            or stream.order.newest_ns is not None
+            and stream.order.newest_ns + stream.period_ns > reached[-1] + self._latency_ns
             for stream in streams
         )
         if not complete and now_ns - min(pending[0][1] for pending in waiting) < self._latency_ns:
             return None
-        stamp_ns = min(r for r in reached if r >= max(reached) - self._latency_ns)
-        if (
-            self._stamp_ns is not None
-            and self._stamp_ns - TIME_JUMP_S * 1e9 < stamp_ns <= self._stamp_ns
-        ):
+        # One camera that is ahead of most others does not leave these behind.
+        most_ns = reached[len(reached) // 2]
+        stamp_ns = min(r for r in reached if r >= most_ns - self._latency_ns)
+        if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
             return None
         self._stamp_ns = stamp_ns
         return [self._nearest(stream, stamp_ns) for stream in streams], stamp_ns
-
-    @staticmethod
-    def _live(stream: _Stream, now_ns: int) -> bool:
-        return stream.arrival_ns is not None and now_ns - stream.arrival_ns <= LIVE_S * 1e9
 
     @staticmethod
     def _nearest(stream: _Stream, stamp_ns: int) -> People2D | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -21,19 +22,21 @@ from pose3d_ros.multiview.association import (
 from pose3d_ros.multiview.bones import Bones
 from pose3d_ros.multiview.depth import correct_by_depth
 from pose3d_ros.multiview.measurement_noise import AdaptiveNoise
+from pose3d_ros.multiview.pose_buffer import MAX_AGE_S
 from pose3d_ros.multiview.rig import NEAR_M, Rig
 from pose3d_ros.multiview.tracks import CONFIRM_EVIDENCE, Tracks
 from pose3d_ros.multiview.triangulation import measure_joints
-from pose3d_ros.people import People2D, People3D, TrackState
+from pose3d_ros.people import MAX_PEOPLE, People2D, People3D, TrackState
 from pose3d_ros.skeleton import Skeleton
+from pose3d_ros.stamps import Order, StampOrder
 
-MAX_AGE_S = 0.3  # 2D poses further from the common time than this are not used
+log = logging.getLogger(__name__)
+
 TENTATIVE_S = 0.2  # a tentative track that two views do not see again for this long is deleted
 ONE_VIEW_S = 2.0  # a person whom only one camera sees is tracked for this long
 FILL_S = 1.0  # a joint that is not seen is predicted for this long
 # Tracks seen by one view may be so many standard deviations from their estimate.
 UNCERTAIN_SIGMAS = 2.0
-TIME_JUMP_S = 2.0
 
 
 def _depths(people: People2D) -> np.ndarray:
@@ -78,6 +81,7 @@ class MultiViewTracker:
         self.max_occlusion_s = max_occlusion_s
         self._appearance = appearance
         self._next_id = 0
+        self._crowded: set[int] = set()  # cameras
         self.reset()
         self._parent = np.arange(len(skeleton))
         self._parent[self._bones.child] = self._bones.parent
@@ -95,7 +99,7 @@ class MultiViewTracker:
         """Forget everybody; ids go on counting."""
         self._tracks = Tracks.blank(0, len(self.skeleton))
         self._bones = Bones(self.skeleton)
-        self._stamp_ns: int | None = None
+        self._order = StampOrder()
         self._noise = AdaptiveNoise(len(self.rig))
         self._used_ns: list[int | None] = [None] * len(self.rig)
 
@@ -113,8 +117,9 @@ class MultiViewTracker:
 
         Stamps of the cameras may differ from ``stamp_ns``; the people's motion is taken into
         account. 2D poses that were used before, are over ``MAX_AGE_S`` away, or come from an
-        absent camera are left out. When ``stamp_ns`` jumps back by over ``TIME_JUMP_S`` the
-        tracker starts afresh; when by less, time stands still. The result has tentative
+        absent camera are left out; of more than ``MAX_PEOPLE`` in one image the most confident
+        count. When ``stamp_ns`` jumps back (``stamps.JUMP_BACK_S``) the
+        tracker starts afresh; when it is late by less, time stands still. The result has tentative
         people as well; the caller chooses by ``states``. Raises ``ValueError`` for another number
         of cameras or another skeleton.
         """
@@ -123,13 +128,21 @@ class MultiViewTracker:
                 f"expected 2D poses or None of each of {len(self.rig)} cameras, "
                 f"got {len(people_2d_per_camera)}"
             )
-        if self._stamp_ns is not None and stamp_ns < self._stamp_ns - TIME_JUMP_S * 1e9:
+        people_2d = [
+            None if people is None else self._limited(camera, people)
+            for camera, people in enumerate(people_2d_per_camera)
+        ]
+        before_ns = self._order.newest_ns
+        if self._order(stamp_ns) is Order.JUMPED_BACK:
             self.reset()
-        stamp_ns = stamp_ns if self._stamp_ns is None else max(stamp_ns, self._stamp_ns)
-        detections, offset_s, observed = self._collect(people_2d_per_camera, stamp_ns)
-        before_ns = stamp_ns if self._stamp_ns is None else self._stamp_ns
+            self._order(stamp_ns)
+            before_ns = None
+        elif before_ns is not None:
+            stamp_ns = max(stamp_ns, before_ns)
+        detections, offset_s, observed = self._collect(people_2d, stamp_ns)
+        before_ns = stamp_ns if before_ns is None else before_ns
         self._tracks.predict(before_ns, stamp_ns)
-        self._stamp_ns, elapsed_s = stamp_ns, (stamp_ns - before_ns) * 1e-9
+        elapsed_s = (stamp_ns - before_ns) * 1e-9
         self._noise.begin_frame()
         owner = np.full(len(detections), NOBODY)
         if len(self._tracks) and observed.any():
@@ -145,7 +158,7 @@ class MultiViewTracker:
             similarity = None
             if self._appearance is not None:
                 similarity = track_initiation.appearance_similarity(
-                    self._appearance, people_2d_per_camera, detections.view, rows
+                    self._appearance, people_2d, detections.view, rows
                 )
             self._start_tracks(
                 detections[rows], owner[rows], similarity, wrong_size, observed, stamp_ns
@@ -204,6 +217,22 @@ class MultiViewTracker:
             offset_s,
             observed,
         )
+
+    def _limited(self, camera: int, people: People2D) -> People2D:
+        """The ``MAX_PEOPLE`` most confident people of a camera; logs when a crowd comes."""
+        if len(people) <= MAX_PEOPLE:
+            self._crowded.discard(camera)
+            return people
+        if camera not in self._crowded:
+            self._crowded.add(camera)
+            log.warning(
+                "camera %d: %d people in one image, expected at most %d: the most confident are "
+                "used; see whether its detector is right",
+                camera,
+                len(people),
+                MAX_PEOPLE,
+            )
+        return people.most_confident(MAX_PEOPLE)
 
     def _update_tracks(
         self,

@@ -14,12 +14,12 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from pose3d_ros.camera import Camera, CameraError
-from pose3d_ros.io.keypoints_cloud import MAX_PEOPLE, CloudError, people_2d
+from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
 from pose3d_ros.multiview.calibration_monitor import CameraResidual
 from pose3d_ros.nodes.inputs import SILENCE_S, Input
 from pose3d_ros.nodes.last_good_camera import LastGoodCamera
 from pose3d_ros.nodes.managed_node import ManagedNode
-from pose3d_ros.people import People2D
+from pose3d_ros.people import MAX_PEOPLE, People2D
 from pose3d_ros.skeleton import H36M17
 
 FOCAL_TOLERANCE = 0.05  # two calibrations of one lens differ by less

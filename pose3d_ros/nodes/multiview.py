@@ -206,7 +206,9 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         self._rig_checks.record(seeing, len(people))
 
     def _check_rig(self) -> None:
-        self._rig_checks.check(self._calibration_monitor.moved)
+        self._rig_checks.check(
+            self._calibration_monitor.moved, self._buffer.out_of_step(time.monotonic_ns())
+        )
 
     def _diagnose(self) -> None:
         period_s, name = (
@@ -214,7 +216,10 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             self.get_fully_qualified_name().lstrip("/"),
         )
         offsets = {
-            camera_input.name: offset_s for camera_input, offset_s in clock_offsets(self._inputs)
+            camera_input.name: offset_s
+            for camera_input, offset_s in clock_offsets(
+                self._inputs, self._buffer.out_of_step(time.monotonic_ns())
+            )
         }
         parts = [
             Part(

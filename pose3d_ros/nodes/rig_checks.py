@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pose3d_ros.multiview.calibration_monitor import Displacement
-from pose3d_ros.multiview.tracker import MAX_AGE_S
+from pose3d_ros.multiview.pose_buffer import MAX_AGE_S
 from pose3d_ros.nodes.camera_input import CameraInput
 from pose3d_ros.nodes.inputs import SILENCE_S
 from pose3d_ros.nodes.managed_node import ManagedNode
@@ -16,16 +16,20 @@ DISAGREEMENT_S = 5.0  # cameras that see people, but never the same ones, do not
 NOBODY_S = 20.0  # of 2D poses since the start
 
 
-def clock_offsets(inputs: Sequence[CameraInput]) -> list[tuple[CameraInput, float]]:
-    """Of each live camera's stamps from the others', in seconds; of two, the earlier is right
-    (``PoseBuffer``).
+def clock_offsets(
+    inputs: Sequence[CameraInput], out_of_step: Sequence[int]
+) -> list[tuple[CameraInput, float]]:
+    """Offset of each live camera's stamps from those of the cameras in use, in seconds;
+    ``out_of_step``: indices of those not in use (``PoseBuffer``).
     """
     lags = [
         (camera, lag) for camera in inputs if camera.alive and (lag := camera.lag_s) is not None
     ]
-    if not lags:
+    unused = {id(inputs[index]) for index in out_of_step}
+    in_use = sorted(lag for camera, lag in lags if id(camera) not in unused)
+    if not in_use:
         return []
-    middle = sorted(lag for _, lag in lags)[(len(lags) - 1) // 2]
+    middle = in_use[(len(in_use) - 1) // 2]
     return [(camera, lag - middle) for camera, lag in lags]
 
 
@@ -49,10 +53,12 @@ class RigChecks:
         elif self._disagree_since is None:
             self._disagree_since = time.monotonic()
 
-    def check(self, moved: Sequence[Displacement | None]) -> None:
-        """Say what is wrong now; ``moved`` as the calibration monitor tells of each camera."""
+    def check(self, moved: Sequence[Displacement | None], out_of_step: Sequence[int]) -> None:
+        """Say what is wrong now; ``moved`` as the calibration monitor tells of each camera, and
+        indices of those ``out_of_step`` as the buffer tells.
+        """
         self._check_number()
-        self._check_clocks()
+        self._check_clocks(out_of_step)
         self._check_places(moved)
         self._check_agreement()
         self._check_anybody()
@@ -73,8 +79,8 @@ class RigChecks:
                 ),
             )
 
-    def _check_clocks(self) -> None:
-        for camera, offset_s in clock_offsets(self._inputs):
+    def _check_clocks(self, out_of_step: Sequence[int]) -> None:
+        for camera, offset_s in clock_offsets(self._inputs, out_of_step):
             if abs(offset_s) <= MAX_AGE_S:
                 camera.in_time_at = time.monotonic()
                 camera.solved("clock")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pose3d_ros.io.keypoints_cloud import MAX_PEOPLE, CloudError, keypoints_layout, people_2d
-from pose3d_ros.people import People2D
+from pose3d_ros.io.keypoints_cloud import CloudError, keypoints_layout, people_2d
+from pose3d_ros.people import MAX_PEOPLE, People2D
 from pose3d_ros.skeleton import COCO17, H36M17
 
 RNG = np.random.default_rng(0)

@@ -122,3 +122,92 @@ def test_one_camera():
     assert [stamps for _, _, stamps in play(stream(0), cameras=1)] == [
         [s] for s in range(0, 1600, 40)
     ]
+
+
+def jumping(camera, when_ms, by_ms, messages=1, **options):
+    """A camera whose ``messages`` from a stamp on are wrong by so much, while they arrive in
+    time.
+    """
+    arrivals = stream(camera, **options)
+    wrong = [i for i, (_, _, stamp) in enumerate(arrivals) if stamp >= when_ms][:messages]
+    return [
+        (now, c, stamp + by_ms if i in wrong else stamp)
+        for i, (now, c, stamp) in enumerate(arrivals)
+    ]
+
+
+@pytest.mark.parametrize("cameras", [2, 4])
+@pytest.mark.parametrize("messages", [1, 5, 1000])
+@pytest.mark.parametrize(
+    "by_ms", [-3_600_000, -800, -300, 700, 3_600_000], ids=lambda ms: f"{ms} ms"
+)
+def test_a_wrong_clock_of_one_camera_leaves_the_others_alone(cameras, by_ms, messages):
+    others = [arrival for c in range(1, cameras) for arrival in stream(c)]
+    taken = play(jumping(0, 800, by_ms, messages) + others, cameras)
+    commons = [common for _, common, _ in taken]
+    assert commons == sorted(set(commons)), "never back"
+    fused = {stamp for _, _, stamps in taken for stamp in stamps[1:]} - {None}
+    assert fused == set(range(0, 1600, 40)), "nothing of the others is lost"
+    if messages < 1000:
+        last = max(stamps[0] for _, _, stamps in taken if stamps[0] is not None)
+        assert last == 1560, "and it counts again when it is right"
+
+
+def test_a_message_of_stamp_zero_or_below_leaves_the_others_alone():
+    start = 1_700_000_000_000
+    for wrong in (0, -5_000):
+        late = [
+            (now - start, c, wrong if stamp == start + 800 else stamp)
+            for now, c, stamp in stream(0, start=start, end=start + 1600)
+        ]
+        good = [
+            (now - start, c, stamp) for now, c, stamp in stream(1, start=start, end=start + 1600)
+        ]
+        taken = play(late + good, cameras=2)
+        assert [stamps[1] for _, _, stamps in taken] == list(range(start, start + 1600, 40))
+
+
+@pytest.mark.parametrize("cameras", [1, 2, 4])
+@pytest.mark.parametrize("by_ms", [-3_600_000, -1900, -500, -150, 600, 3_600_000])
+def test_a_clock_that_is_set_on_all_cameras_is_followed_at_once(cameras, by_ms):
+    taken = play([a for c in range(cameras) for a in jumping(c, 800, by_ms, 1000)], cameras)
+    times = [now for now, _, _ in taken]
+    assert np.diff(times).max() <= 80, "a frame may be lost"
+    after = [(common, stamps) for now, common, stamps in taken if now >= 900]
+    assert [common for common, _ in after] == list(range(920 + by_ms - 40, 1600 + by_ms, 40))[
+        -len(after) :
+    ]
+    assert all(set(stamps) == {common} for common, stamps in after)
+
+
+def test_most_cameras_tell_the_time_when_one_clock_is_not_set():
+    set_back = [a for c in range(3) for a in jumping(c, 800, -2000, 1000)]
+    taken = play(set_back + stream(3), cameras=4)
+    assert [stamps for now, _, stamps in taken if now >= 860] == [
+        [s, s, s, None] for s in range(-1120, -400, 40)
+    ]
+
+
+def test_a_few_milliseconds_late_is_dropped_or_used():
+    """Drivers round: every tenth stamp is before the one before it."""
+    rounded = [
+        (now, c, stamp - 43 if i % 10 == 9 else stamp)
+        for i, (now, c, stamp) in enumerate(stream(0))
+    ]
+    taken = play(rounded + stream(1), cameras=2)
+    assert np.diff([common for _, common, _ in taken]).max() <= 80
+    assert sum(None not in stamps for _, _, stamps in taken) >= 35
+
+
+def test_a_camera_that_was_paused_does_not_bring_the_past_back():
+    paused = stream(0, end=400) + stream(0, start=1200)
+    resumed = paused + [(1205, 0, stamp) for stamp in range(400, 1200, 160)]
+    commons = [common for _, common, _ in play(resumed + stream(1), cameras=2)]
+    assert commons == sorted(set(commons)) and np.diff(commons).max() <= 120
+
+
+def test_a_recording_that_plays_fast():
+    """At ten times the speed stamps run ahead of the clock of arrivals."""
+    arrivals = [(s // 10, c, s) for c in range(2) for s in range(0, 16000, 200)]
+    taken = play(arrivals, cameras=2)
+    assert [stamps for _, _, stamps in taken][-60:] == [[s, s] for s in range(4000, 16000, 200)]

@@ -526,3 +526,105 @@ def test_appearance_of_the_wrong_shape():
         ValueError, match=r"each of 2 people of camera 0, got an array of shape \(2,\)"
     ):
         MultiViewTracker(cameras, H36M17, appearance=lambda c, people: np.zeros(2)).update(seen, 0)
+
+
+def through_the_buffer(cameras, stamp_ns, frames, seed=0):
+    """Follow ``TRIO`` at 25 Hz as the node does; ``stamp_ns`` (frame, camera) is what the cameras
+    write. Yields the time of arrival in seconds and the believed ids.
+    """
+    buffer, tracker = PoseBuffer(len(cameras)), MultiViewTracker(cameras, H36M17)
+    rng = np.random.default_rng(seed)
+    for frame in range(frames):
+        truth = TRIO(frame * STEP_NS * 1e-9)
+        for c, camera in enumerate(cameras):
+            buffer.add(c, detected(camera, truth, stamp_ns(frame, c), rng), frame * STEP_NS)
+            while (taken := buffer.take(frame * STEP_NS)) is not None:
+                result = tracker.update(*taken)
+                yield frame * STEP_NS * 1e-9, result.ids[believed(result)].tolist()
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("wrong_s", [-3600.0, -3.0, -0.5, 0.6, 3600.0])
+def test_one_wrong_stamp_changes_nobodys_id(count, wrong_s):
+    def stamp_ns(frame, camera):
+        wrong = frame in (20, 30) and camera == 0
+        return frame * STEP_NS + round(wrong * wrong_s * 1e9)
+
+    seen = [sorted(ids) for t, ids in through_the_buffer(ring(count), stamp_ns, 45) if t > 0.3]
+    assert all(ids == [0, 1, 2] for ids in seen) and len(seen) >= 30
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("by_s", [-3600.0, -1.9, -0.4, 3600.0])
+def test_after_a_step_of_all_clocks_everybody_is_found_at_once_and_once(count, by_s):
+    def stamp_ns(frame, camera):
+        return 10**18 + frame * STEP_NS + round((frame >= 20) * by_s * 1e9)
+
+    arrived, shown = zip(
+        *((t, len(ids)) for t, ids in through_the_buffer(ring(count), stamp_ns, 40)), strict=True
+    )
+    assert max(shown) == 3
+    assert np.diff(arrived).max() <= 2.1 * STEP_NS * 1e-9
+    again = [t for t, people in zip(arrived, shown, strict=True) if t >= 0.8 and people == 3]
+    assert again[0] < 0.8 + 0.25
+
+
+def test_a_frame_some_milliseconds_late_changes_nobody():
+    steps = list(
+        through_the_buffer(
+            ring(2), lambda frame, camera: frame * STEP_NS - (frame % 10 == 9) * 43_000_000, 50
+        )
+    )
+    assert all(sorted(ids) == [0, 1, 2] for t, ids in steps if t > 0.3)
+    tracker, rng = MultiViewTracker(ring(2), H36M17), np.random.default_rng(0)
+    for frame in range(20):
+        stamp = frame * STEP_NS - (frame % 5 == 4) * (STEP_NS + 3_000_000)
+        truth = TRIO(frame * STEP_NS * 1e-9)
+        result = tracker.update([detected(c, truth, stamp, rng) for c in ring(2)], stamp)
+    assert sorted(result.ids[believed(result)]) == [0, 1, 2]
+
+
+def test_more_people_than_can_be_are_cut_and_said_and_the_real_ones_stay(caplog):
+    """A detector gone wild: a thousand boxes of low confidence beside the three real people."""
+    cameras, rng = ring(2), np.random.default_rng(0)
+    tracker = MultiViewTracker(cameras, H36M17)
+    for frame in range(10):
+        seen = []
+        for camera in cameras:
+            real = detected(camera, TRIO(frame * 0.04), frame * STEP_NS, rng)
+            wild = rng.random((1000, 1, 2)) * camera.size + rng.normal(0, 30, (1000, 17, 2))
+            seen.append(
+                replace(
+                    real,
+                    keypoints_px=np.concatenate([wild, real.keypoints_px]),
+                    confidence=np.concatenate([np.full((1000, 17), 0.2), real.confidence]),
+                    ids=np.zeros(0, int),
+                )
+            )
+        result = tracker.update(seen, frame * STEP_NS)
+    _, distance = owners(result, TRIO(9 * 0.04))
+    assert distance.max() < 0.1
+    said = [record.message for record in caplog.records]
+    assert len(said) == 2 and "1003 people in one image, expected at most 64" in said[0]
+
+
+def test_cameras_that_are_absent_or_replaced():
+    cameras, rng = ring(4), np.random.default_rng(0)
+    tracker = MultiViewTracker([*cameras[:2], None, None], H36M17)
+    for frame in range(20):
+        truth = TRIO(frame * 0.04)
+        seen = [detected(camera, truth, frame * STEP_NS, rng) for camera in cameras]
+        result = tracker.update(seen, frame * STEP_NS)
+        assert tracker.residuals_px[2:] == [None, None]
+        if frame == 9:
+            tracker.set_cameras([None, cameras[1], cameras[2], None])
+            break
+    before = sorted(result.ids[believed(result)].tolist())
+    for frame in range(10, 20):
+        truth = TRIO(frame * 0.04)
+        seen = [detected(camera, truth, frame * STEP_NS, rng) for camera in cameras]
+        result = tracker.update(seen, frame * STEP_NS)
+    assert sorted(result.ids[believed(result)].tolist()) == before == [0, 1, 2]
+    assert tracker.residuals_px[0] is None and tracker.residuals_px[2] is not None
+    with pytest.raises(ValueError, match="expected 4 cameras, got 3"):
+        tracker.set_cameras(cameras[:3])
