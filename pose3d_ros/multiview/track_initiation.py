@@ -51,8 +51,11 @@ def initiate_from_views(
         weight.swapaxes(1, 2).reshape(count * joints, -1),
     )
     depth = rig.project(rough)[1].reshape(-1, count, joints).swapaxes(0, 1)
-    usual = np.median(depth, axis=(1, 2), keepdims=True)
-    precision = weight / noise.variance_px(rig, np.clip(depth, 0.5 * usual, 2 * usual), 0.0)
+    # A joint that one view sees is as far away as the others: its own depth is not known.
+    depth[np.broadcast_to((weight > 0).sum(1, keepdims=True) < 2, depth.shape)] = np.nan
+    usual = np.nanmedian(depth, axis=(1, 2), keepdims=True)
+    depth = np.where(np.isnan(depth), usual, np.clip(depth, 0.5 * usual, 2 * usual))
+    precision = weight / noise.variance_px(rig, depth, 0.0)
     blank = Tracks.blank(count, joints)
     found, measured = measure_joints(
         rig, points, precision, rough.reshape(count, joints, 3), blank.pp, blank.known

@@ -250,10 +250,11 @@ class MultiViewTracker:
         of several people.
         """
         tracks, rig = self._tracks, self.rig
-        pixels, depth = rig.project(tracks.mean)
+        mean, covariance, expected = tracks.expected_joints(self._parent)
+        pixels, depth = rig.project(mean)
         at_view_time = pixels
         if offset_s.any():
-            shifted = tracks.mean + offset_s[:, None, None, None] * tracks.velocity
+            shifted = mean + offset_s[:, None, None, None] * tracks.velocity
             at_view_time = np.stack([rig.project(shifted[c])[0][c] for c in range(len(rig))])
         assigned = assign_detections(
             rig, tracks, detections, at_view_time, depth, self.skeleton.flip
@@ -261,7 +262,6 @@ class MultiViewTracker:
         chosen, weight = assigned.chosen, assigned.weight
         points = assigned.points + (pixels - at_view_time).swapaxes(0, 1)
         precision = weight / self._noise.variance_px(rig, depth.swapaxes(0, 1), offset_s[:, None])
-        mean, covariance, expected = tracks.expected_joints(self._parent)
         located, with_depth = np.zeros(len(tracks), bool), np.zeros(tracks.known.shape, bool)
         if detections.depth is not None:
             far, sigma = detections.depths_of(chosen)

@@ -15,6 +15,9 @@ OUTLIER_SIGMAS = 3.5  # a view that disagrees with the others by more is wrong
 HUBER_SIGMAS = 2.0  # beyond this a residual counts linearly
 MIN_PARALLAX = 0.02  # radians between two rays, below which they do not determine depth
 LARGEST_SIGMA_M = 10.0  # a point known worse than this is not known
+# Determinant of a matrix, by the cube of its trace, below which it is singular, and the share of
+# the trace that is added to its diagonal then.
+SINGULAR, RAISED = 1e-15, 1e-6
 _WEAK = 1e-4  # information in 1/m^2 that stands for none and keeps the equations regular
 
 
@@ -54,9 +57,24 @@ class TriangulatedPoints:
 
 
 def inverse_symmetric(matrices: np.ndarray) -> np.ndarray:
-    """Inverses of symmetric matrices (..., 3, 3) in closed form: many times faster than LAPACK on
-    small ones.
+    """Inverses of symmetric, positive semidefinite matrices (..., 3, 3) in closed form: many times
+    faster than LAPACK on small ones.
+
+    Where a matrix is singular to working precision, as of a point of which one view tells no
+    depth, its diagonal is raised first: the result is large along that direction, and finite.
     """
+    result, determinant = _closed_form_inverse(matrices)
+    scale = np.trace(matrices, axis1=-2, axis2=-1)
+    singular = ~(determinant > SINGULAR * scale**3)
+    if singular.any():
+        raised = matrices[singular]
+        raised = raised + (RAISED * scale[singular] + 1e-12)[:, None, None] * np.eye(3)
+        result[singular] = _closed_form_inverse(raised)[0]
+    return result
+
+
+def _closed_form_inverse(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Inverses and determinants (...); without meaning where the determinant is 0."""
     a, b, c = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 0, 2]
     d, e, f = matrices[..., 1, 1], matrices[..., 1, 2], matrices[..., 2, 2]
     adjugate = np.empty(matrices.shape)
@@ -67,8 +85,9 @@ def inverse_symmetric(matrices: np.ndarray) -> np.ndarray:
     adjugate[..., 1, 2] = adjugate[..., 2, 1] = b * c - a * e
     adjugate[..., 2, 2] = a * d - b * b
     determinant = a * adjugate[..., 0, 0] + b * adjugate[..., 0, 1] + c * adjugate[..., 0, 2]
-    adjugate /= determinant[..., None, None]
-    return adjugate
+    with np.errstate(divide="ignore", invalid="ignore"):
+        adjugate /= determinant[..., None, None]
+    return adjugate, determinant
 
 
 def closest_approach(
@@ -96,7 +115,8 @@ def triangulate_linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> n
     (M, C) in 1/px^2.
 
     The equations of a view are divided by the point's depth there, so that the second solution
-    weights by pixels.
+    weights by pixels. A point that one view sees is on its ray, as near to the middle of the
+    cameras as can be: nothing depends on the world's frame.
     """
     rows = (
         rig.focal_px[:, None, None] * rig.rotation[:, :2]
@@ -104,11 +124,14 @@ def triangulate_linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> n
     )
     right = points * rig.translation[:, 2:] - rig.focal_px[:, None] * rig.translation[:, :2]
     rows, right = rows.reshape(-1, 2 * len(rig), 3), right.reshape(-1, 2 * len(rig))
+    middle = rig.position_m[rig.present].mean(0)
+    right = right - rows @ middle
     weights = precision / (rig.focal_px / 4.0) ** 2
     for _ in range(2):
         weighted = rows * np.repeat(weights, 2, 1)[..., None]
         normal = weighted.transpose(0, 2, 1) @ rows + 1e-9 * np.eye(3)
-        solved = _times(inverse_symmetric(normal), (weighted * right[..., None]).sum(1))
+        offset = _times(inverse_symmetric(normal), (weighted * right[..., None]).sum(1))
+        solved = middle + offset
         weights = precision / np.maximum(rig.project_by_point(solved)[1], NEAR_M) ** 2
     return solved
 

@@ -7,7 +7,13 @@ from bodies import moved
 from rigs import detected, ring, standing
 from scipy.optimize import linear_sum_assignment
 
-from pose3d_ros.geometry import look_at
+from pose3d_ros.geometry import (
+    inverse_transform,
+    look_at,
+    rigid,
+    rotation_from_vector,
+    transform_points,
+)
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
 from pose3d_ros.multiview.association import NOBODY, assign
 from pose3d_ros.people import People2D, TrackState
@@ -628,3 +634,65 @@ def test_cameras_that_are_absent_or_replaced():
     assert tracker.residuals_px[0] is None and tracker.residuals_px[2] is not None
     with pytest.raises(ValueError, match="expected 4 cameras, got 3"):
         tracker.set_cameras(cameras[:3])
+
+
+WORLDS = [
+    rigid(rotation_from_vector(turn), shift)
+    for turn, shift in (
+        ([0, 0, 2.0], [30, -50, 0]),
+        ([2.0, 1, -1], [0, 0, 0]),
+        ([3, 0, 0], [0, 0, 9]),
+    )
+]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("count", [2, 4])
+def test_nothing_depends_on_the_frame_of_the_world(count, world):
+    """The same pictures in another frame: the same people at the same places, joints that one
+    view sees included.
+    """
+    cameras, rng = ring(count), np.random.default_rng(count)
+    moved_cameras = [
+        replace(c, camera_from_world=c.camera_from_world @ inverse_transform(world))
+        for c in cameras
+    ]
+    here, there = MultiViewTracker(cameras, H36M17), MultiViewTracker(moved_cameras, H36M17)
+    for frame in range(30):
+        seen = [
+            detected(camera, TRIO(frame * 0.04), frame * STEP_NS, rng, noise_px=3, missed=0.2)
+            for camera in cameras
+        ]
+        expected, found = (t.update(seen, frame * STEP_NS) for t in (here, there))
+        np.testing.assert_array_equal(found.ids, expected.ids)
+        np.testing.assert_array_equal(found.states, expected.states)
+        back = transform_points(inverse_transform(world), found.joints_m.astype(float))
+        np.testing.assert_allclose(back, expected.joints_m, atol=1e-4)
+        np.testing.assert_allclose(found.sigma_m, expected.sigma_m, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("turn", [[0, 0, 0], [1, 2, -1]])
+def test_nobody_is_lost_because_some_joints_are_seen_once(turn):
+    """Two cameras, one moment, three joints that only one of them sees."""
+    world = rigid(rotation_from_vector(turn), [10, -7, 2])
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        cameras = ring(2)
+        person = standing(rng.uniform(-1.5, 1.5, (1, 2)), rng.uniform(0, 6, 1))
+        seen = [detected(camera, person, 0, rng, noise_px=1) for camera in cameras]
+        once, where = rng.permutation(17)[:3], rng.integers(0, 2, 3)
+        pixels = [people.keypoints_px.copy() for people in seen]
+        for joint, camera in zip(once, where, strict=True):
+            pixels[camera][0, joint] = np.nan
+        seen = [replace(p, keypoints_px=px) for p, px in zip(seen, pixels, strict=True)]
+        tracker = MultiViewTracker(
+            [
+                replace(c, camera_from_world=c.camera_from_world @ inverse_transform(world))
+                for c in cameras
+            ],
+            H36M17,
+        )
+        found = tracker.update(seen, 0)
+        assert len(found) == 1, f"seed {seed}"
+        error = found.joints_m[0] - transform_points(world, person[0])
+        assert np.linalg.norm(error, axis=-1)[np.setdiff1d(np.arange(17), once)].max() < 0.06
