@@ -71,7 +71,7 @@ def is_nearly_black(image_bgr: Image) -> bool:
 
 
 class Layout(NamedTuple):
-    """How an encoding lies in memory: type of a sample, samples per pixel, rows per image row, and
+    """Memory layout of an encoding: type of a sample, samples per pixel, rows per image row, and
     the way to BGR from samples of eight bits.
     """
 
@@ -285,7 +285,9 @@ def _checked_png(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _check_jpeg(jpeg: bytes) -> None:
-    """That a JPEG tells a size that its bytes can hold and goes on to its end (ITU T.81, B)."""
+    """Raise ``ImageError`` unless a JPEG tells a size that its bytes can hold, and has an end (ITU
+    T.81, B).
+    """
     at = 2
     size = None
     while True:

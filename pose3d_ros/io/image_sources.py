@@ -101,7 +101,7 @@ def _device(source: str, rate_hz: float, size: tuple[int, int]) -> Iterator[Fram
     capture = cv2.VideoCapture(int(source) if source.isdecimal() else os.path.realpath(source))
     try:
         if not capture.isOpened():
-            raise SourceError(_why_not(source))
+            raise SourceError(_reason_of_absence(source))
         if rate_hz or all(size):
             _ask(capture, source, rate_hz, size)
         while True:
@@ -141,8 +141,8 @@ def _ask(capture: cv2.VideoCapture, source: str, rate_hz: float, size: tuple[int
         )
 
 
-def _why_not(source: str) -> str:
-    """Why a camera device cannot be opened, and what to do."""
+def _reason_of_absence(source: str) -> str:
+    """Reason why a camera device cannot be opened, with the remedy."""
     path = Path(f"/dev/video{source}" if source.isdecimal() else source)
     if not path.exists():
         others = ", ".join(str(other) for other in sorted(Path("/dev").glob("video*")))

@@ -44,7 +44,7 @@ def read_npz(
 
 
 def _check(path: Path) -> None:
-    """That every array is as large as its header says, and all together no larger than allowed."""
+    """Raise ``NpzError`` unless each array is as large as its header says, and all are allowed."""
     with ZipFile(path) as archive:
         members = archive.infolist()
         if sum(member.file_size for member in members) > MAX_BYTES:

@@ -58,7 +58,7 @@ def frame_times_ns(path: str | Path) -> npt.NDArray[np.int64]:
     times. Raises ``VideoError``.
     """
     with _opened(str(path)) as (container, stream):
-        shown: list[int] = []
+        stamps: list[int] = []
         last_dts: int | None = None
         for packet in container.demux(stream):
             if packet.size == 0 or packet.is_discard:
@@ -68,10 +68,10 @@ def frame_times_ns(path: str | Path) -> npt.NDArray[np.int64]:
             ):
                 break
             last_dts = packet.dts if packet.dts is not None else last_dts
-            shown.append(packet.pts)
+            stamps.append(packet.pts)
         else:
             times = _Times(stream)
-            pts = sorted(set(shown))
+            pts = sorted(set(stamps))
             return np.array([times.next_ns(_seconds(p, stream)) for p in pts], np.int64)
     return np.array([time_ns for _, time_ns in frames(path)], np.int64)
 
@@ -104,13 +104,13 @@ def stream_frames(url: str) -> Iterator[tuple[Image, float | None]]:
             yield image, None if live else time_ns * 1e-9
         if live or times.interrupted:
             raise VideoError(
-                f"camera {shown(url)} stopped delivering images"
+                f"camera {without_password(url)} stopped delivering images"
                 f"{f' ({times.interrupted})' if times.interrupted else ''}; see whether it is on "
                 f"and reached over the network"
             )
 
 
-def shown(url: str) -> str:
+def without_password(url: str) -> str:
     """A URL without the password in it."""
     return re.sub(r"(?<=://)[^/@]*@", "", url)
 
@@ -126,24 +126,23 @@ def _opened(
         raise VideoError(
             f"reading a video needs the package av (PyAV): pip install av ({one_line(error)})"
         ) from None
+    name = without_password(source)
     try:
         container = av.open(source, options=options or {}, timeout=timeout)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
-            f"{shown(source)} cannot be opened as a video: expected a file or stream that FFmpeg "
+            f"{name} cannot be opened as a video: expected a file or stream that FFmpeg "
             f"can decode, got '{_reason(error)}'; an MP4 that was cut off lacks its index"
         ) from None
     with container:
         if not container.streams.video:
-            raise VideoError(
-                f"{shown(source)}: expected a video, got a file or stream without images"
-            )
+            raise VideoError(f"{name}: expected a video, got a file or stream without images")
         stream = container.streams.video[0]
         if stream.codec_context is None:
-            raise VideoError(f"{shown(source)}: expected a codec that FFmpeg has a decoder for")
+            raise VideoError(f"{name}: expected a codec that FFmpeg has a decoder for")
         if stream.width * stream.height > MAX_PIXELS:
             raise VideoError(
-                f"{shown(source)}: expected images of at most {MAX_PIXELS} pixels, got "
+                f"{name}: expected images of at most {MAX_PIXELS} pixels, got "
                 f"{stream.width}x{stream.height}"
             )
         stream.thread_type = "AUTO"
