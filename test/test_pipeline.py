@@ -225,7 +225,7 @@ def test_evaluate_command(tmp_path, capsys):
     assert video["frames"] == 240 and video["found"] > 0.95 and video["ms_per_frame"] > 0
     assert "found" in capsys.readouterr().out
     assert cli(["evaluate", "monocular", str(tmp_path / "missing.mp4")]) == 1
-    assert "cannot be opened as a video" in capsys.readouterr().err
+    assert "which does not exist" in capsys.readouterr().err
     assert (
         cli(["evaluate", "monocular", str(share("demo", "cam1.mp4")), "--truth", str(report)]) == 1
     )

@@ -120,7 +120,7 @@ def test_a_signal_after_engines_have_gone_does_no_harm():
         from pose3d_ros import inference
         from pose3d_ros.model_store import store
         faulthandler.enable()  # gives signals a stack of their own
-        path = model_store.locate("lifter-martinez")
+        path = store.locate("lifter-martinez")
         engines = [
             inference.create(path, "openvino", inference.Options(threads=n)) for n in (1, 2, 1)
         ]
