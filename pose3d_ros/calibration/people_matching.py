@@ -207,6 +207,6 @@ def _mutual_nearest(cost: np.ndarray, gate_m: float) -> np.ndarray:
 
     def best(along: np.ndarray) -> np.ndarray:
         others = np.sort(np.concatenate([along, np.full((len(along), 2), np.inf)], 1), 1)[:, 1:2]
-        return (along == along.min(1, keepdims=True)) & (others > RATIO * along)
+        return np.asarray((along == along.min(1, keepdims=True)) & (others > RATIO * along))
 
     return np.asarray((cost < gate_m) & best(cost) & best(cost.T).T)

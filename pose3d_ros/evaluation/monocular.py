@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import transform_points
 from pose3d_ros.io.errors import SourceError
 from pose3d_ros.io.image_sources import camera_of, frames, is_device
-from pose3d_ros.io.npz import read_npz
+from pose3d_ros.io.npz import NpzError, read_npz
 from pose3d_ros.metrics import id_switches, jitter_mm, mpjpe, pa_mpjpe
 from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
-from pose3d_ros.skeleton import H36M17, SKELETONS
+from pose3d_ros.skeleton import H36M17, SKELETONS, Skeleton
 from pose3d_ros.stopwatch import Stopwatch, summaries
 
 LIMB_JOINTS = tuple(
@@ -28,6 +30,23 @@ LIMB_JOINTS = tuple(
     for side in "lr"
 )
 ASSUMED_FOV_RAD = math.radians(60)
+
+
+def truth_joints_of(
+    data: Mapping[str, npt.NDArray[Any]],
+) -> tuple[Skeleton, npt.NDArray[np.float64]]:
+    """Skeleton and ``joints_m`` (T, P, J, 3) in metres of reference poses; raises ``NpzError``."""
+    name = str(data["skeleton"]) if "skeleton" in data else H36M17.name
+    if name not in SKELETONS:
+        raise NpzError(f"expected a skeleton among {', '.join(SKELETONS)}, got '{name[:40]}'")
+    skeleton, joints = SKELETONS[name], data["joints_m"]
+    whole = joints.ndim == 4 and joints.shape[2:] == (len(skeleton), 3)
+    if not whole or joints.dtype.kind not in "fiu":
+        raise NpzError(
+            f"expected {len(skeleton)} joints of {name}, got joints_m {joints.dtype} "
+            f"{joints.shape}"
+        )
+    return skeleton, joints.astype(float)
 
 
 @dataclass(frozen=True)
@@ -43,20 +62,23 @@ class CameraTruth:
         """Read an npz with ``joints_m`` (T, P, J, 3) in the world and ``camera_from_world`` (C, 4,
         4).
 
-        The entry ``skeleton`` names the joint set; without it, it is h36m17.
+        The entry ``skeleton`` names the joint set; without it, it is h36m17. Raises ``NpzError``.
         """
         try:
             data = read_npz(path, ("joints_m", "camera_from_world"), ("skeleton",))
-            skeleton = SKELETONS[str(data["skeleton"])] if "skeleton" in data else H36M17
-            joints, transforms = data["joints_m"], data["camera_from_world"]
-        except (KeyError, ValueError) as error:
-            raise ValueError(
-                f"truth {path}: expected an npz with joints_m, camera_from_world and perhaps "
-                f"skeleton; "
-                f"{error}"
+            skeleton, joints = truth_joints_of(data)
+            transforms = data["camera_from_world"]
+            if transforms.shape[1:] != (4, 4) or transforms.dtype.kind not in "fiu":
+                raise NpzError(f"got camera_from_world {transforms.dtype} {transforms.shape}")
+            if not np.isfinite(transforms).all():
+                raise NpzError("got a camera_from_world that is not finite")
+        except NpzError as error:
+            raise NpzError(
+                f"truth {path}: expected an npz with joints_m (T, P, J, 3), camera_from_world "
+                f"(C, 4, 4) and perhaps skeleton; {error}"
             ) from None
         if camera >= len(transforms):
-            raise ValueError(
+            raise NpzError(
                 f"truth {path}: expected a camera for each video, got {len(transforms)}"
             )
         joints = joints[:, :, skeleton.indices(*LIMB_JOINTS)]

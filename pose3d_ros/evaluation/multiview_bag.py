@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from pose3d_ros.evaluation.monocular import truth_joints_of
 from pose3d_ros.evaluation.shelf import PERSON_M
 from pose3d_ros.io.bags import read_keypoints
-from pose3d_ros.io.npz import read_npz
+from pose3d_ros.io.npz import NpzError, read_npz
 from pose3d_ros.io.rig_file import RigFile, namespace_of
 from pose3d_ros.metrics import id_switches, jitter_mm
 from pose3d_ros.multiview.replay import replay
 from pose3d_ros.people import People3D, TrackState
-from pose3d_ros.skeleton import H36M17, SKELETONS, convert
+from pose3d_ros.skeleton import H36M17, convert
 
 MAX_GAP_S = 0.2  # the truth is interpolated over no more than this
 # Parts of the PCP protocol whose ends a skeleton of 17 joints has.
@@ -45,21 +46,23 @@ class RigTruth:
     @classmethod
     def load(cls, path: Path) -> RigTruth:
         """Read an npz with ``joints_m`` (T, P, J, 3), ``stamp_ns`` (T,) and perhaps ``skeleton``,
-        the name of the joint set (H36M17 without it). Raises ``TruthError``.
+        the name of the joint set (H36M17 without it). Raises ``NpzError``.
         """
         try:
             data = read_npz(path, ("joints_m", "stamp_ns"), ("skeleton",))
-            skeleton = SKELETONS[str(data["skeleton"])] if "skeleton" in data else H36M17
-            joints, stamps = data["joints_m"].astype(float), data["stamp_ns"].astype(np.int64)
-            joints, _ = convert(joints, np.ones(joints.shape[:-1]), skeleton, H36M17)
-            if len(joints) != len(stamps) or len(stamps) < 2 or (np.diff(stamps) <= 0).any():
-                raise ValueError(f"got {len(joints)} poses and {len(stamps)} stamps")
-        except (KeyError, ValueError) as error:
-            raise ValueError(
-                f"truth {path}: expected an npz with joints_m (T, P, J, 3), stamp_ns (T,), "
-                f"rising, and "
-                f"perhaps skeleton; {error}"
+            skeleton, joints = truth_joints_of(data)
+            stamps = data["stamp_ns"]
+            if stamps.shape != joints.shape[:1] or stamps.dtype.kind not in "iu":
+                raise NpzError(f"got stamp_ns {stamps.dtype} {stamps.shape}")
+            stamps = stamps.astype(np.int64)
+            if len(stamps) < 2 or (np.diff(stamps) <= 0).any():
+                raise NpzError(f"got {len(stamps)} stamps, expected at least 2 that rise")
+        except NpzError as error:
+            raise NpzError(
+                f"truth {path}: expected an npz with joints_m (T, P, J, 3), stamp_ns (T,) of "
+                f"whole nanoseconds, rising, and perhaps skeleton; {error}"
             ) from None
+        joints, _ = convert(joints, np.ones(joints.shape[:-1]), skeleton, H36M17)
         return cls(joints, stamps)
 
     def at(self, stamp_ns: int) -> np.ndarray | None:

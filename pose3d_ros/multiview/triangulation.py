@@ -133,7 +133,7 @@ def triangulate_linear(rig: Rig, points: np.ndarray, precision: np.ndarray) -> n
         offset = _times(inverse_symmetric(normal), (weighted * right[..., None]).sum(1))
         solved = middle + offset
         weights = precision / np.maximum(rig.project_by_point(solved)[1], NEAR_M) ** 2
-    return solved
+    return np.asarray(solved)
 
 
 def _gauss_newton(

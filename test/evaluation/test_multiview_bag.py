@@ -3,7 +3,9 @@ import pytest
 from rigs import detected, ring, standing
 
 from pose3d_ros.evaluation import multiview_bag
+from pose3d_ros.evaluation.monocular import CameraTruth
 from pose3d_ros.io.bags import CLOUD_TYPE
+from pose3d_ros.io.npz import NpzError
 from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.skeleton import H36M17
 
@@ -146,3 +148,29 @@ def test_the_people_in_a_bag_are_labelled_to_train_on(recorded, rig, tmp_path):
         collect(recorded / "bag", tmp_path / "rig.yaml", tmp_path / "own", True)
     with pytest.raises(ValueError, match="expected the rig file of the cameras in the bag"):
         collect(recorded / "bag", None, tmp_path / "own", False)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"joints_m": np.zeros((3, 17, 3))}, r"17 joints of h36m17, got joints_m float64 \(3, 17"),
+        ({"joints_m": np.zeros((3, 1, 25, 3))}, "17 joints of h36m17"),
+        ({"joints_m": np.full((3, 1, 17, 3), "x")}, "got joints_m <U1"),
+        ({"skeleton": "smpl"}, "expected a skeleton among .* got 'smpl'"),
+        ({"stamp_ns": np.array([0.0, 0.1, 0.2])}, "got stamp_ns float64"),
+        ({"stamp_ns": np.array([5, 5, 6])}, "expected at least 2 that rise"),
+        ({"camera_from_world": np.eye(4)}, r"got camera_from_world float64 \(4, 4\)"),
+        ({"camera_from_world": np.full((1, 4, 4), np.nan)}, "not finite"),
+    ],
+)
+def test_a_truth_of_other_content_is_one_line(tmp_path, arrays, words):
+    whole = {
+        "joints_m": np.zeros((3, 1, 17, 3)),
+        "stamp_ns": np.arange(3),
+        "camera_from_world": np.eye(4)[None],
+    }
+    np.savez(tmp_path / "truth.npz", **{**whole, **arrays})
+    with pytest.raises(NpzError, match=words) as caught:
+        multiview_bag.RigTruth.load(tmp_path / "truth.npz")
+        CameraTruth.load(tmp_path / "truth.npz", 0)
+    assert "truth.npz" in str(caught.value) and "\n" not in str(caught.value)
