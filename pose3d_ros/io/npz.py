@@ -5,16 +5,26 @@ allocates it, and pickles are refused.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import numpy.typing as npt
 
 from pose3d_ros.errors import Pose3dError, quoted
 
-MAX_BYTES = 4 * 1024**3  # of all arrays of a file together
+MAX_BYTES = 1 << 26
+MAX_RATIO = 50
+"""The arrays of a file together take at most ``MAX_BYTES`` or, of a larger file, this many times
+its size: no data of people are compressed to less.
+"""
+KINDS = {"number": "biuf", "integer": "iu", "boolean": "biu", "text": "U"}
+Entry = tuple[str | int | None, ...]
+"""Kind (a key of ``KINDS``) and length of each axis: a number, a name for a length that entries
+have in common, or None for any. With a kind alone, an entry has any shape.
+"""
 
 
 class NpzError(Pose3dError, ValueError):
@@ -43,12 +53,58 @@ def read_npz(
         ) from None
 
 
+def read_entries(
+    path: Path, entries: Mapping[str, Entry], optional: Collection[str] = ()
+) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of a file by name, of the kinds and shapes of ``entries``; those that are
+    ``optional`` may be missing. Raises ``NpzError``.
+    """
+    required = tuple(name for name in entries if name not in optional)
+    try:
+        data = read_npz(path, required, tuple(optional))
+        lengths: dict[str, int] = {}
+        for name, array in data.items():
+            _check_entry(name, array, entries[name], lengths)
+    except NpzError as error:
+        raise NpzError(
+            f"{path}: expected an npz with {', '.join(required) or 'arrays'}; {error}"
+        ) from None
+    return data
+
+
+def _check_entry(
+    name: str, array: npt.NDArray[Any], entry: Entry, lengths: dict[str, int]
+) -> None:
+    kind, *axes = entry
+    if array.dtype.kind not in KINDS[str(kind)]:
+        raise NpzError(f"{name} is of type {array.dtype}, expected {kind}")
+    fits = not axes or array.ndim == len(axes)
+    for length, axis in zip(array.shape, axes, strict=False):
+        expected = lengths.setdefault(axis, length) if isinstance(axis, str) else axis
+        fits = fits and expected in (None, length)
+    if not fits:
+        wanted = ", ".join("any" if axis is None else str(axis) for axis in axes)
+        known = "".join(f", {axis} {n}" for axis, n in lengths.items() if axis in axes)
+        raise NpzError(f"{name} is of shape {array.shape}, expected ({wanted}){known}")
+
+
+def check_size(path: Path, members: Iterable[ZipInfo]) -> None:
+    """Raise ``NpzError`` if members of a file take more memory than ``MAX_BYTES`` and
+    ``MAX_RATIO`` allow.
+    """
+    size, file_size = sum(member.file_size for member in members), path.stat().st_size
+    if size > max(MAX_BYTES, MAX_RATIO * file_size):
+        raise NpzError(
+            f"its arrays unpack from {file_size / 1e6:.1f} to {size / 1e6:.0f} MB, which no data "
+            f"of people are compressed to"
+        )
+
+
 def _check(path: Path) -> None:
     """Raise ``NpzError`` unless each array is as large as its header says, and all are allowed."""
     with ZipFile(path) as archive:
         members = archive.infolist()
-        if sum(member.file_size for member in members) > MAX_BYTES:
-            raise NpzError(f"its arrays unpack to more than {MAX_BYTES >> 30} GiB")
+        check_size(path, members)
         for member in members:
             with archive.open(member) as file:
                 version = np.lib.format.read_magic(file)

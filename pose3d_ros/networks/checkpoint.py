@@ -1,46 +1,41 @@
-"""Published checkpoints into files that hold nothing but numbers: safetensors to train on with,
-ONNX to run.
+"""Conversion of published checkpoints to files of numbers alone: safetensors to train on, ONNX to
+run.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
-import pickletools
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pose3d_ros.errors import quoted
 from pose3d_ros.networks import create
 from pose3d_ros.networks.onnx_export import export
+from pose3d_ros.networks.torch_file import CheckpointError, read_torch_file
 
-LEGACY_PICKLES = 4
-"""Before the tensors, a checkpoint of torch before 1.6 has this many pickles one after the other.
-"""
+MAX_OPTION = 8192
+"""Largest number in the options of a network in a file."""
 
 
 def convert(checkpoint: Path, output: Path, name: str, **options: Any) -> Path:
     """Write the network of a checkpoint to ``output``, a .safetensors or .onnx file.
 
     ``name`` and ``options`` are ``create``'s; HRNet keeps the heat maps of a checkpoint that has
-    them. No code in the checkpoint is run. Raises ``ValueError``.
+    them. No code in the checkpoint is run. Raises ``CheckpointError``, or ``ValueError`` for a
+    name, option or output that cannot be.
     """
     if output.suffix not in (".safetensors", ".onnx"):
         raise ValueError(f"{output}: expected a name that ends with .safetensors or .onnx")
     found = parameters(checkpoint)
     if name.startswith("hrnet") and (joints := _heatmaps(found)):
         options = {"joints": joints, **options}
-    try:
-        network: Any = create(name, **options)
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from None
-    load_into(network, found)
+    network = _network(found, name, options)
     if output.suffix == ".onnx":
         return export(network, output, network.example(2), network.outputs)
     save_file(network.state_dict(), output, {"network": name, "options": json.dumps(options)})
@@ -49,43 +44,55 @@ def convert(checkpoint: Path, output: Path, name: str, **options: Any) -> Path:
 
 def load(path: Path) -> nn.Module:
     """The network in a .safetensors file that ``convert`` wrote, in evaluation mode. Raises
-    ``ValueError``.
+    ``CheckpointError``.
     """
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        network = create(metadata["network"], **json.loads(metadata["options"]))
-        load_into(network, load_file(path))
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(
-            f"{path}: expected a file written by 'pose3d models import' ({error})"
+        options = json.loads(metadata["options"])
+        if not all(isinstance(n, int | float) and n <= MAX_OPTION for n in _leaves(options)):
+            raise ValueError(f"options {metadata['options'][:100]}")
+        return _network(load_file(path), metadata["network"], options).eval()
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{path}: expected a file written by 'pose3d models import' ({quoted(error)})"
         ) from None
-    return network.eval()
+
+
+def _leaves(options: Any) -> Iterator[Any]:
+    """All values in the options of a network, those of lists one by one."""
+    if not isinstance(options, dict) or len(options) > 32:
+        raise ValueError("options that are no options")
+    for value in options.values():
+        values = value if isinstance(value, list) else [value]
+        if len(values) > 32:
+            raise ValueError(f"{len(values)} values of an option")
+        yield from values
+
+
+def _network(found: Mapping[str, Tensor], name: str, options: Mapping[str, Any]) -> Any:
+    """The network of this name with the parameters ``found``. No others are ever allocated, for
+    options can ask for any size.
+    """
+    try:
+        with torch.device("meta"):
+            network = create(name, **options)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from None
+    load_into(network, found)
+    return network
 
 
 def parameters(checkpoint: Path) -> dict[str, Tensor]:
     """Every tensor of a file that ``torch.save`` wrote, by its name; the names of dictionaries in
-    it go before.
+    it go before. Raises ``CheckpointError``.
     """
-    try:
-        foreign = [(_Inert, name) for name in _globals(checkpoint)]
-        with torch.serialization.safe_globals(foreign):  # type: ignore[arg-type]
-            saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        zipfile.BadZipFile,
-    ) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{checkpoint}: expected a checkpoint of torch ({reason})") from None
-    return dict(_tensors(saved, ""))
+    return dict(_tensors(read_torch_file(checkpoint), "", set()))
 
 
 def load_into(network: nn.Module, found: Mapping[str, Tensor]) -> None:
-    """Give ``network`` its parameters, below whatever prefix they are; ``ValueError`` lists what
-    does not fit.
+    """Give ``network`` its parameters, below whatever prefix they are; ``CheckpointError`` lists
+    those that do not fit.
     """
     expected = network.state_dict()
     anchor = next(iter(expected))
@@ -115,8 +122,12 @@ def load_into(network: nn.Module, found: Mapping[str, Tensor]) -> None:
         if names
     ]
     if problems:
-        raise ValueError(f"these are not the parameters of this network; {'; '.join(problems)}")
-    network.load_state_dict(given)
+        raise CheckpointError(
+            f"these are not the parameters of this network; {'; '.join(problems)}"[:1000]
+        )
+    network.load_state_dict(
+        {name: given[name].to(value.dtype) for name, value in expected.items()}, assign=True
+    )
 
 
 def _heatmaps(found: Mapping[str, Tensor]) -> int:
@@ -136,42 +147,11 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _tensors(value: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
+def _tensors(value: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    """Tensors in nested dictionaries with their names, of each dictionary once."""
     if isinstance(value, Tensor):
         yield prefix.removesuffix("."), value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, Mapping) and id(value) not in seen:
+        seen.add(id(value))
         for name, item in value.items():
-            yield from _tensors(item, f"{prefix}{name}.")
-
-
-class _Inert(dict[Any, Any]):
-    """Stands for everything in a checkpoint that is no tensor, such as the state of a random
-    number generator.
-    """
-
-    def __init__(self, *_arguments: Any) -> None:
-        super().__init__()
-
-    def __setstate__(self, _state: Any) -> None:
-        pass
-
-
-def _globals(checkpoint: Path) -> set[str]:
-    """The names of all classes and functions that a checkpoint's pickles ask for, without asking
-    for any.
-    """
-
-    def named(file: IO[bytes]) -> set[str]:
-        return {
-            str(argument).replace(" ", ".")
-            for code, argument, _ in pickletools.genops(file)
-            if code.name == "GLOBAL"
-        }
-
-    if zipfile.is_zipfile(checkpoint):
-        with zipfile.ZipFile(checkpoint) as archive:
-            return set().union(
-                *(named(archive.open(n)) for n in archive.namelist() if n.endswith("/data.pkl"))
-            )
-    with checkpoint.open("rb") as file:
-        return set().union(*(named(file) for _ in range(LEGACY_PICKLES)))
+            yield from _tensors(item, f"{prefix}{name}.", seen)

@@ -9,36 +9,67 @@ from typing import Any
 import torch
 from torch import nn
 
+from pose3d_ros.errors import quoted
+from pose3d_ros.networks.torch_file import CheckpointError, read_torch_file
 from pose3d_ros.training import onnx_weights
 from pose3d_ros.training.build import build
 from pose3d_ros.training.settings import TrainSettings, with_current_names
 
 CHECKPOINT = "checkpoint.pt"
 SETTINGS = "settings.json"
+_MAX_SETTINGS_BYTES = 1 << 20
 
 
-def read(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The dictionary in a checkpoint file; no code in it is run. Raises ``ValueError``."""
-    saved: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+def read(path: Path) -> dict[str, Any]:
+    """The dictionary in a checkpoint file; no code in it is run. Raises ``CheckpointError``."""
+    saved = read_torch_file(path)
+    if not isinstance(saved, dict) or not isinstance(saved.get("network"), dict):
+        raise CheckpointError(f"{path}: expected a checkpoint of 'pose3d train', got another file")
     return saved
 
 
 def load(folder: Path) -> tuple[nn.Module, TrainSettings]:
     """The network of a training's folder, in evaluation mode, and the training's settings.
 
-    Raises ``ValueError``.
+    Raises ``CheckpointError``.
     """
     try:
-        values = json.loads((folder / SETTINGS).read_text())
-        settings = TrainSettings(**with_current_names(values))
-        saved = read(folder / CHECKPOINT)
-    except (OSError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"{folder}: expected a folder that 'pose3d train' wrote ({error})"
+        settings = _read_settings(folder / SETTINGS)
+        found = read(folder / CHECKPOINT)["network"]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(
+            f"{folder}: expected a folder that 'pose3d train' wrote ({quoted(error)})"
         ) from None
-    network = build_with_base(settings)
-    network.load_state_dict(saved["network"])
+    try:
+        _check_size(settings, found)
+        network = build_with_base(settings)
+        network.load_state_dict(found)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder}: expected the parameters of the network of {SETTINGS} in {CHECKPOINT} "
+            f"({quoted(error)})"
+        ) from None
     return network.eval(), settings
+
+
+def _read_settings(path: Path) -> TrainSettings:
+    if path.stat().st_size > _MAX_SETTINGS_BYTES:
+        raise ValueError(f"{path} of {path.stat().st_size} bytes")
+    values = json.loads(path.read_text())
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} without settings")
+    return TrainSettings(**with_current_names(values))
+
+
+def _check_size(settings: TrainSettings, found: dict[str, Any]) -> None:
+    """Raise ``RuntimeError`` if the settings ask for more parameters than there are, before a
+    network is made of them.
+    """
+    with torch.device("meta"):
+        needed = sum(value.numel() for value in build(settings).parameters())
+    there = sum(value.numel() for value in found.values() if isinstance(value, torch.Tensor))
+    if needed > 2 * there:
+        raise RuntimeError(f"{needed} parameters needed, {there} there")
 
 
 def build_with_base(settings: TrainSettings) -> nn.Module:

@@ -18,8 +18,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from pose3d_ros.errors import quoted
 from pose3d_ros.metrics import mpjpe, pa_mpjpe
 from pose3d_ros.networks.rpsm import RPSM, PoseModule
+from pose3d_ros.networks.torch_file import CheckpointError
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training import losses
 from pose3d_ros.training.build import build
@@ -32,7 +34,12 @@ from pose3d_ros.training.checkpoint import (
     read,
 )
 from pose3d_ros.training.data.image_clips import ImageInputs
-from pose3d_ros.training.data.source import lifter_inputs, render_stream, sources
+from pose3d_ros.training.data.source import (
+    check_data,
+    lifter_inputs,
+    render_stream,
+    sources,
+)
 from pose3d_ros.training.data.windows import Inputs, LifterInputs
 from pose3d_ros.training.export import export, flip_test
 from pose3d_ros.training.onnx_weights import write_metadata
@@ -158,6 +165,7 @@ def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
 
     Raises ``ValueError``, ``OSError`` or, when rendering fails, ``RuntimeError``.
     """
+    check_data(settings)
     if settings.pretrain_steps and settings.lifter != "rpsm-images":
         raise ValueError(
             f"pretrain_steps: expected 0 for {settings.lifter}, which takes no images"
@@ -227,14 +235,23 @@ class _Run:
         self.step = 0
         self.checkpoint = self.folder / CHECKPOINT
         if settings.resume:
-            saved = read(self.checkpoint, device)
-            self.network.load_state_dict(saved["network"])
-            self.optimiser.load_state_dict(saved["optimiser"])
-            self.schedule.load_state_dict(saved["schedule"])
-            self.step = saved["step"]
+            self._resume()
         self.trained: nn.Module = (
             DistributedDataParallel(self.network) if processes > 1 else self.network
         )
+
+    def _resume(self) -> None:
+        saved = read(self.checkpoint)
+        try:
+            self.network.load_state_dict(saved["network"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.schedule.load_state_dict(saved["schedule"])
+            self.step = int(saved["step"])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{self.checkpoint}: expected the checkpoint of a training with these settings, "
+                f"got another ({quoted(error)}); resume with the options that it began with"
+            ) from None
 
     def to(self, last: int) -> Path:
         """Train to step ``last``."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from pose3d_ros.inference.ort import library
+from pose3d_ros.errors import Pose3dError, quoted
 from pose3d_ros.networks.feature_lifters import current_parameter_name
 from pose3d_ros.training.build import build
 from pose3d_ros.training.export import export_form
@@ -36,10 +40,36 @@ ARCHITECTURE = (
     "fusion",
 )
 """Settings that a network's layers depend on."""
+_DEFAULTS = TrainSettings()
 LARGEST_DIFFERENCE_M = 1e-3
 """Between the outputs of the network and of the file: same weights, other rounding."""
 _TORCH_GATES = np.array([0, 2, 3, 1])
 """Of an LSTM: input, forget, cell, output; ONNX has input, output, forget, cell."""
+
+
+class WeightsError(Pose3dError, ValueError):
+    """An ONNX file that is no exported lifter, or one of another network."""
+
+
+def read_model(path: Path) -> Any:
+    """The model in an ONNX file, all of whose weights are in the file itself.
+
+    Raises ``WeightsError``.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except OSError as error:
+        raise WeightsError(
+            f"{path}: expected an ONNX file, got {error.strerror or quoted(error)}"
+        ) from None
+    except DecodeError as error:
+        raise WeightsError(f"{path}: expected an ONNX file ({quoted(error)})") from None
+    if any(value.data_location == onnx.TensorProto.EXTERNAL for value in model.graph.initializer):
+        raise WeightsError(
+            f"{path}: expected weights within the file, as 'pose3d train' writes them, got "
+            f"some in other files"
+        )
+    return model
 
 
 def weights(path: Path) -> dict[str, np.ndarray]:
@@ -51,7 +81,17 @@ def weights(path: Path) -> dict[str, np.ndarray]:
     into the convolutions before them; these come back as batch norms that add the remaining bias,
     which is the same in evaluation mode.
     """
-    graph = onnx.load(path).graph
+    graph = read_model(path).graph
+    try:
+        return _weights(graph)
+    except (ValueError, LookupError, TypeError, StopIteration, RecursionError) as error:
+        raise WeightsError(
+            f"{path}: expected an ONNX file of a lifter, as 'pose3d train' writes it "
+            f"({quoted(error) or type(error).__name__})"
+        ) from None
+
+
+def _weights(graph: Any) -> dict[str, np.ndarray]:
     found = {
         value.name: numpy_helper.to_array(value).astype(np.float32)
         for value in graph.initializer
@@ -71,10 +111,18 @@ def weights(path: Path) -> dict[str, np.ndarray]:
                     found[bias.removesuffix("bias") + "weight"] = found[by.input[1]].T
         if node.op_type == "LSTM":
             hidden = next(
-                name
-                for name in _ancestors(made_by, node.input[2])
-                if name.endswith(".weight_hh_l0")
+                (
+                    name
+                    for name in _ancestors(made_by, node.input[2])
+                    if name.endswith(".weight_hh_l0")
+                ),
+                None,
             )
+            if hidden is None:
+                raise ValueError(
+                    "an LSTM whose weights have lost their names, as the exporter does to those "
+                    "of less than 48 units"
+                )
             gates = found[node.input[3]].reshape(2, 4, -1)[:, _TORCH_GATES].reshape(2, -1)
             for name, bias in zip(("ih", "hh"), gates, strict=True):
                 found[hidden.replace("weight_hh", f"bias_{name}")] = bias
@@ -97,17 +145,18 @@ def _bias_as_batch_norm(name: str, bias: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _ancestors(made_by: dict[str, Any], name: str) -> list[str]:
-    """Names of a value and of all values that it is computed from."""
-    node = made_by.get(name)
-    return [
-        name,
-        *(
-            earlier
-            for value in (node.input if node else ())
-            for earlier in _ancestors(made_by, value)
-        ),
-    ]
+def _ancestors(made_by: dict[str, Any], name: str) -> Iterator[str]:
+    """Names of a value and of all values that it is computed from, each once."""
+    seen: set[str] = set()
+    stack = [name]
+    while stack:
+        value = stack.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        yield value
+        if (node := made_by.get(value)) is not None:
+            stack.extend(reversed(node.input))
 
 
 def base_network(path: Path) -> nn.Module | None:
@@ -116,7 +165,7 @@ def base_network(path: Path) -> nn.Module | None:
     """
     found = [
         value
-        for value in onnx.load(path).graph.initializer
+        for value in read_model(path).graph.initializer
         if value.name.endswith("base.expand_conv.weight")
     ]
     return build(TrainSettings(lifter="martinez", channels=found[0].dims[0])) if found else None
@@ -141,7 +190,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
         elif not name.endswith("num_batches_tracked"):
             missing.append(f"{name} {list(value.shape)}")
     if missing:
-        raise ValueError(
+        raise WeightsError(
             f"{path}: expected an ONNX file of this network, as 'pose3d train' writes it, got one "
             f"without {', '.join(missing[:4])}{' and others' if len(missing) > 4 else ''}; are "
             f"--lifter, --channels and --stages those of its training?"
@@ -149,7 +198,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     network.load_state_dict(given, strict=False)
     difference = difference_m(network, path)
     if difference > LARGEST_DIFFERENCE_M:
-        raise ValueError(
+        raise WeightsError(
             f"{path}: expected the same joints from this network with the file's weights, got a "
             f"difference of {difference * 1e3:.1f} mm; was the file written by another version, "
             f"or quantised?"
@@ -160,32 +209,18 @@ def difference_m(network: nn.Module, path: Path) -> float:
     """Largest difference between a network's joints and an ONNX file's, for random inputs and the
     first state.
 
-    Raises ``ValueError`` when the file has other inputs.
+    Raises ``WeightsError`` when the file has other inputs, or cannot be run.
     """
-    session = library().InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    was_training = network.training
+    module, inputs, _ = export_form(network.eval(), True, 2)
     rng = np.random.default_rng(0)
-    file_names = [entry.name for entry in session.get_inputs()]
-    values = {
-        _OLD_INPUTS.get(entry.name, entry.name): rng.normal(0, 0.5, [2, *entry.shape[1:]]).astype(
-            np.float32
-        )
-        for entry in session.get_inputs()
-    }
+    values: dict[str, np.ndarray] = {}
+    for key, value in inputs.items():
+        for name, example in (value if isinstance(value, dict) else {key: value}).items():
+            if example is not None:
+                values[name] = rng.normal(0, 0.5, tuple(example.shape)).astype(np.float32)
     if "state" in values:
         values["state"] = np.zeros_like(values["state"])
-    was = network.training
-    module, inputs, _ = export_form(network.eval(), True, 2)
-    names = {
-        name
-        for key, value in inputs.items()
-        if value is not None
-        for name in (value if isinstance(value, dict) else [key])
-    }
-    if names != values.keys():
-        raise ValueError(
-            f"{path}: expected the inputs {', '.join(sorted(names))}, got "
-            f"{', '.join(sorted(values))}"
-        )
     tensors = {name: torch.from_numpy(value) for name, value in values.items()}
     with torch.no_grad():
         answer = module(
@@ -198,10 +233,28 @@ def difference_m(network: nn.Module, path: Path) -> float:
                 for key, value in inputs.items()
             )
         )
-    network.train(was)
+    network.train(was_training)
     joints = cast(Tensor, answer[0] if isinstance(answer, tuple) else answer).numpy()
-    feeds = {name: values[_OLD_INPUTS.get(name, name)] for name in file_names}
-    return float(np.abs(joints - session.run(["joints"], feeds)[0])[..., :3].max())
+    return float(np.abs(joints - _run(path, values))[..., :3].max())
+
+
+def _run(path: Path, values: dict[str, np.ndarray]) -> np.ndarray:
+    """Joints (B, 17, 4) that an ONNX file gives for inputs. Raises ``WeightsError``."""
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        shapes = {entry.name: entry.shape for entry in session.get_inputs()}
+        current = {name: _OLD_INPUTS.get(name, name) for name in shapes}
+        if sorted(current.values()) != sorted(values):
+            raise ValueError(
+                f"inputs {', '.join(sorted(current.values()))} in place of "
+                f"{', '.join(sorted(values))}"
+            )
+        feeds = {name: values[current[name]] for name in shapes}
+        return np.asarray(session.run(["joints"], feeds)[0])
+    except Exception as error:  # the library's have no common class
+        raise WeightsError(
+            f"{path}: expected an ONNX file of this network ({quoted(error)})"
+        ) from None
 
 
 def write_metadata(path: Path, settings: TrainSettings) -> Path:
@@ -220,12 +273,20 @@ def architecture_of(path: Path, lifter: str) -> dict[str, Any]:
 
     Raises ``ValueError`` for another lifter, or where neither tells.
     """
-    model = onnx.load(path)
+    model = read_model(path)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if text := metadata.get(METADATA, metadata.get(_OLD_METADATA)):
-        found = with_current_names(json.loads(text))
+        try:
+            found = with_current_names(json.loads(text))
+            found = {name: value for name, value in found.items() if name in ARCHITECTURE}
+            replace(_DEFAULTS, **found)
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise WeightsError(
+                f"{path}: expected settings of a lifter in its metadata, got {text[:80]!r} "
+                f"({quoted(error)})"
+            ) from None
         if (kind := found.pop("lifter")) != lifter:
-            raise ValueError(
+            raise WeightsError(
                 f"init_from: expected a lifter '{lifter}', got {path}, which is '{kind}'"
             )
         return found
@@ -245,7 +306,7 @@ def architecture_of(path: Path, lifter: str) -> dict[str, Any]:
             "levels": 0,
             "root_relative_depth": "root_relative_depth" in inputs,
         }
-    raise ValueError(
+    raise WeightsError(
         f"init_from: expected an ONNX file that 'pose3d train' wrote, got {path}, which does not "
         f"say how its network is built"
     )

@@ -43,7 +43,7 @@ class TrainSettings(Settings):
         "Folder of motion capture (train.npz, val.npz and index.json, joint positions at 30 Hz), "
         "or of recordings (train/ and val/, see 'pose3d dataset'); for context, one written by "
         "'pose3d render features' or 'pose3d dataset features'. Of several, separated by ':', "
-        "each step takes a batch from each; the last is validated on",
+        "each step takes a batch from each; the last with val data is validated on",
     )
     noise: str = setting(
         "",

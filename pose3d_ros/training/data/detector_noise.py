@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from pose3d_ros.geometry import CAMERA_DOWN, look_along
+from pose3d_ros.io.npz import NpzError, read_entries
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.augmentation import mirror
+
+_MAX_M, _MAX_RESIDUAL = 100.0, 100.0
 
 
 class DetectorNoise:
@@ -44,15 +47,29 @@ class DetectorNoise:
     @classmethod
     def load(cls, path: Path, split: str) -> DetectorNoise:
         """From the npz that ``rendering.measure_noise`` writes; every sixth clip is for
-        validation.
+        validation. Raises ``NpzError``.
         """
-        with np.load(path) as data:
-            found = data["found"] & ((data["clip"] % 6 == 5) == (split == "val"))
-            joints_m, residual = data["joints_m"][found].astype(float), data["residual"][found]
-            confidence, clip, frame = (
-                data["confidence"][found],
-                data["clip"][found],
-                data["frame"][found],
+        data = read_entries(
+            path,
+            {
+                "found": ("boolean", "N"),
+                "clip": ("integer", "N"),
+                "frame": ("integer", "N"),
+                "joints_m": ("number", "N", len(H36M17), 3),
+                "residual": ("number", "N", len(H36M17), 2),
+                "confidence": ("number", "N", len(H36M17)),
+            },
+        )
+        found = data["found"].astype(bool) & ((data["clip"] % 6 == 5) == (split == "val"))
+        if not found.any():
+            raise NpzError(f"{path}: expected people who were found in {split} clips, got none")
+        joints_m, residual = data["joints_m"][found].astype(float), data["residual"][found]
+        confidence, clip, frame = (data[name][found] for name in ("confidence", "clip", "frame"))
+        near = (np.abs(joints_m) < _MAX_M).all() and (joints_m[..., 2] > 0).all()
+        if not near or not (np.abs(residual) < _MAX_RESIDUAL).all():
+            raise NpzError(
+                f"{path}: expected people before the camera with joints_m within {_MAX_M:g} m and "
+                f"residual within {_MAX_RESIDUAL:g} sizes of the person"
             )
         residual = (residual - rig_offsets(joints_m, residual, confidence)).astype(np.float32)
         begins = np.concatenate([[True], (np.diff(clip) != 0) | (np.diff(frame) != 1)])

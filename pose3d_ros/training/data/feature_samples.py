@@ -196,6 +196,12 @@ class FeatureSamples:
         """As ``load``, from the files NAME.npz, with NAME.features.npy beside them."""
         files = [map_features(path) for path in paths]
         loaded = [read_labels(path, (*_LABELS, "clip")) for path in paths]
+        for path, file, part in zip(paths, files, loaded, strict=True):
+            if len(file) != len(part["clip"]) or file.shape[1] != files[0].shape[1]:
+                raise ValueError(
+                    f"{path}: expected {len(part['clip'])} rows of {files[0].shape[1]} values in "
+                    f"its feature maps, got {file.shape[0]} of {file.shape[1]}"
+                )
         labels = {name: np.concatenate([part[name] for part in loaded]) for name in _LABELS}
         labels["joints_m"], found = _as_detected(labels)
         place = np.concatenate(

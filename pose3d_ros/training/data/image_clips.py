@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pose3d_ros.training.data.augmentation import mirror
 from pose3d_ros.training.data.recordings import CLIP_RATE_HZ, Recording, canonical, read
 from pose3d_ros.training.data.windows import Clips, LifterInputs
 
+_IMAGES = re.compile(r"(?:[^{}\0]|\{frame(?::0?\d?d?)?\})+")  # such as S1/img_{frame:06d}.jpg
 _FEWEST_JOINTS = 6  # that a detector found, to know where and how large the person is
 
 
@@ -92,16 +94,14 @@ def image_path(folder: Path, recording: Recording, frame: int) -> Path:
     if not recording.images:
         raise ValueError(
             f"{folder}: recording {recording.name} has no images: expected its entry images to "
-            f"say "
-            f"where they are"
+            f"say where they are"
         )
-    try:
-        return folder / recording.images.format(frame=frame)
-    except (LookupError, ValueError):
+    if not _IMAGES.fullmatch(recording.images):
         raise ImageFileError(
             f"recording {recording.name}: expected images to be a path with {{frame}} in it, got "
-            f"'{recording.images}'"
-        ) from None
+            f"'{recording.images[:100]}'"
+        )
+    return folder / recording.images.format(frame=frame)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ a noisy detector.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pose3d_ros.training.data.detector_noise import (
     rms_size,
     true_root_relative_depth,
 )
+from pose3d_ros.training.data.motion_capture import MotionCaptureError, read_motion_capture
 from pose3d_ros.training.data.windows import FRAME_S, Clips, hide
 
 _LARGEST_STEP_M = 0.5  # in 1/30 s: 15 m/s
@@ -52,18 +52,13 @@ class Mocap:
     def load(
         cls, folder: Path, split: str, offsets: np.ndarray, noise: DetectorNoise | None = None
     ) -> Mocap:
-        """From a folder's ``train.npz`` or ``val.npz`` and ``index.json``; windows with glitches
-        are left out.
+        """From a folder (``data.motion_capture``); windows with glitches are left out.
+
+        Raises ``MotionCaptureError`` or ``NpzError``.
         """
-        with np.load(folder / f"{split}.npz") as data:
-            positions, starts, lengths = data["positions"], data["clip_start"], data["clip_len"]
-        index = [
-            clip
-            for clip in json.loads((folder / "index.json").read_text())["clips"]
-            if clip["split"] == split
-        ]
+        positions, clips = read_motion_capture(folder, split)
         joints_m, _ = convert(
-            positions, np.isfinite(positions).all(-1).astype(np.float32), CMU22, H36M17
+            positions, np.asarray(np.isfinite(positions).all(-1), np.float32), CMU22, H36M17
         )
         joints_m[:, _HEAD] = np.where(
             np.isfinite(joints_m[:, _HEAD]),
@@ -71,18 +66,24 @@ class Mocap:
             joints_m[:, _THORAX] + 1.7 * (joints_m[:, _NECK] - joints_m[:, _THORAX]),
         )
         usable = np.isfinite(joints_m).all((1, 2))
-        for clip, start in zip(index, starts, strict=True):
-            for frame in clip.get("glitch_frames", ()):
-                usable[max(start, start + frame - 1) : start + frame + 2] = False
+        for clip in clips:
+            for frame in clip.glitches:
+                usable[max(clip.start, clip.start + frame - 1) : clip.start + frame + 2] = False
         # Jumps that nobody listed, some of over a metre in one frame.
         usable[1:] &= np.linalg.norm(np.diff(joints_m, axis=0), axis=-1).max(-1) < _LARGEST_STEP_M
         newest = []
         past = -int(offsets.min())
-        for start, length in zip(starts, lengths, strict=True):
-            candidates = np.arange(start + past, start + length)
-            bad = np.concatenate([[0], np.cumsum(~usable[start : start + length])])
+        for clip in clips:
+            candidates = np.arange(clip.start + past, clip.stop)
+            bad = np.concatenate([[0], np.cumsum(~usable[clip.start : clip.stop])])
             newest.append(candidates[bad[past + 1 :] == bad[: len(candidates)]])
-        return cls(joints_m, np.concatenate(newest), offsets, noise)
+        rows = np.concatenate(newest) if newest else np.zeros(0, int)
+        if not len(rows):
+            raise MotionCaptureError(
+                f"{folder}: expected {split} clips of {past + 1} frames or more without glitches, "
+                f"got none among {len(clips)}"
+            )
+        return cls(joints_m, rows, offsets, noise)
 
     def sample(self, rng: np.random.Generator, size: int, varied: bool = True) -> Clips:
         """Random bodies before random cameras, with the noise of a detector, or exact keypoints

@@ -43,12 +43,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.errors import Pose3dError, quoted
 from pose3d_ros.geometry import transform_points
+from pose3d_ros.io.npz import Entry, read_entries
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.augmentation import mirror, scale_of_person, stature
 from pose3d_ros.training.data.windows import Clips, hide
@@ -69,6 +70,18 @@ _ARRAYS = {
     "frame": np.int64,
 }
 _TEXTS = ("subject", "action", "detector", "images")
+_ENTRIES: dict[str, Entry] = {
+    **dict.fromkeys(("joints_m", "keypoints_px", "confidence", "frame", "rate_hz"), ("number",)),
+    **dict.fromkeys(("camera_matrix", "image_size", "distortion"), ("number",)),
+    "camera_from_world": ("number",),
+    "valid": ("boolean",),
+    **dict.fromkeys(("distortion_model", *_TEXTS), ("text",)),
+}
+MAX_RATE_HZ = 10_000.0
+
+
+class RecordingError(Pose3dError, ValueError):
+    """A recording that cannot be read, or that no person before a camera can have."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,7 @@ class Recording:
     def __post_init__(self) -> None:
         frames, joints = len(self.joints_m), len(H36M17)
         if not re.fullmatch(r"[\w.-]+", self.name):
-            raise ValueError(
+            raise RecordingError(
                 f"expected a name of letters, digits, '.', '-' and '_', got '{self.name}'"
             )
         if not frames:
@@ -119,8 +132,10 @@ class Recording:
             raise self._error("expected confidence from 0 to 1")
         if (self.confidence[~np.isfinite(self.keypoints_px).all(-1)] > 0).any():
             raise self._error("expected confidence 0 where keypoints_px is NaN")
-        if not self.rate_hz > 0:
-            raise self._error(f"expected a positive rate_hz, got {self.rate_hz}")
+        if not 0 < self.rate_hz <= MAX_RATE_HZ:
+            raise self._error(
+                f"expected a positive rate_hz up to {MAX_RATE_HZ:g}, got {self.rate_hz}"
+            )
         if not np.isfinite(self.joints_m[self.valid]).all(-1).any(-1).all():
             raise self._error(
                 "expected joints_m in every valid frame, got frames without any joint"
@@ -129,8 +144,8 @@ class Recording:
     def __len__(self) -> int:
         return len(self.joints_m)
 
-    def _error(self, text: str) -> ValueError:
-        return ValueError(f"recording {self.name}: {text}")
+    def _error(self, text: str) -> RecordingError:
+        return RecordingError(f"recording {self.name[:60]}: {text}")
 
     @property
     def joints_camera_m(self) -> np.ndarray:
@@ -139,24 +154,24 @@ class Recording:
 
     @classmethod
     def load(cls, path: Path) -> Recording:
-        """From an npz; ``ValueError`` names the file and what is wrong with it."""
+        """From an npz. Raises ``RecordingError``."""
         try:
-            with np.load(path, allow_pickle=False) as data:
-                camera = Camera(
-                    data["camera_matrix"],
-                    (int(data["image_size"][0]), int(data["image_size"][1])),
-                    data["distortion"],
-                    str(data["distortion_model"]),
-                    data["camera_from_world"],
-                )
-                texts: dict[str, Any] = {name: str(data[name]) for name in _TEXTS if name in data}
-                arrays = {name: data[name] for name in _ARRAYS}
-                return cls(
-                    path.stem, camera=camera, rate_hz=float(data["rate_hz"]), **texts, **arrays
-                )
-        except (OSError, KeyError, ValueError, TypeError, BadZipFile) as error:
-            raise ValueError(
-                f"{path}: expected a recording of the form of training/data/recordings.py; {error}"
+            data = read_entries(path, _ENTRIES, _TEXTS)
+            camera = Camera(
+                data["camera_matrix"],
+                (int(data["image_size"][0]), int(data["image_size"][1])),
+                data["distortion"],
+                str(data["distortion_model"]),
+                data["camera_from_world"],
+            )
+            texts: dict[str, Any] = {name: str(data[name]) for name in _TEXTS if name in data}
+            arrays: dict[str, Any] = {name: data[name] for name in _ARRAYS}
+            return cls(path.stem, camera=camera, rate_hz=float(data["rate_hz"]), **texts, **arrays)
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            reason = quoted(error).removeprefix(f"{path}: ")
+            raise RecordingError(
+                f"{path}: expected a recording of the form of training/data/recordings.py; "
+                f"{reason}"
             ) from None
 
     def resampled(self, rate_hz: float) -> Recording:

@@ -27,12 +27,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pose3d_ros.errors import quoted
+from pose3d_ros.io.npz import Entry, NpzError, read_entries
+
 NOT_STORED = {"blazepose": 1}
 """Number of a detector's feature maps, the finest, that are left out: BlazePose's is 3/4 of the
 bytes.
 """
 FEATURES_SUFFIX = ".features.npy"
 _OLD_NAMES = {"root_relative_depth": "landmark_z"}
+_LABELS: dict[str, Entry] = {
+    "rays": ("number", "N", 17, 2),
+    "confidence": ("number", "N", 17),
+    "joints_m": ("number", "N", 17, 3),
+    "crop_keypoints": ("number", "N", 17, 2),
+    "crop_rays": ("number", "N", 2, 2),
+    "root_relative_depth": ("number", "N", 17),
+    "landmark_z": ("number", "N", 17),
+    "clip": ("number", "N"),
+}
 
 LabelledFeatures = tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.float16]]
 """Labels of N people and their feature maps (N, V)."""
@@ -55,12 +68,33 @@ def write(path: Path, parts: Sequence[LabelledFeatures]) -> None:
 
 
 def read_labels(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """The labels ``names`` of ``NAME.npz``."""
-    with np.load(path) as data:
-        return {name: data[name if name in data else _OLD_NAMES.get(name, name)] for name in names}
+    """The labels ``names`` of ``NAME.npz``. Raises ``NpzError``."""
+    entries = {_OLD_NAMES.get(name, name): _LABELS[name] for name in names}
+    entries |= {name: _LABELS[name] for name in names}
+    renamed = {name for name in names if name in _OLD_NAMES}
+    data = read_entries(path, entries, {*renamed, *(_OLD_NAMES[name] for name in renamed)})
+    labels = {name: data.get(name, data.get(_OLD_NAMES.get(name, name))) for name in names}
+    if absent := [name for name, value in labels.items() if value is None]:
+        raise NpzError(f"{path}: expected an npz with {', '.join(absent)}, got one without")
+    return {name: value for name, value in labels.items() if value is not None}
 
 
 def map_features(path: Path) -> npt.NDArray[np.float16]:
-    """The features (N, V) beside ``NAME.npz``, on the disk until they are needed."""
-    features: npt.NDArray[np.float16] = np.load(path.with_suffix(FEATURES_SUFFIX), mmap_mode="r")
+    """The features (N, V) beside ``NAME.npz``, on the disk until they are needed.
+
+    Raises ``NpzError``.
+    """
+    features_path = path.with_suffix(FEATURES_SUFFIX)
+    try:
+        features: npt.NDArray[np.float16] = np.load(features_path, mmap_mode="r")
+    except Exception as error:  # Python's own parser reads the header, and fails in its ways
+        raise NpzError(
+            f"{features_path}: expected feature maps as 'pose3d render features' writes them; "
+            f"{quoted(error)}"
+        ) from None
+    if features.ndim != 2 or features.dtype != np.float16:
+        raise NpzError(
+            f"{features_path}: expected feature maps (N, V) of type float16, got "
+            f"{features.shape} of type {features.dtype}"
+        )
     return features

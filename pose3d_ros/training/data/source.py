@@ -22,6 +22,7 @@ from pose3d_ros.training.data.feature_samples import (
 )
 from pose3d_ros.training.data.image_clips import ImageInputs, ImageSamples
 from pose3d_ros.training.data.mocap import Mocap
+from pose3d_ros.training.data.motion_capture import is_motion_capture
 from pose3d_ros.training.data.recordings import Recordings
 from pose3d_ros.training.data.shards import NOT_STORED
 from pose3d_ros.training.data.windows import Clips, LifterInputs
@@ -57,28 +58,51 @@ def lifter_inputs(settings: TrainSettings) -> LifterInputs:
     }[settings.lifter]
 
 
+def check_data(settings: TrainSettings) -> None:
+    """Raise ``ValueError`` if there is no data to train on, or a folder of it is absent."""
+    if not settings.data:
+        raise ValueError(
+            "data: expected the folder of motion capture or recordings to train on, got none; "
+            "pass --data FOLDER, where FOLDER has index.json and train.npz, or is written by "
+            "'pose3d dataset'"
+        )
+    for folder in settings.data.split(os.pathsep):
+        if not Path(folder).is_dir():
+            raise ValueError(f"data: expected a folder, got '{folder}', which is none")
+
+
 def sources(settings: TrainSettings, split: str) -> list[Source]:
-    """Sources of all folders of ``settings.data``; for validation only of the last one.
+    """Sources of all folders of ``settings.data``; for validation only of the last one that has
+    validation data.
 
     Raises ``ValueError`` or ``OSError``.
     """
+    check_data(settings)
     if split == "val" and settings.makehuman:
         return [_rendered_validation(settings)]
     folders = settings.data.split(os.pathsep)
     if settings.makehuman and settings.lifter == "rpsm-images":
-        folders = [folder for folder in folders if not _is_mocap(folder)]
+        folders = [folder for folder in folders if not is_motion_capture(folder)]
     noisy = {
-        folder: settings.noise if len(folders) == 1 or _is_mocap(folder) else ""
+        folder: settings.noise if len(folders) == 1 or is_motion_capture(folder) else ""
         for folder in folders
     }
-    wanted = list(noisy.items())[-1:] if split == "val" else noisy.items()
-    return [source(replace(settings, data=folder, noise=noise), split) for folder, noise in wanted]
+    if split == "val":
+        with_split = [folder for folder in folders if _has_validation(folder)]
+        folders = (with_split or folders)[-1:]
+    return [
+        source(replace(settings, data=folder, noise=noisy[folder]), split) for folder in folders
+    ]
+
+
+def _has_validation(folder: str) -> bool:
+    return (Path(folder) / "val.npz").is_file() or any(Path(folder, "val").glob("*.npz"))
 
 
 def source(settings: TrainSettings, split: str) -> Source:
     """The source of the only folder in ``settings.data``. Raises ``ValueError`` or ``OSError``."""
     data, offsets = Path(settings.data), lifter_inputs(settings).offsets
-    mocap = _is_mocap(settings.data)
+    mocap = is_motion_capture(settings.data)
     if settings.noise and not mocap and settings.lifter not in FEATURE_LIFTERS:
         raise ValueError(
             f"noise: recordings come with their own keypoints, leave it out; or is {data} meant "
@@ -115,7 +139,7 @@ def render_stream(
             f"makehuman: expected the feature maps of blazepose, the detector that runs on "
             f"rendered people, got feature_source {settings.feature_source}"
         )
-    mocap = [folder for folder in settings.data.split(os.pathsep) if _is_mocap(folder)]
+    mocap = [folder for folder in settings.data.split(os.pathsep) if is_motion_capture(folder)]
     if not mocap:
         raise ValueError(
             "makehuman: expected motion capture (a folder with index.json) in data, for the "
@@ -138,10 +162,6 @@ def render_stream(
         partial(_rendered, settings, split),
         resume=settings.resume,
     )
-
-
-def _is_mocap(folder: str) -> bool:
-    return (Path(folder) / "index.json").is_file()
 
 
 def _noise(path: Path, split: str) -> DetectorNoise:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from pose3d_ros.skeleton import CMU22
+from pose3d_ros.training.data.motion_capture import MotionCaptureError, read_motion_capture
 from pose3d_ros.training.rendering.body import Posed
 
 _LEAN_FRAMES = 15.0  # leaning for longer than this, at 30 Hz, is not walking
@@ -50,23 +50,19 @@ class Motions:
 
     @classmethod
     def load(cls, folder: Path, split: str) -> Motions:
-        """From the CMU data's ``train.npz`` or ``val.npz`` and ``index.json``."""
-        with np.load(folder / f"{split}.npz") as data:
-            positions = data["positions"]
-        index = json.loads((folder / "index.json").read_text())["clips"]
-        return cls(
-            {
-                clip["id"]: positions[clip["start"] : clip["start"] + clip["frames"]]
-                for clip in index
-                if clip["split"] == split
-            }
-        )
+        """From a folder (``data.motion_capture``). Raises ``MotionCaptureError`` or
+        ``NpzError``.
+        """
+        positions, clips = read_motion_capture(folder, split)
+        return cls({clip.name: positions[clip.start : clip.stop] for clip in clips})
 
     def random(self, rng: np.random.Generator, frames: int) -> tuple[str, np.ndarray]:
         """Name and ``frames`` consecutive frames, without a glitch, of any clip; each window is
         equally likely.
         """
         names = [name for name, clip in self.clips.items() if len(clip) >= frames]
+        if not names:
+            raise MotionCaptureError(f"expected motions of {frames} frames or more, got none")
         room = np.array([len(self.clips[name]) - frames + 1 for name in names])
         while True:
             name = names[rng.choice(len(names), p=room / room.sum())]

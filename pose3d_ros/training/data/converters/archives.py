@@ -4,6 +4,7 @@ MATLAB's, and CDF.
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
 import zipfile
@@ -12,6 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
+
+from pose3d_ros.errors import quoted
+from pose3d_ros.io.npz import NpzError, check_size
+from pose3d_ros.io.restricted_pickle import RestrictedUnpickler
 
 
 class _Dtype:
@@ -44,7 +49,7 @@ class _Array:
         if kind.dtype.hasobject:
             flat = np.empty(len(data), object)
             for row, value in enumerate(data):
-                flat[row] = _plain(value)
+                flat[row] = _plain(value, {})
         else:
             flat = np.frombuffer(
                 data.encode("latin1") if isinstance(data, str) else data, kind.dtype
@@ -52,15 +57,19 @@ class _Array:
         self.array = flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, done: dict[int, Any]) -> Any:
     """The value, with arrays in place of their stand-ins."""
     if isinstance(value, _Array):
         return value.array
-    if isinstance(value, dict):
-        return {_plain(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_plain(entry) for entry in value)
-    return value
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if id(value) not in done:  # containers may be in several others
+        done[id(value)] = (
+            {_plain(key, done): _plain(entry, done) for key, entry in value.items()}
+            if isinstance(value, dict)
+            else type(value)(_plain(entry, done) for entry in value)
+        )
+    return done[id(value)]
 
 
 def _scalar(kind: _Dtype, data: bytes) -> Any:
@@ -89,24 +98,17 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Makes arrays, dictionaries, lists, tuples, strings and numbers, and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no array needs")
-        return _ALLOWED[module, name]
-
-
 def load_npz(path: Path) -> dict[str, Any]:
     """The entries of an npz, objects among them, in which nothing is executed.
 
-    ``numpy.load(allow_pickle=True)`` runs whatever a file asks for. Raises ``ValueError`` for a
-    file that asks for anything but arrays and plain containers, or is no npz.
+    ``numpy.load(allow_pickle=True)`` runs whatever a file asks for. Raises ``NpzError`` for a file
+    that asks for anything but arrays and plain containers, would take much more memory than its
+    own size, or is no npz.
     """
     entries = {}
     try:
         with zipfile.ZipFile(path) as archive:
+            check_size(path, archive.infolist())
             for member in archive.namelist():
                 with archive.open(member) as file:
                     read_header = {
@@ -116,11 +118,13 @@ def load_npz(path: Path) -> dict[str, Any]:
                     shape, _, dtype = read_header[npy.read_magic(file)](file)
                     # Files that Python 2 has written hold their arrays' bytes as latin1 text.
                     value = (
-                        _plain(_Unpickler(file, encoding="latin1").load())
+                        _plain(RestrictedUnpickler(file, _ALLOWED, encoding="latin1").load(), {})
                         if dtype.hasobject
                         else None
                     )
                 if not dtype.hasobject:
+                    if math.prod(shape) * dtype.itemsize > archive.getinfo(member).file_size:
+                        raise ValueError(f"{member} of shape {shape}, cut off")
                     with archive.open(member) as file:
                         value = npy.read_array(file, allow_pickle=False)
                 if not isinstance(value, np.ndarray) or value.shape != shape:
@@ -130,19 +134,9 @@ def load_npz(path: Path) -> dict[str, Any]:
                 entries[member.removesuffix(".npy")] = (
                     value.item() if dtype.hasobject and not shape else value
                 )
-    except (
-        OSError,
-        ValueError,
-        zipfile.BadZipFile,
-        pickle.UnpicklingError,
-        EOFError,
-        AttributeError,
-        TypeError,
-        KeyError,
-        IndexError,
-    ) as error:
-        raise ValueError(
-            f"{path}: expected an npz of arrays and dictionaries of them; {error}"
+    except Exception as error:  # a damaged file can raise any
+        raise NpzError(
+            f"{path}: expected an npz of arrays and dictionaries of them; {quoted(error)}"
         ) from None
     return entries
 

@@ -4,7 +4,6 @@ no download.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +15,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.detector_noise import DetectorNoise
 from pose3d_ros.training.data.mocap import Mocap
+from pose3d_ros.training.data.motion_capture import read_motion_capture
 from pose3d_ros.training.data.recordings import Recording
 from pose3d_ros.training.data.windows import Clips
 
@@ -29,7 +29,7 @@ TRIES = 1000
 
 
 def convert(folder: Path, noise: Path | None, seed: int = 0) -> Iterator[tuple[str, Recording]]:
-    """Recordings of the validation split of ``training.mocap.Mocap``'s data, with their split.
+    """Recordings of the validation split of motion capture, with their split.
 
     Bodies, cameras and lost joints are those of training samples; ``noise`` is the npz of ``pose3d
     render noise``, without which keypoints are exact. Reproducible. People have the canonical
@@ -38,13 +38,8 @@ def convert(folder: Path, noise: Path | None, seed: int = 0) -> Iterator[tuple[s
     split = "val"
     detector = DetectorNoise.load(noise, split) if noise else None
     mocap = Mocap.load(folder, split, np.arange(1 - FRAMES, 1), detector)
-    with np.load(folder / f"{split}.npz") as data:
-        starts = data["clip_start"]
-    clips = [
-        clip
-        for clip in json.loads((folder / "index.json").read_text())["clips"]
-        if clip["split"] == split
-    ]
+    _, clips = read_motion_capture(folder, split)
+    starts = [clip.start for clip in clips]
     rng = np.random.default_rng(seed)
     end = -1
     for newest in mocap.newest:
@@ -59,9 +54,9 @@ def convert(folder: Path, noise: Path | None, seed: int = 0) -> Iterator[tuple[s
                 split,
                 _recording(
                     seen,
-                    f"{clip['id']}_{end:06d}_{number}",
-                    str(clip["id"]).partition("_")[0],
-                    str(clip.get("action") or "motion"),
+                    f"{clip.name}_{end:06d}_{number}",
+                    clip.name.partition("_")[0],
+                    clip.action,
                     noise.stem if noise else "",
                 ),
             )
