@@ -320,6 +320,7 @@ def test_wrong_data_and_folders_are_refused(mocap_folder, tmp_path):
                 data=str(mocap_folder), output=str(tmp_path), velocity=1.0, **{**SMALL, "clip": 1}
             )
         )
+    (tmp_path / "other").mkdir()
     with pytest.raises(ValueError, match="lacks index.json"):
         train(
             TrainSettings(
