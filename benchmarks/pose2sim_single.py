@@ -7,7 +7,7 @@ README defines: 12 limb joints, frames whose reference reprojects within 20 px. 
 triangulated frame by frame, so velocities are also compared with its low-pass (``_lowpass``: 6 Hz,
 without delay); ``reference_noise_mm`` is its own error then.
 
-    python benchmarks/pose2sim_single.py FOLDER [--lifter NAME] [--json FILE]
+    python benchmarks/pose2sim_single.py FOLDER [--detector NAME] [--lifter NAME] [--json FILE]
 """
 
 from __future__ import annotations
@@ -166,11 +166,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--detector", default=PipelineSettings.detector)
     parser.add_argument("--lifter", default=PipelineSettings().lifter)
     parser.add_argument("--lifter-model", default="", help="path of another ONNX lifter")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    settings = PipelineSettings(lifter=arguments.lifter, lifter_model=arguments.lifter_model)
+    settings = PipelineSettings(
+        detector=arguments.detector, lifter=arguments.lifter, lifter_model=arguments.lifter_model
+    )
     reports = [evaluate_view(arguments.folder, view, settings) for view in range(4)]
     mean = {
         key: float(np.mean([report[key] for report in reports]))

@@ -13,6 +13,10 @@ class EngineError(Pose3dError, RuntimeError):
     """A network cannot be loaded or run; the message is one line that says what to do."""
 
 
+class ConversionError(Pose3dError, ValueError):
+    """A file is not one of the networks that a converter knows."""
+
+
 class MissingEngineError(EngineError):
     """The engine's library or device is not on this machine; the message ends with the remedy."""
 

@@ -15,6 +15,8 @@ Entry = str | Callable[..., Any]
 
 DETECTORS: dict[str, Entry] = {
     "blazepose": "pose3d_ros.detection.blazepose.detector:BlazePose",
+    "blazepose-heavy": "pose3d_ros.detection.blazepose.detector:BlazePoseHeavy",
+    "movenet": "pose3d_ros.detection.movenet.thunder:MoveNet",
     "simcc": "pose3d_ros.detection.topdown:SimCC",
     "heatmap": "pose3d_ros.detection.topdown:HeatMap",
     "heatmap-udp": "pose3d_ros.detection.topdown:HeatMapUdp",

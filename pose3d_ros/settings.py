@@ -101,11 +101,14 @@ class PipelineSettings(Settings):
 
     detector: str = setting(
         "blazepose",
-        "2D pose detector: blazepose needs no model file; simcc (RTMPose), heatmap "
+        "2D pose detector: blazepose, blazepose-heavy (better, four times the cost) and movenet "
+        "need no model file; simcc (RTMPose), heatmap "
         "(HRNet) and heatmap-udp (ViTPose) are top-down, rtmo and yolo-pose one-stage ONNX models",
         choices=DETECTORS,
     )
-    detector_model: str = setting("", "Path of the detector's ONNX model; empty for blazepose")
+    detector_model: str = setting(
+        "", "Path of the detector's ONNX model; empty for those without a model file"
+    )
     person_model: str = setting(
         "",
         "Path of an ONNX person detector for the top-down detectors; it must contain "
@@ -116,7 +119,7 @@ class PipelineSettings(Settings):
         "2D to 3D lifter: rpsm carries a state from frame to frame, rpsm-context looks at "
         "the detector's guess of depth as well, videopose3d at the last 0.9 s, martinez at one "
         "frame; context at one frame and feature maps, context-t at those of half a second; auto "
-        "is rpsm-context with blazepose and rpsm with other detectors",
+        "is rpsm-context with detectors that tell depth (blazepose) and rpsm with others",
         choices=LIFTERS,
     )
     lifter_model: str = setting(

@@ -25,7 +25,7 @@ from pose3d_ros.inference.shared import listening
 from pose3d_ros.model_store import store
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.resources import share
-from pose3d_ros.settings import LIFTERS
+from pose3d_ros.settings import LIFTERS, PipelineSettings
 
 FRAMES = (45, 60)
 ROWS = 4
@@ -35,16 +35,23 @@ LARGE = 100_000
 
 
 def record(shipped: set[str]) -> dict[Path, list[Mapping[str, np.ndarray]]]:
-    """Each model -> what it was fed at ``FRAMES``, with every lifter that is shipped."""
+    """Each model -> what it was fed at ``FRAMES``, with every lifter that is shipped and every
+    detector that needs no file of the user's.
+    """
     kept: dict[Path, list[Mapping[str, np.ndarray]]] = {}
     last: dict[Path, Mapping[str, np.ndarray]] = {}
 
     def heard(key: Any, feeds: Mapping[str, np.ndarray]) -> None:
         last[key[0]] = {name: array.copy() for name, array in feeds.items()}
 
-    for lifter in (name for name in LIFTERS if f"lifter-{name}" in shipped):
+    lifters = [name for name in LIFTERS if f"lifter-{name}" in shipped]
+    pairs = [(PipelineSettings.detector, lifter) for lifter in lifters]
+    pairs += [(detector, "rpsm") for detector in ("blazepose-heavy", "movenet")]
+    for detector, lifter in pairs:
         clip = cv2.VideoCapture(str(share("demo", "cam0.mp4")))
-        pipeline = MonocularPipeline(lifter=lifter, engine="cpu", threads=1, detect_interval_s=0.0)
+        pipeline = MonocularPipeline(
+            detector=detector, lifter=lifter, engine="cpu", threads=1, detect_interval_s=0.0
+        )
         camera = Camera.from_fov(
             int(clip.get(cv2.CAP_PROP_FRAME_WIDTH)), int(clip.get(cv2.CAP_PROP_FRAME_HEIGHT)), 1.2
         )
@@ -54,6 +61,7 @@ def record(shipped: set[str]) -> dict[Path, list[Mapping[str, np.ndarray]]]:
             if frame in FRAMES:
                 for path, feeds in last.items():
                     kept.setdefault(path, []).append(feeds)
+                last.clear()
         pipeline.close()
     return kept
 

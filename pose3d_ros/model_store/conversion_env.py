@@ -1,4 +1,4 @@
-"""Conversion of TFLite networks with packages of its own: nothing is installed beside the user's.
+"""Conversion of networks with packages of its own: nothing is installed beside the user's.
 
 onnx brings a numpy that the OpenCV and SciPy of an Ubuntu release do not work with. It is needed
 once, to convert: pip puts it into a folder that is removed afterwards, and a process of its own
@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pose3d_ros.errors import Pose3dError
 from pose3d_ros.model_store import guarded_process
@@ -30,19 +30,19 @@ REQUIREMENTS = (
 NEEDED_MB = 400
 """Free space that the packages need while they are being installed."""
 
-_CONVERTER = Path(__file__).with_name("tflite_to_onnx.py")
+_ROOT = Path(__file__).parents[2]
 _CHILD = """
-import json, pathlib, runpy, sys
-packages, converter, folder = sys.argv[1:]
-sys.path.insert(0, packages)
-sys.path.append(str(pathlib.Path(converter).parents[2]))  # the errors of this package
-convert = runpy.run_path(converter)["convert"]
+import importlib, json, pathlib, sys
+packages, root, folder = sys.argv[1:]
+sys.path[:0] = [packages]
+sys.path.append(root)
 folder = pathlib.Path(folder)
-for index, (outputs, low) in enumerate(json.loads((folder / "jobs.json").read_text())):
-    tflite = (folder / f"{index}.tflite").read_bytes()
-    (folder / f"{index}.onnx").write_bytes(convert(tflite, outputs, low))
+for number, (module, count, options) in enumerate(json.loads((folder / "jobs.json").read_text())):
+    files = [(folder / f"{number}.{part}").read_bytes() for part in range(count)]
+    made = importlib.import_module(module).convert(*files, **options)
+    (folder / f"{number}.onnx").write_bytes(made)
 """
-_NO_SPACE = ("No space left on device", "Disk quota exceeded")
+NO_SPACE = ("No space left on device", "Disk quota exceeded")
 _NO_NETWORK = (
     "NewConnectionError",
     "NameResolutionError",
@@ -64,11 +64,18 @@ class ConversionEnvironmentError(Pose3dError, RuntimeError):
 
 
 class Network(NamedTuple):
-    """A TFLite network and what ``tflite_to_onnx.convert`` takes with it."""
+    """The ``files`` of a network, the ``converter`` (a module of this folder) that makes ONNX of
+    them, and what its ``convert`` takes besides.
+    """
 
-    tflite: bytes
-    outputs: Mapping[str, int]
-    low: float
+    converter: str
+    files: Sequence[bytes]
+    options: Mapping[str, Any]
+
+    @property
+    def module(self) -> str:
+        """Full name of the converter's module."""
+        return f"{__package__}.{self.converter}"
 
 
 def convert(networks: Sequence[Network], scratch: Path) -> list[bytes]:
@@ -79,18 +86,18 @@ def convert(networks: Sequence[Network], scratch: Path) -> list[bytes]:
     packages, folder = scratch / "packages", scratch / "conversion"
     folder.mkdir()
     _install(packages, scratch)
-    for index, network in enumerate(networks):
-        (folder / f"{index}.tflite").write_bytes(network.tflite)
-    (folder / "jobs.json").write_text(
-        json.dumps([(dict(network.outputs), network.low) for network in networks])
-    )
+    for number, network in enumerate(networks):
+        for part, data in enumerate(network.files):
+            (folder / f"{number}.{part}").write_bytes(data)
+    jobs = [(network.module, len(network.files), dict(network.options)) for network in networks]
+    (folder / "jobs.json").write_text(json.dumps(jobs))
     _log.warning("converting %d networks", len(networks))
     done = guarded_process.run(
-        [sys.executable, "-I", "-c", _CHILD, packages, _CONVERTER, folder], scratch
+        [sys.executable, "-I", "-c", _CHILD, packages, _ROOT, folder], scratch
     )
     if done.returncode:
         raise ConversionEnvironmentError(f"the conversion failed: {_last_line(done.stderr)}")
-    return [(folder / f"{index}.onnx").read_bytes() for index in range(len(networks))]
+    return [(folder / f"{number}.onnx").read_bytes() for number in range(len(networks))]
 
 
 def _install(packages: Path, scratch: Path) -> None:
@@ -133,7 +140,7 @@ def cause(stderr: str) -> str:
     """Reason for a failure of pip in one line: its own last line is often a consequence."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     for signs, meaning in (
-        (_NO_SPACE, "the disk is full"),
+        (NO_SPACE, "the disk is full"),
         (_NO_NETWORK, "no connection to the package index"),
     ):
         for line in lines:

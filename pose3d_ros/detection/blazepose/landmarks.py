@@ -13,6 +13,8 @@ from pose3d_ros.inference import Engine
 
 SIDE = 256
 LANDMARKS = 33
+REGION_SCALE = 1.25
+"""Crops reach so much further than the circle around the body."""
 REFINE_WINDOW = 7
 MIN_HEAT = 0.5
 LEVELS = ("features0", "features1", "features2", "features3")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pose3d_ros.detection import regions
-from pose3d_ros.detection.blazepose.person_detector import REGION_SCALE
+from pose3d_ros.detection.blazepose.landmarks import REGION_SCALE
 from pose3d_ros.skeleton import H36M17
 
 _PELVIS, _THORAX = H36M17.indices("pelvis", "thorax")

@@ -1,0 +1,63 @@
+"""MoveNet MultiPose: finds the people in a whole picture, any number of them, near and far."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pose3d_ros.detection.movenet.decoding import decode_people, without_twins
+from pose3d_ros.inference import Engine
+
+MODEL = "movenet-multipose"
+MULTIPLE = 32
+MOST = 64
+MIN_CENTRE = 0.1
+MIN_PERSON = 0.15
+
+
+class Found(NamedTuple):
+    """P people, best first: rough ``keypoints_px`` (P, 17, 2), COCO's, with ``scores`` (P, 17),
+    ``box_px`` (P, 4) x0 y0 x1 y1, and ``person`` (P,), the score of the whole.
+    """
+
+    keypoints_px: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.float64]
+    box_px: npt.NDArray[np.float64]
+    person: npt.NDArray[np.float64]
+
+    def rows(self, chosen: npt.NDArray[Any]) -> Found:
+        """The people chosen by indices or a mask."""
+        return Found(*(values[chosen] for values in self))
+
+
+def letterbox(
+    image_bgr: npt.NDArray[np.uint8], side: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
+    """The picture with its longer side ``side`` pixels long, padded in black at the right and
+    below to multiples of 32; and the scale (2,) of x and y.
+    """
+    height, width = image_bgr.shape[:2]
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    padded = [-(-length // MULTIPLE) * MULTIPLE for length in size]
+    picture = np.zeros((padded[1], padded[0], 3), np.uint8)
+    picture[: size[1], : size[0]] = cv2.resize(image_bgr, size, interpolation=how)
+    return picture, np.array(size) / (width, height)
+
+
+def find(engine: Engine, picture: npt.NDArray[np.uint8], scale: npt.NDArray[np.float64]) -> Found:
+    """People in a ``letterbox``, in pixels of the picture that it was made of."""
+    heads = {name: head[0] for name, head in engine({"image": picture[None]}).items()}
+    poses = decode_people(heads, MOST, MIN_CENTRE)
+    found = Found(
+        poses.keypoints / scale - 0.5,
+        poses.scores,
+        poses.box / np.tile(scale, 2) - 0.5,
+        poses.person,
+    )
+    found = found.rows(found.person > MIN_PERSON)
+    return found.rows(without_twins(found.keypoints_px, found.scores, found.box_px, found.person))
