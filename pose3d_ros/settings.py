@@ -1,3 +1,15 @@
+# Copyright 2026 pose3d_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+
 """Every setting of the package, in one typed place: default, bounds, description.
 
 ROS parameters, command-line arguments, launch descriptions and the README's table are made from
@@ -117,7 +129,7 @@ class PipelineSettings(Settings):
     lifter: str = setting(
         "auto",
         "2D to 3D lifter: rpsm carries a state from frame to frame, rpsm-context looks at "
-        "the detector's guess of depth as well, videopose3d at the last 0.9 s, martinez at one "
+        "the detector's root-relative depth as well, videopose3d at the last 0.9 s, martinez at one "
         "frame; context at one frame and feature maps, context-t at those of half a second; auto "
         "is rpsm-context with detectors that tell depth (blazepose) and rpsm with others",
         choices=LIFTERS,

@@ -1,5 +1,17 @@
+# Copyright 2026 pose3d_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+
 """Inputs of lifters from the detector's crop, besides keypoints: feature maps around each joint, a
-guess of depth.
+root-relative depth.
 
 After Context-Aware PoseFormer (NeurIPS 2023), which samples the maps at and around the joints.
 """
@@ -28,7 +40,7 @@ def crop_keypoints(people: People2D) -> np.ndarray:
 
 
 def root_relative_depth(keypoints: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """The detector's guess of depth (..., J), relative to the middle of the hips, in units of the
+    """The detector's root-relative depth (..., J), relative to the middle of the hips, in units of the
     person's size.
 
     ``keypoints`` (..., J, 2) in the same units as ``depth``, pixels or any other; 0 where nothing

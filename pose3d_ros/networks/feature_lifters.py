@@ -1,3 +1,15 @@
+# Copyright 2026 pose3d_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+
 """Lifters of a frozen detector's keypoints, root-relative depth and feature maps: RPSM and
 Context-Aware PoseFormer.
 
@@ -134,7 +146,8 @@ class RPSMContext(PoseSequenceMachine):
             nn.Linear(shape[0], feature_channels, bias=False) for shape in self.maps.pyramid
         )
         self.root_relative_depth = root_relative_depth
-        self.register_load_state_dict_pre_hook(_rename_parameters)  # type: ignore[no-untyped-call,unused-ignore]
+        register: Any = self.register_load_state_dict_pre_hook  # which torch has not typed
+        register(_rename_parameters)
 
     @torch.no_grad()
     def take_weights(self, base: PoseSequenceMachine) -> None:

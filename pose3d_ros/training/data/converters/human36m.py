@@ -1,3 +1,15 @@
+# Copyright 2026 pose3d_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+
 """Human3.6M (Ionescu et al., PAMI 2014): trained on S1, 5, 6, 7, 8, evaluated on S9, 11, 17
 joints, 50 Hz.
 
