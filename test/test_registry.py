@@ -62,7 +62,9 @@ def test_auto_takes_a_lifter_that_such_a_detector_can_feed(registered):
     settings = PipelineSettings(detector="brightest")
     with MonocularPipeline(settings) as pipeline:
         assert pipeline.lifter_name == "rpsm"
-    with pytest.raises(SettingsError, match=r"root-relative depth \(blazepose\), got 'brightest'"):
+    with pytest.raises(
+        SettingsError, match=r"depth \(blazepose, blazepose-heavy\), got 'brightest'"
+    ):
         MonocularPipeline(settings, lifter="rpsm-context")
 
 
