@@ -40,8 +40,8 @@ def crop_keypoints(people: People2D) -> np.ndarray:
 
 
 def root_relative_depth(keypoints: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """The detector's root-relative depth (..., J), relative to the middle of the hips, in units of the
-    person's size.
+    """Root-relative depth (..., J) as lifters take it: relative to the middle of the hips, in
+    units of the person's size.
 
     ``keypoints`` (..., J, 2) in the same units as ``depth``, pixels or any other; 0 where nothing
     is known.
