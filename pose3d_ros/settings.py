@@ -130,8 +130,8 @@ class PipelineSettings(Settings):
         "auto",
         "2D to 3D lifter: rpsm carries a state from frame to frame, rpsm-context looks at "
         "the detector's root-relative depth as well, videopose3d at the last 0.9 s, martinez at "
-        "one frame; context at one frame and feature maps, context-t at those of half a second; auto "
-        "is rpsm-context with detectors that tell depth (blazepose) and rpsm with others",
+        "one frame; context at one frame and feature maps, context-t at those of half a second; "
+        "auto is rpsm-context with detectors that tell depth (blazepose) and rpsm with others",
         choices=LIFTERS,
     )
     lifter_model: str = setting(
