@@ -206,9 +206,8 @@ def main() -> None:
     reports["refine"] = [one, raw, two, right]
     print(table(reports["refine"]))
     print(
-        f"single, beside reference_refined.npz (frame and scale aligned): {millimetres.max():.0f} "
-        f"mm and "
-        f"{degrees.max():.2f} degrees at most"
+        "single, beside reference_refined.npz (frame and scale aligned): "
+        f"{millimetres.max():.0f} mm and {degrees.max():.2f} degrees at most"
     )
     print("\nshelf tracked with the given cameras, and with those that refine would not write")
     reports["shelf"] = [

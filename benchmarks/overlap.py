@@ -137,10 +137,9 @@ def main() -> None:
         turn_ms, turn_latency_ms, overlapped_ms, latency_ms = np.median(rounds, axis=0) * 1e3
         sys.stdout.write(
             f"{count} people: in turn {1e3 / turn_ms:.1f} Hz, latency {turn_latency_ms:.1f} ms; "
-            f"overlapped "
-            f"{1e3 / overlapped_ms:.1f} Hz, latency {latency_ms:.1f} ms: "
-            f"{turn_ms / overlapped_ms:.2f} times the rate, "
-            f"{latency_ms / turn_latency_ms:.2f} times the latency\n"
+            f"overlapped {1e3 / overlapped_ms:.1f} Hz, latency {latency_ms:.1f} ms: "
+            f"{turn_ms / overlapped_ms:.2f} times the rate, {latency_ms / turn_latency_ms:.2f} "
+            "times the latency\n"
         )
         one.pipeline.close()
         two.pipeline.close()

@@ -115,8 +115,7 @@ def main() -> int:
     )
     print(
         f"followed: {kept.mean():.1%}; PCK {good.mean():.1%}, of seen joints "
-        f"{good[shown].mean():.1%}; mean heat "
-        f"{np.concatenate(heat)[kept].mean():.2f}"
+        f"{good[shown].mean():.1%}; mean heat {np.concatenate(heat)[kept].mean():.2f}"
     )
     if options.sheet:
         rows = [

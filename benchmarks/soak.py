@@ -139,8 +139,7 @@ def main() -> None:
             )
             sys.stdout.write(
                 f"tenth {tenth:2}: {rows[-1][0]:6.1f} MB, latency p50 {p50:5.1f} ms, p95 "
-                f"{p95:6.1f} ms, "
-                f"CPU {rows[-1][3]:5.1f} ms per frame\n"
+                f"{p95:6.1f} ms, CPU {rows[-1][3]:5.1f} ms per frame\n"
             )
             sys.stdout.flush()
     sys.stdout.write(

@@ -98,8 +98,7 @@ def main() -> None:
     p50, p95 = 1e3 * np.percentile(latencies, (50, 95))
     print(
         f"{options.video.name} at {options.rate:g} Hz: {len(latencies) / options.seconds:.1f} "
-        f"joints/s, latency "
-        f"p50 {p50:.1f} ms, p95 {p95:.1f} ms"
+        f"joints/s, latency p50 {p50:.1f} ms, p95 {p95:.1f} ms"
     )
     told = dict.fromkeys(stage for sample in stages for stage in sample)
     median = {

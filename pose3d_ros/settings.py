@@ -244,8 +244,7 @@ class VideoNodeSettings(Settings):
     rig: str = setting(
         "",
         "Rig file whose cameras' videos are played in step, each in its camera's namespace, "
-        "instead "
-        "of a source",
+        "instead of a source",
     )
     bag_topic: str = setting("", "Image topic to read from a bag; empty takes the only one")
     width: int = setting(

@@ -184,9 +184,8 @@ def test_every_error_class_has_the_one_base():
 def test_images_to_people_without_ros_or_torch():
     code = (
         "import sys, pose3d_ros.pipeline, pose3d_ros.detection.topdown, "
-        "pose3d_ros.detection.onestage, "
-        "pose3d_ros.cli.main; sys.exit(' '.join({'rclpy', 'torch', 'sensor_msgs'} & "
-        "set(sys.modules)) or 0)"
+        "pose3d_ros.detection.onestage, pose3d_ros.cli.main; sys.exit(' '.join({'rclpy', "
+        "'torch', 'sensor_msgs'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=PACKAGE.parent

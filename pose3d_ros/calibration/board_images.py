@@ -137,9 +137,8 @@ def detect_boards(
         if size not in (None, image.shape[1::-1]):
             raise ValueError(
                 f"camera {pictures.name}: {pictures.describe(i)} is "
-                f"{image.shape[1]}x{image.shape[0]}, "
-                f"the pictures before {size[0]}x{size[1]}: expected one size; are they of one "
-                f"camera?"
+                f"{image.shape[1]}x{image.shape[0]}, the pictures before {size[0]}x{size[1]}: "
+                "expected one size; are they of one camera?"
             )
         size = image.shape[1::-1]
         grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
@@ -188,8 +187,7 @@ def _other_board(pictures: BoardImages, board: Board) -> str:
         if seen[board.dictionary] >= 0.9 * seen[best] > 0:
             return (
                 f", though {seen[best]} markers of {board.dictionary} in {len(greys)} of them: "
-                f"check columns x "
-                f"rows (squares) and the marker's size against the square's"
+                "check columns x rows (squares) and the marker's size against the square's"
             )
         return (
             f"; but {seen[best]} markers of {best} in {len(greys)} of them: is that the "

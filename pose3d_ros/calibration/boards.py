@@ -45,9 +45,8 @@ class Board:
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 3 or not 0 < self.square_m < 10:
             raise ValueError(
-                f"board: expected at least 3x3 and squares of under 10 m, got "
-                f"{self.columns}x{self.rows} "
-                f"and {self.square_m:g} m"
+                "board: expected at least 3x3 and squares of under 10 m, got "
+                f"{self.columns}x{self.rows} and {self.square_m:g} m"
             )
         if self.charuco and not self.marker_m < self.square_m:
             raise ValueError(

@@ -181,9 +181,8 @@ def calibrate(
     absent = [name for name, error in errors.items() if not len(error)]
     if absent:
         raise ValueError(
-            f"cameras {' '.join(absent)}: what they saw of the board does not fit the others: are "
-            f"the "
-            f"recordings of the same moments, and the intrinsics right?"
+            f"cameras {' '.join(absent)}: what they saw of the board does not fit the others: "
+            "are the recordings of the same moments, and the intrinsics right?"
         )
     result = Extrinsics(
         dict(zip(names, rig.cameras, strict=True)),

@@ -114,9 +114,8 @@ def refine(
     given = Rig.of(cameras)
     if len(given) < 2:
         raise ValueError(
-            "expected at least two cameras that see the same people, got one: its place cannot be "
-            "seen "
-            "from its own pictures"
+            "expected at least two cameras that see the same people, got one: its place cannot "
+            "be seen from its own pictures"
         )
     frames = np.unique(poses.frame)
     block = np.searchsorted(frames, poses.frame) * BLOCKS // max(len(frames), 1)
@@ -243,18 +242,15 @@ def _check_determined(
         if frames < MIN_FRAMES:
             raise ValueError(
                 f"camera {name}: {frames} frames show somebody whom another camera sees too, "
-                f"expected at "
-                f"least {MIN_FRAMES}: record longer, or the given extrinsics are too far off for "
-                f"this "
-                f"('pose3d calibrate extrinsics' starts from nothing)"
+                f"expected at least {MIN_FRAMES}: record longer, or the given extrinsics are too "
+                "far off for this ('pose3d calibrate extrinsics' starts from nothing)"
             )
         different = _different_poses(points[np.isin(points[:, 0], person[mine])])
         if different < MIN_POSES:
             raise ValueError(
                 f"camera {name}: people hardly move ({different} poses that differ by {POSE_M:g} "
-                f"m, "
-                f"expected {MIN_POSES}): this does not tell where the camera is; walk through the "
-                f"room"
+                f"m, expected {MIN_POSES}): this does not tell where the camera is; walk through "
+                "the room"
             )
     together = np.zeros((len(names), len(names)))
     for row in np.unique(person[person >= 0]):
@@ -267,9 +263,8 @@ def _check_determined(
             for k in range(groups.max() + 1)
         ]
         raise ValueError(
-            f"cameras {' / '.join(parts)} never see the same people: nothing tells where they are "
-            f"to each "
-            f"other; walk where both see you"
+            f"cameras {' / '.join(parts)} never see the same people: nothing tells where they "
+            "are to each other; walk where both see you"
         )
 
 

@@ -55,8 +55,7 @@ def calibrate(
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{path}: expected points: {{NAME: [x, y, z]}} and pixels: "
-            f"{{CAMERA: {{NAME: [u, v]}}}}; "
-            f"got {error!r}"
+            f"{{CAMERA: {{NAME: [u, v]}}}}; got {error!r}"
         ) from None
     placed, errors = {}, {}
     for name, camera in cameras.items():
@@ -69,9 +68,8 @@ def calibrate(
             )
         if len(seen) < MIN_POINTS:
             raise ValueError(
-                f"{path}: camera {name} shows {len(seen)} points, expected at least {MIN_POINTS}, "
-                f"better "
-                f"8 spread over the room and in height"
+                f"{path}: camera {name} shows {len(seen)} points, expected at least "
+                f"{MIN_POINTS}, better 8 spread over the room and in height"
             )
         places, marks = np.stack([points[p] for p in seen]), np.stack(list(seen.values()))
         outside = np.isnan(camera.rays(marks)).any(1)

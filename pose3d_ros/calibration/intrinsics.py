@@ -59,20 +59,17 @@ class Intrinsics:
         if share > FOCAL_SIGMA:
             found.append(
                 f"the focal length is only known to {share:.1%}: the views are too alike or face "
-                f"the camera; "
-                f"tilt the board by 30 to 45 degrees, to all sides, near and far"
+                "the camera; tilt the board by 30 to 45 degrees, to all sides, near and far"
             )
         if self.coverage < MIN_COVERAGE:
             found.append(
                 f"boards cover {self.coverage:.0%} of the picture: distortion elsewhere is a "
-                f"guess; show the "
-                f"board in the corners, too"
+                "guess; show the board in the corners, too"
             )
         if self.rms_px > 1.0:
             found.append(
                 f"corners are {self.rms_px:.1f} px off: is the board flat, are the pictures "
-                f"sharp, and is "
-                f"this the right lens model (--fisheye)?"
+                "sharp, and is this the right lens model (--fisheye)?"
             )
         return found
 
@@ -90,8 +87,7 @@ def calibrate(views: BoardDetections, board: Board, fisheye: bool = False) -> In
         if len(rows) < MIN_VIEWS:
             raise ValueError(
                 f"camera {name}: {len(rows)} usable views of the {board} in {views.searched} "
-                f"pictures, "
-                f"expected at least {MIN_VIEWS}, better 15, from different sides"
+                f"pictures, expected at least {MIN_VIEWS}, better 15, from different sides"
             )
         objects = [board.points_m[views.corners[i].ids].astype(np.float32) for i in rows]
         pixels = [views.corners[i].pixels.astype(np.float32) for i in rows]
@@ -117,8 +113,7 @@ def calibrate(views: BoardDetections, board: Board, fisheye: bool = False) -> In
         except ValueError as error:
             raise ValueError(
                 f"camera {name}: the {len(rows)} views do not determine it ({error}): tilt the "
-                f"board to "
-                f"all sides"
+                "board to all sides"
             ) from None
         return Intrinsics(
             camera, rms, sigma, _coverage(pixels, views.size), len(rows), tuple(rejected)

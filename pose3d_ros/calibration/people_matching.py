@@ -124,8 +124,7 @@ def _poses(
     if len(view) and (view.min() < 0 or view.max() >= len(cameras)):
         raise ValueError(
             f"{path}: has views {view.min()} to {view.max()}, but the rig has {len(cameras)} "
-            f"cameras: "
-            f"expected views 0 to {len(cameras) - 1} in the rig's order"
+            f"cameras: expected views 0 to {len(cameras) - 1} in the rig's order"
         )
     joints = _skeleton(path, poses.shape[1], skeleton).indices(*LIMB_JOINTS)
     poses = poses[:, joints]
@@ -136,9 +135,8 @@ def _poses(
             x, y = reach.max(0)
             raise ValueError(
                 f"{path}: camera {name} is calibrated for {camera.size[0]}x{camera.size[1]}, but "
-                f"its "
-                f"poses reach x={x:.0f}, y={y:.0f}: expected 2D poses of images of the calibrated "
-                f"size"
+                f"its poses reach x={x:.0f}, y={y:.0f}: expected 2D poses of images of the "
+                "calibrated size"
             )
     pixels = Rig.of(cameras).undistort(np.where(known[..., None], poses[..., :2], np.nan), view)
     known = np.isfinite(pixels).all(-1)  # a lens may have no ray for a pixel

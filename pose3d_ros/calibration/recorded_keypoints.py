@@ -81,8 +81,7 @@ def at_common_times(
     if last <= first:
         raise ValueError(
             f"the cameras' recordings do not overlap in time ({first - last:.1f} s apart): were "
-            f"they "
-            f"recorded together, and do the machines' clocks agree?"
+            "they recorded together, and do the machines' clocks agree?"
         )
     times = np.arange(first, last, 1 / RATE_HZ)
     poses, frame, view = [np.zeros((0, len(H36M17), 3))], [], []

@@ -86,11 +86,9 @@ def calibrate_intrinsics(options: argparse.Namespace) -> int:
         k, sigma = result.camera.matrix, result.sigma_px
         _say(
             f"{pictures.name}: fx {k[0, 0]:.1f} ± {sigma[0]:.1f}, fy {k[1, 1]:.1f} ± "
-            f"{sigma[1]:.1f}, "
-            f"cx {k[0, 2]:.1f} ± {sigma[2]:.1f}, cy {k[1, 2]:.1f} ± {sigma[3]:.1f} px; RMS "
-            f"{result.rms_px:.2f} px, "
-            f"{result.views} of {len(views.indices)} views with the board in {views.searched} "
-            f"pictures, covering "
+            f"{sigma[1]:.1f}, cx {k[0, 2]:.1f} ± {sigma[2]:.1f}, cy {k[1, 2]:.1f} ± "
+            f"{sigma[3]:.1f} px; RMS {result.rms_px:.2f} px, {result.views} of "
+            f"{len(views.indices)} views with the board in {views.searched} pictures, covering "
             f"{result.coverage:.0%}; written to {path}"
         )
         if result.rejected:
@@ -113,14 +111,12 @@ def calibrate_extrinsics(options: argparse.Namespace) -> int:
         x, y, z = cameras[name].position_m
         _say(
             f"{name}: at {x:.3f} {y:.3f} {z:.3f} m; {len(away)} points, reprojection median "
-            f"{np.median(away):.2f} px, "
-            f"90 % below {np.quantile(away, 0.9):.2f} px"
+            f"{np.median(away):.2f} px, 90 % below {np.quantile(away, 0.9):.2f} px"
         )
         if np.median(away) > SYNCHRONOUS_PX:
             _say(
                 f"  WARNING: {name} does not fit well: are the recordings synchronous, was the "
-                f"board moved slowly, "
-                f"are the intrinsics those of this camera and its focus?"
+                "board moved slowly, are the intrinsics those of this camera and its focus?"
             )
     rig = RigFile(cameras, options.frame_id, sources=known.sources)
     write_rig(options.output, rig)
@@ -143,8 +139,7 @@ def _from_board(
     if missing:
         raise ValueError(
             f"{options.intrinsics} has no camera {', '.join(missing)}, but "
-            f"{', '.join(known.cameras)}: "
-            f"write NAME=PATH with these names"
+            f"{', '.join(known.cameras)}: write NAME=PATH with these names"
         )
     place = options.world or "board"
     name, _, moment = place.partition("@")
@@ -152,9 +147,8 @@ def _from_board(
         name != "board" or moment and not _number(moment)
     ):
         raise ValueError(
-            f"--world: expected board, board@SECONDS or one of "
-            f"{', '.join(p.name for p in pictures)}, "
-            f"got '{place}'"
+            "--world: expected board, board@SECONDS or one of "
+            f"{', '.join(p.name for p in pictures)}, got '{place}'"
         )
     indices = extrinsics.common_indices(pictures)
     views = [detect_boards(p, board, i) for p, i in zip(pictures, indices, strict=True)]
@@ -194,9 +188,8 @@ def static_transform(frame_id: str, camera: Camera) -> str:
     )
     return (
         f"ros2 run tf2_ros static_transform_publisher --x {x:.6f} --y {y:.6f} --z {z:.6f} --qx "
-        f"{qx:.8f} "
-        f"--qy {qy:.8f} --qz {qz:.8f} --qw {qw:.8f} --frame-id {frame_id} --child-frame-id "
-        f"{camera.frame_id}"
+        f"{qx:.8f} --qy {qy:.8f} --qz {qz:.8f} --qw {qw:.8f} --frame-id {frame_id} "
+        f"--child-frame-id {camera.frame_id}"
     )
 
 
@@ -212,15 +205,13 @@ def refine(options: argparse.Namespace) -> int:
     for what, (before, after) in (("used", result.used), ("held out", result.held_out)):
         _say(
             f"reprojection on frames {what}: median {before.median_px:.2f} -> "
-            f"{after.median_px:.2f} px, 90 % below "
-            f"{before.p90_px:.1f} -> {after.p90_px:.1f} px ({before.observations} -> "
-            f"{after.observations} joints)"
+            f"{after.median_px:.2f} px, 90 % below {before.p90_px:.1f} -> {after.p90_px:.1f} px "
+            f"({before.observations} -> {after.observations} joints)"
         )
     for c, name in enumerate(cameras):
         _say(
             f"{name}: moved {result.moved_mm[c]:.0f} mm (at least ± {result.sigma_mm[c]:.0f}), "
-            f"turned "
-            f"{result.turned_deg[c]:.2f} degrees (± {result.sigma_deg[c]:.2f})"
+            f"turned {result.turned_deg[c]:.2f} degrees (± {result.sigma_deg[c]:.2f})"
         )
     if options.bone:
         _say(
@@ -229,11 +220,10 @@ def refine(options: argparse.Namespace) -> int:
         )
     if not result.better:
         raise ValueError(
-            f"nothing written: on frames held out the error went from "
-            f"{result.held_out[0].median_px:.2f} to "
-            f"{result.held_out[1].median_px:.2f} px, less than {from_people.MIN_GAIN:.0%} better: "
-            f"the given "
-            f"extrinsics are as good as these people can tell"
+            "nothing written: on frames held out the error went from "
+            f"{result.held_out[0].median_px:.2f} to {result.held_out[1].median_px:.2f} px, less "
+            f"than {from_people.MIN_GAIN:.0%} better: the given extrinsics are as good as these "
+            "people can tell"
         )
     write_rig(
         options.output, replace(rig, cameras=dict(zip(cameras, result.cameras, strict=True)))

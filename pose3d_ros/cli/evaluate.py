@@ -117,8 +117,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="calibration.json (K, R, t of each camera), gt.npz "
         "(actor, frame, joints3d, eval_frames), detections_openpose_body25.npz (poses, frame, "
-        "view); "
-        "or a rosbag2 with CAMERA/keypoints topics",
+        "view); or a rosbag2 with CAMERA/keypoints topics",
     )
     several.add_argument(
         "--rig", type=Path, metavar="FILE", help="the cameras of a bag: a rig file"

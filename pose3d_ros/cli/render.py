@@ -28,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["clip", "dataset", "features", "noise"],
         help="clip: the two-camera film of the demo with its truth. For pose3d train, of random "
         "people: dataset: recordings with pictures; features: the embedded detector's keypoints "
-        "and "
-        "feature maps (--lifter context); noise: an npz of its errors",
+        "and feature maps (--lifter context); noise: an npz of its errors",
     )
     parser.add_argument("output", type=Path, help="folder to write, or npz of the noise")
     parser.add_argument(

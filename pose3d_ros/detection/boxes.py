@@ -107,8 +107,7 @@ class Network:
         if not path:
             raise ModelError(
                 f"{setting}: expected the path of an ONNX model for detector "
-                f"'{settings.detector}', got "
-                f"none; set {setting}"
+                f"'{settings.detector}', got none; set {setting}"
             )
         self.path = locate(path)
         load = partial(
@@ -130,9 +129,8 @@ class Network:
             self.close()
             raise ModelError(
                 f"{self.path}: expected feature maps among the outputs (features0, features1, "
-                f"...), which "
-                f"the lifter reads, got {', '.join(others)}; take an HRNet of 'pose3d models "
-                f"import', or a lifter without feature maps"
+                f"...), which the lifter reads, got {', '.join(others)}; take an HRNet of "
+                "'pose3d models import', or a lifter without feature maps"
             )
         if others and (wanted := [*others, *self.maps]) != list(self.engine.outputs):
             self.close()
@@ -155,8 +153,7 @@ class Network:
         shapes = " and ".join(str(["any" if n is None else n for n in shape]) for shape in got)
         return ModelError(
             f"{self.path}: expected {expected}, got {shapes or 'nothing'}; is this the export "
-            f"that the "
-            f"setting asks for?"
+            "that the setting asks for?"
         )
 
     def __call__(self, pictures: np.ndarray) -> list[np.ndarray]:

@@ -74,9 +74,8 @@ def profiles(path: Path, inputs: Shapes, most: int) -> dict[str, Profile]:
         fixed = tuple(n for n in shape[1:] if n is not None)
         if len(fixed) < len(shape) - 1:
             raise EngineError(
-                f"{path}: expected a model whose only free axis is the first, got {name} {shape}; "
-                f"export "
-                f"it for one size of picture, or set engine to cpu"
+                f"{path}: expected a model whose only free axis is the first, got {name} "
+                f"{shape}; export it for one size of picture, or set engine to cpu"
             )
         if any_rows(shape):
             found[name] = Profile(*((rows, *fixed) for rows in (1, min(USUAL_PEOPLE, most), most)))

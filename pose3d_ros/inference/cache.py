@@ -182,8 +182,7 @@ class Cache:
     def _warn(self, error: OSError) -> None:
         _warn_once(
             f"the cache {self.folder} cannot be used ({error.strerror or error}); going on "
-            f"without it: free "
-            f"some space, or set XDG_CACHE_HOME to a folder that can be written"
+            "without it: free some space, or set XDG_CACHE_HOME to a folder that can be written"
         )
 
 

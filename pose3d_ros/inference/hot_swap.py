@@ -184,9 +184,8 @@ class HotSwap:
             if not difference <= self._tolerance:
                 raise EngineError(
                     f"expected the answers of {self._engine.name} within {self._tolerance:g} of "
-                    f"the "
-                    f"largest value, got them off by {difference:.3g}; please report what 'pose3d "
-                    f"doctor' says"
+                    f"the largest value, got them off by {difference:.3g}; please report what "
+                    "'pose3d doctor' says"
                 )
         with self._lock:
             if self._progress.cancelled:

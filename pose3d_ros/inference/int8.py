@@ -103,8 +103,7 @@ def calibrated_model(path: Path, scheme: Scheme = CPU) -> bytes:
         raise PrecisionError(
             f"precision int8: {path.name} was not calibrated on this machine; run pose3d models "
             f"build --engine {scheme.engine} --precision int8 --images FOLDER once, with "
-            f"pictures "
-            f"as the camera's"
+            "pictures as the camera's"
         )
     return data
 

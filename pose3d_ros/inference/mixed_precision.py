@@ -41,9 +41,8 @@ def in_precision(path: Path, precision: str) -> bytes:
         from onnxruntime.transformers.onnx_model import OnnxModel
     except ImportError as error:
         raise EngineError(
-            f"preparing a model for this engine needs the packages onnx and onnxruntime "
-            f"({error}); pip "
-            f"install onnx onnxruntime"
+            "preparing a model for this engine needs the packages onnx and onnxruntime "
+            f"({error}); pip install onnx onnxruntime"
         ) from None
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = (
@@ -56,9 +55,8 @@ def in_precision(path: Path, precision: str) -> bytes:
             onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's errors have no common class
             raise EngineError(
-                f"{path}: ONNX Runtime cannot load this model ({quoted(error)}); replace the file "
-                f"by a "
-                f"valid ONNX export"
+                f"{path}: ONNX Runtime cannot load this model ({quoted(error)}); replace the "
+                "file by a valid ONNX export"
             ) from None
         model: Any = onnx.load(options.optimized_model_filepath)
     used = {node.domain for node in model.graph.node}

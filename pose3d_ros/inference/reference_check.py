@@ -95,8 +95,7 @@ def reference(name: str, model: Path) -> Reference:
     if str(arrays["model"]) != sha256_of(model):
         raise EngineError(
             f"{path}: expected the reference of {model}, got that of another version of it; make "
-            f"it "
-            f"anew with scripts/references.py {name}"
+            f"it anew with scripts/references.py {name}"
         )
     inputs, outputs = (
         {key.partition(":")[2]: value for key, value in arrays.items() if key.startswith(kind)}

@@ -160,20 +160,17 @@ def _view(message: Any, layout: Layout) -> np.ndarray:
     if message.encoding.startswith("bayer") and min(width, height) < 2:
         raise ImageError(
             f"{what}: expected at least 2x2 pixels, the size of the pattern; the publisher's "
-            f"width, "
-            f"height or encoding is wrong"
+            "width, height or encoding is wrong"
         )
     if step < row_bytes:
         raise ImageError(
             f"{what}: expected a step of at least {row_bytes} bytes, got {step}; the publisher "
-            f"must fill "
-            f"in Image.step"
+            "must fill in Image.step"
         )
     if len(message.data) < (rows - 1) * step + row_bytes:
         raise ImageError(
             f"{what} of step {step}: expected {rows * step} bytes of data, got "
-            f"{len(message.data)}; "
-            f"the publisher's height, step or encoding is wrong"
+            f"{len(message.data)}; the publisher's height, step or encoding is wrong"
         )
     dtype = np.dtype(layout.dtype).newbyteorder(">" if message.is_bigendian else "<")
     shape, strides = (rows, width, layout.channels), (step, layout.channels * sample, sample)

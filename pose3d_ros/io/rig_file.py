@@ -277,9 +277,8 @@ def write_rig(path: str | Path, rig: RigFile) -> None:
         width=120,
     )
     Path(path).write_text(
-        "# Position and orientation: the optical frame (x right, y down, z forward) in the fixed "
-        "one,"
-        f"\n# as TF would say it.\n{text}"
+        "# Position and orientation: the optical frame (x right, y down, z forward) in the "
+        f"fixed one,\n# as TF would say it.\n{text}"
     )
 
 
@@ -318,9 +317,8 @@ def _native(data: Mapping[str, Any]) -> RigContent:
                 or abs(np.linalg.norm(quaternion) - 1) > 0.01
             ):
                 raise RigFileError(
-                    f"camera {name}: expected position_m [x, y, z] and orientation_xyzw of length "
-                    f"1, "
-                    f"got {position.tolist()} and {quaternion.tolist()}"
+                    f"camera {name}: expected position_m [x, y, z] and orientation_xyzw of "
+                    f"length 1, got {position.tolist()} and {quaternion.tolist()}"
                 )
             pose = inverse_transform(rigid(rotation_from_quaternion(quaternion), position))
         try:

@@ -75,9 +75,8 @@ class FrameLifter(NetworkLifter):
         if self.reads_features:
             if people.crop_from_image is None:
                 raise ValueError(
-                    "expected people with the detector's feature maps, got none; detection.create "
-                    "gives "
-                    "them when asked for features"
+                    "expected people with the detector's feature maps, got none; "
+                    "detection.create gives them when asked for features"
                 )
             keypoints, rotation = upright(keypoints, rotation, crop_rays(camera, people))
             feeds["crop_keypoints"] = crop_keypoints(people)

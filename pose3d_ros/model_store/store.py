@@ -192,8 +192,7 @@ def locate(name: str) -> Path:
         return path
     raise ModelError(
         f"model '{name}': expected one of {', '.join([*EMBEDDED, *shipped])}, or the path of an "
-        f"existing "
-        f"ONNX file"
+        "existing ONNX file"
     )
 
 

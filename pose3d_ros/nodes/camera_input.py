@@ -145,10 +145,9 @@ class CameraInput:
         if people.stamp_ns == self.newest_ns:
             self.problem(
                 "stamp",
-                f"not used: expected 2D poses with their own time, got stamp "
+                "not used: expected 2D poses with their own time, got stamp "
                 f"{people.stamp_ns * 1e-9:.3f} s again; the camera driver must stamp its images, "
-                f"and "
-                f"only one node may publish its keypoints",
+                "and only one node may publish its keypoints",
             )
             return
         self.solved("stamp")

@@ -58,8 +58,7 @@ def to_bgr(message: Image, depth: BitDepth | None = None) -> np.ndarray:
         why = str(error)
     raise ImageError(
         f"expected an encoding among {', '.join(ENCODINGS)}, got '{message.encoding}', which "
-        f"cv_bridge "
-        f"cannot convert here either ({why}); publish bgr8"
+        f"cv_bridge cannot convert here either ({why}); publish bgr8"
     )
 
 

@@ -43,9 +43,8 @@ class TransformLookup:
         except ImportError:
             raise TransformError(
                 "the rig file says nothing of where the cameras stand, and asking TF needs "
-                "tf2_ros, "
-                "which comes with a ROS distribution: set rig to a file with position_m and "
-                "orientation_xyzw of each camera ('pose3d calibrate extrinsics' writes one)"
+                "tf2_ros, which comes with a ROS distribution: set rig to a file with position_m "
+                "and orientation_xyzw of each camera ('pose3d calibrate extrinsics' writes one)"
             ) from None
         self._buffer = Buffer()
         self._listener = TransformListener(self._buffer, node)
@@ -64,9 +63,8 @@ class TransformLookup:
         except TransformException as error:
             raise TransformError(
                 f"expected a transform from '{fixed_frame}' to '{camera_frame}' on /tf or "
-                f"/tf_static "
-                f"({one_line(error)}); publish it, for instance with tf2_ros' "
-                f"static_transform_publisher"
+                f"/tf_static ({one_line(error)}); publish it, for instance with tf2_ros' "
+                "static_transform_publisher"
             ) from None
 
     def close(self) -> None:

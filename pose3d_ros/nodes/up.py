@@ -76,8 +76,7 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
     if len(set(nodes)) < len(nodes):
         raise ValueError(
             f"expected each node once, got {' '.join(nodes)}; start the second with another "
-            f"namespace in "
-            f"a process of its own"
+            "namespace in a process of its own"
         )
     if "multiview" in nodes and len(nodes) > 1:
         raise ValueError(

@@ -95,8 +95,7 @@ def scene_table(name: str, report: Report) -> str:
     )
     return (
         f"{text}\n{report['frames']} frames of {report['width']}x{report['height']}, "
-        f"{report['people']:.1f} people "
-        f"found in each, on {report['engine']}"
+        f"{report['people']:.1f} people found in each, on {report['engine']}"
     )
 
 

@@ -89,9 +89,8 @@ class OnnxRuntimeEngine:
             ]
         except Exception as error:  # ONNX Runtime's errors have no common class
             raise EngineError(
-                f"{path}: ONNX Runtime cannot load this model ({quoted(error)}); replace the file "
-                f"by a "
-                f"valid ONNX export"
+                f"{path}: ONNX Runtime cannot load this model ({quoted(error)}); replace the "
+                "file by a valid ONNX export"
             ) from None
         self.name = name
         for value, kind, _ in (*described[0], *described[1]):
@@ -230,9 +229,8 @@ def _on_gpu(
     ):  # ONNX Runtime goes on without a provider whose libraries do not load
         raise EngineError(
             f"engine {name}: ONNX Runtime could not start {wanted}; the GPU driver or the "
-            f"libraries of "
-            f"{'CUDA and cuDNN' if name == 'cuda' else 'TensorRT'} are missing or of another "
-            f"version"
+            f"libraries of {'CUDA and cuDNN' if name == 'cuda' else 'TensorRT'} are missing or "
+            "of another version"
         )
     return engine
 

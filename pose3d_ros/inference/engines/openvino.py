@@ -68,8 +68,7 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise EngineError(
                 f"{path}: OpenVINO cannot load this model ({quoted(error)}); replace the file by "
-                f"a "
-                f"valid ONNX export, or set engine to cpu"
+                "a valid ONNX export, or set engine to cpu"
             ) from None
         self.inputs = {value.any_name: _shape(value) for value in compiled.inputs}
         self.outputs = {value.any_name: _shape(value) for value in compiled.outputs}

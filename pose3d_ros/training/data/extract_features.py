@@ -77,8 +77,7 @@ def extract_features(folder: Path, out: Path, settings: PipelineSettings) -> Ite
             if not written:
                 raise ValueError(
                     f"{folder / split}: expected people whom the detector finds where their "
-                    f"recordings "
-                    f"say, got none in the images of {len(clips)} clips"
+                    f"recordings say, got none in the images of {len(clips)} clips"
                 )
             yield f"{out / split}: {len(clips)} clips, feature maps of {written} people"
     finally:

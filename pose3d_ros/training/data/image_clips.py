@@ -163,8 +163,7 @@ class ImageSamples:
         if not any(len(each.clips) for each in seen):
             raise ValueError(
                 f"{folders[0] / split}: expected recordings with valid frames at "
-                f"{offsets.tolist()} / 30 "
-                f"s in which the person was found, got none"
+                f"{offsets.tolist()} / 30 s in which the person was found, got none"
             )
         return cls(tuple(seen), side)
 

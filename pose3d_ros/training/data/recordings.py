@@ -195,8 +195,7 @@ class Recording:
         if self.rate_hz < SLOWEST_HZ:
             raise self._error(
                 f"expected at least {SLOWEST_HZ:g} Hz to interpolate from, got {self.rate_hz:g} "
-                f"Hz: "
-                f"convert the source at its full rate, or train on single frames (offsets 0)"
+                "Hz: convert the source at its full rate, or train on single frames (offsets 0)"
             )
         step = self.rate_hz / rate_hz
         position = np.arange(int((len(self) - 1) / step + 1e-6) + 1) * step
@@ -287,8 +286,7 @@ def write(folder: Path, split: str, recording: Recording) -> Path:
     if far > LARGEST_MISS * recording.camera.size[0]:
         raise ValueError(
             f"recording {recording.name}: expected keypoints_px near the projected joints_m, got "
-            f"a median "
-            f"distance of {far:.0f} px: check the axes, camera_from_world and the camera"
+            f"a median distance of {far:.0f} px: check the axes, camera_from_world and the camera"
         )
     camera = recording.camera
     path = folder / split / f"{recording.name}.npz"
@@ -369,8 +367,7 @@ class Recordings:
         if not len(rows):
             raise ValueError(
                 f"{folder / split}: expected recordings with valid frames at {steps.tolist()} / "
-                f"30 s, got "
-                f"none"
+                "30 s, got none"
             )
         return cls(
             np.concatenate(rays), np.concatenate(confidence), np.concatenate(joints), rows, steps

@@ -135,8 +135,7 @@ class Renderers:
             process.join()
             raise RuntimeError(
                 f"a process that renders ended with exit code {process.exitcode}; --resume goes "
-                f"on from "
-                f"the checkpoint"
+                "on from the checkpoint"
             ) from None
 
     def _renderer(self, number: int) -> tuple[BaseProcess, Connection]:

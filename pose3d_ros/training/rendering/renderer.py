@@ -142,8 +142,7 @@ class Renderer:
         except Exception as error:  # moderngl passes on whatever EGL says as a bare Exception
             raise RenderError(
                 f"no OpenGL context through EGL ({error}); on Debian install libegl1, "
-                f"libegl-mesa0 and "
-                f"libgl1-mesa-dri"
+                "libegl-mesa0 and libgl1-mesa-dri"
             ) from None
         gl, self.size = self._gl, size
         gl.enable(moderngl.DEPTH_TEST)

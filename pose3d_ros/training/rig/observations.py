@@ -146,8 +146,7 @@ def in_bag(path: Path, rig: RigFile, out: Path | None) -> list[CameraObservation
     if silent:
         raise ValueError(
             f"{path}: expected 2D poses of camera {silent[0]}, got no message on its topic; take "
-            f"the "
-            f"camera out of the rig file to do without it"
+            "the camera out of the rig file to do without it"
         )
     return [
         _recorded(name, rig.cameras[name], recorded_poses[name])

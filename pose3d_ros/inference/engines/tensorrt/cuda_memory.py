@@ -82,7 +82,6 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
         text = cuda.cudaGetErrorString(error)[1]
         raise EngineError(
             f"CUDA: {function.__name__}: {text.decode() if isinstance(text, bytes) else text}; "
-            f"see "
-            f"'pose3d doctor'"
+            "see 'pose3d doctor'"
         )
     return found[0] if found else None

@@ -248,7 +248,6 @@ def load(folder: Path) -> dict[str, dict[str, np.ndarray]]:
     if not positions:
         raise ValueError(
             f"{folder}: expected S1/MyPoseFeatures/D3_Positions/*.cdf (or *.cdf.mat) and so on "
-            f"for S5 "
-            f"to S11, got none"
+            "for S5 to S11, got none"
         )
     return positions

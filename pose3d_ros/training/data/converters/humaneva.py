@@ -76,8 +76,7 @@ def load(folder: Path) -> Iterator[Trial]:
             shapes = [getattr(value, "shape", None) for value in (joints, pixels)]
             raise ValueError(
                 f"{path}: expected poses_3d (T, 15, 3) and poses_2d (3, T, 15, 2), got {shapes}: "
-                f"export "
-                f"with N_JOINTS = 15"
+                "export with N_JOINTS = 15"
             )
         yield Trial(
             path.parts[-3],

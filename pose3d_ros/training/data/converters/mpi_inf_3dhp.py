@@ -105,8 +105,7 @@ def _training(path: Path) -> Iterator[Recording]:
     if missing or set(CAMERAS) - set(cameras):
         raise ValueError(
             f"{path}: expected annot2, annot3, frames and the calibration of cameras {CAMERAS}, "
-            f"got "
-            f"{', '.join(sorted(data))} and cameras {sorted(cameras)}"
+            f"got {', '.join(sorted(data))} and cameras {sorted(cameras)}"
         )
     rate_hz = 2 * RATE_HZ if (subject, sequence) in _AT_50_HZ else RATE_HZ
     for number in CAMERAS:
