@@ -79,10 +79,19 @@ def check_shapes(
             )
 
 
+PICTURE_SIDE = 384
+"""Pixels of a free axis that is not the first, where an engine is timed on nothing."""
+
+
 def zeros(engine: Engine, rows: int = 1) -> Arrays:
-    """Something to feed an engine with; every free axis is ``rows`` long."""
+    """Something to feed an engine with: the first axis, where it is free, is ``rows`` long, and
+    others are as the side of a picture (``PICTURE_SIDE``).
+    """
     return {
-        name: np.zeros([rows if n is None else n for n in shape], engine.types[name])
+        name: np.zeros(
+            [n or (PICTURE_SIDE if axis else rows) for axis, n in enumerate(shape)],
+            engine.types[name],
+        )
         for name, shape in engine.inputs.items()
     }
 
