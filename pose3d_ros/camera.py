@@ -157,7 +157,7 @@ class Camera(EqualByValue):
         """
         whole = cls(
             _row_major(k),
-            (int(width), int(height)),
+            image_size(width, height),
             np.array(d, float),
             distortion_model,
             frame_id=frame_id,
@@ -389,6 +389,19 @@ class Camera(EqualByValue):
         pixels[:, 0] = fx * rays[:, 0] + skew * rays[:, 1] + cx
         pixels[:, 1] = fy * rays[:, 1] + cy
         return pixels.reshape(*points.shape[:-1], 2)
+
+
+def image_size(width: Any, height: Any) -> tuple[int, int]:
+    """Width and height as whole numbers of pixels. Raises ``CameraError``."""
+    try:
+        exact = float(width), float(height)
+    except (TypeError, ValueError, OverflowError):
+        exact = math.nan, math.nan
+    if not all(length.is_integer() for length in exact):
+        raise CameraError(
+            f"expected an image size in whole pixels, got {shortened(f'{width}x{height}')}"
+        )
+    return int(exact[0]), int(exact[1])
 
 
 def _row_major(k: Any) -> Float:

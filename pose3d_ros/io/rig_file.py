@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pose3d_ros.camera import Camera
+from pose3d_ros.camera import Camera, image_size
 from pose3d_ros.geometry import (
     inverse_transform,
     quaternion_from_rotation,
@@ -325,7 +325,7 @@ def _native(data: Mapping[str, Any]) -> RigContent:
             distortion = entry.get("distortion_coefficients", [])
             cameras[str(name)] = Camera(
                 np.array(entry["camera_matrix"], float),
-                (int(entry["image_width"]), int(entry["image_height"])),
+                image_size(entry["image_width"], entry["image_height"]),
                 np.ravel(np.array(distortion, float)),
                 str(entry.get("distortion_model", "plumb_bob")),
                 pose,

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pose3d_ros.camera import Camera
+from pose3d_ros.camera import Camera, image_size
 from pose3d_ros.errors import Pose3dError
 from pose3d_ros.geometry import rigid, rotation_from_vector
 from pose3d_ros.text_files import read_mapping
@@ -145,10 +145,10 @@ def _camera(
             turn = np.asarray(rotation, float)
             turn = rotation_from_vector(turn) if turn.size == 3 else turn
             pose = rigid(turn, np.ravel(np.asarray(translation, float)))
-        width, height = (int(value) for value in size)
+        width, height = size
         return Camera(
             np.asarray(matrix, float),
-            (width, height),
+            image_size(width, height),
             np.ravel(np.asarray(distortion, float)),
             model,
             pose,
@@ -218,7 +218,7 @@ def _easymocap(intri: Mapping[str, Any], extri: Mapping[str, Any]) -> RigContent
     """
     cameras = {}
     for name in map(str, intri["names"]):
-        size = [int(np.ravel(intri.get(f"{side}_{name}", 0))[0]) for side in "WH"]
+        size = [np.ravel(intri.get(f"{side}_{name}", 0))[0] for side in "WH"]
         if not all(size):
             raise RigFileError(
                 f"camera {name}: expected the image size as W_{name} and H_{name} in intri.yml"

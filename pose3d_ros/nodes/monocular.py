@@ -79,10 +79,9 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         """Load the models; a wrong path or engine is refused here."""
         self._pipeline = MonocularPipeline(self.settings)
         self._outputs = ImageOutputs(self)
-        self.get_logger().info(
-            f"ready: {self._pipeline.detector_name} and {self._pipeline.lifter_name} on "
-            f"{self._pipeline.engine_name}"
-        )
+        pipeline = self._pipeline
+        networks = " and ".join(filter(None, (pipeline.detector_name, pipeline.lifter_name)))
+        self.get_logger().info(f"ready: {networks} on {pipeline.engine_name}")
 
     def activate(self) -> None:
         """Listen and work."""
