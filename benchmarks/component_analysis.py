@@ -18,8 +18,9 @@ error is between that frame and the one before it, a thirtieth of a second earli
 over its clip from the first state ("clip"), and with its state carried over 2.6 s ("carried"),
 which is how the node runs it.
 
-    python benchmarks/component_analysis.py MOCAP NOISE FOLDER...     # folders that 'pose3d train'
-    wrote
+    python benchmarks/component_analysis.py MOCAP NOISE FOLDER...
+
+FOLDER... are what 'pose3d train' wrote.
 """
 
 from __future__ import annotations

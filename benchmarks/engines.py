@@ -17,8 +17,9 @@ For 1, 4 and 10 people; medians after warm-up. All take turns in one run, so tha
 machine does meets all alike: trust the ratios, not the milliseconds. INT8 needs calibration first
 (pose3d models build --precision int8 --images FOLDER); what is not there is left out.
 
-    python benchmarks/engines.py [NAME ...] [--threads N] [--session]       # --session: options of
-    ONNX Runtime
+    python benchmarks/engines.py [NAME ...] [--threads N] [--session]
+
+--session tries options of ONNX Runtime.
 """
 
 from __future__ import annotations

@@ -16,9 +16,10 @@ reference poses.
 Calibrate first, with other pictures than the Pose2Sim demo data (see pose2sim_single.py), which
 are the test:
 
-    pose3d models build blazepose-full --engine cpu --precision int8 --images
-    PICTURES python benchmarks/int8.py FOLDER [--views N] [--json FILE] python benchmarks/int8.py
-    --hrnet       # speed alone, of HRNet-W32 at 256x192 with random weights (needs torch)
+    pose3d models build blazepose-full --engine cpu --precision int8 --images PICTURES
+    python benchmarks/int8.py FOLDER [--views N] [--json FILE]
+    python benchmarks/int8.py --hrnet     # speed alone, of HRNet-W32 at 256x192 with random
+                                          # weights (needs torch)
 
 Milliseconds are of whole frames of one person; the variants take turns, so trust the ratios.
 """

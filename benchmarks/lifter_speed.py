@@ -13,7 +13,7 @@
 """Milliseconds that lifters take for 1, 4 and 10 people, as the node calls them: medians after
 warm-up, in turns.
 
-python benchmarks/lifter_speed.py [--threads N] [MODEL.onnx ...]     # besides the shipped ones
+    python benchmarks/lifter_speed.py [--threads N] [MODEL.onnx ...]     # besides the shipped ones
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@
 """Lifters on Shelf, one camera at a time: recorded 2D poses in, 3D errors in that camera's axes.
 
 Needs a folder with ``calibration.json``, ``gt.npz`` and ``detections_openpose_body25.npz``, as
-``multiview.evaluation`` reads them. A pose belongs to the person whose true joints are nearest in
+``evaluation.shelf`` reads them. A pose belongs to the person whose true joints are nearest in
 the picture, within a fifth of the person's height; frames in which a limb joint was not detected
 count, as what the lifter makes of it. Errors are on 12 limb joints, relative to the middle of the
 hips. There are no pictures, so only lifters of keypoints can be measured.

@@ -131,7 +131,8 @@ class PipelineSettings(Settings):
         "2D to 3D lifter: rpsm carries a state from frame to frame, rpsm-context looks at "
         "the detector's root-relative depth as well, videopose3d at the last 0.9 s, martinez at "
         "one frame; context at one frame and feature maps, context-t at those of half a second; "
-        "auto is rpsm-context with detectors that tell depth (blazepose) and rpsm with others",
+        "auto is rpsm-context with detectors that tell depth (blazepose, blazepose-heavy), else "
+        "rpsm",
         choices=LIFTERS,
     )
     lifter_model: str = setting(
@@ -244,7 +245,8 @@ class VideoNodeSettings(Settings):
     rig: str = setting(
         "",
         "Rig file whose cameras' videos are played in step, each in its camera's namespace, "
-        "instead of a source",
+        "instead "
+        "of a source",
     )
     bag_topic: str = setting("", "Image topic to read from a bag; empty takes the only one")
     width: int = setting(
