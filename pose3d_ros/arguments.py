@@ -77,7 +77,7 @@ def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
         "camera_info": Argument("camera_info", "Topic of their calibration"),
         "depth": Argument("depth", "Topic of depth images registered to them, if there are any"),
         "video": Argument(
-            "", "Video file, folder, camera device or rosbag2 to play on the image topic"
+            "", "Video file, folder, camera device or bag to play on the image topic"
         ),
         "use_sim_time": Argument("", "Take the time from /clock", ("", "true", "false")),
         "log_level": Argument(
