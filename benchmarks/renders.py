@@ -59,7 +59,7 @@ def main() -> int:
     options = parser.parse_args()
 
     studio, reader = (
-        Studio(options.makehuman, options.mocap, options.split, (SIDE, SIDE)),
+        Studio(options.makehuman, [options.mocap], options.split, (SIDE, SIDE)),
         CropDetector(1),
     )
     studio.renew(options.seed)

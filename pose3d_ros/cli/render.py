@@ -17,6 +17,7 @@ detector sees.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder with base.obj, targets, clothes and hair",
     )
     parser.add_argument(
-        "--mocap", type=Path, required=True, help="folder with train.npz, val.npz and index.json"
+        "--mocap",
+        required=True,
+        metavar="FOLDER",
+        help="folder with train.npz, val.npz and index.json; several are separated by ':'",
     )
     parser.add_argument(
         "--clips",
@@ -75,14 +79,15 @@ def command(options: argparse.Namespace) -> int:
     """Run ``pose3d render``."""
     from pose3d_ros.training.rendering import clip, features, measure_noise, recordings
 
+    mocap = [Path(folder) for folder in options.mocap.split(os.pathsep)]
     if options.what == "clip":
-        for path in clip.render_clip(options.makehuman, options.mocap, options.output):
+        for path in clip.render_clip(options.makehuman, mocap, options.output):
             sys.stdout.write(f"{path}\n")
         return 0
     if options.what == "dataset":
         written = recordings.render(
             options.makehuman,
-            options.mocap,
+            mocap,
             options.output,
             options.clips,
             options.frames,
@@ -95,7 +100,7 @@ def command(options: argparse.Namespace) -> int:
     if options.what == "features":
         total = features.record(
             options.makehuman,
-            options.mocap,
+            mocap,
             options.output,
             options.clips,
             options.frames,
@@ -111,7 +116,7 @@ def command(options: argparse.Namespace) -> int:
         return 0
     summary = measure_noise.record(
         options.makehuman,
-        options.mocap,
+        mocap,
         options.output,
         options.clips,
         options.frames,

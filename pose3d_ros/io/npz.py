@@ -54,7 +54,11 @@ def read_npz(
         with np.load(path, allow_pickle=False) as data:
             if missing := [name for name in names if name not in data]:
                 raise NpzError(f"misses {', '.join(missing)}; it has {', '.join(data) or 'none'}")
-            return {name: data[name] for name in (*names, *optional) if name in data}
+            arrays = {name: data[name] for name in (*names, *optional) if name in data}
+        for name, array in arrays.items():
+            if array.dtype.kind == "U" and not _is_text(array):
+                raise NpzError(f"{name} is no text")
+        return arrays
     except NpzError:
         raise
     except OSError as error:
@@ -63,6 +67,12 @@ def read_npz(
         raise NpzError(
             f"cannot be read as an npz: {quoted(error) or type(error).__name__}"
         ) from None
+
+
+def _is_text(array: npt.NDArray[Any]) -> bool:
+    """True if all characters are some: those beyond Unicode would fail whoever reads them."""
+    codes = np.frombuffer(array.tobytes(), array.dtype.str[0] + "u4")
+    return bool((codes <= 0x10FFFF).all())
 
 
 def read_entries(

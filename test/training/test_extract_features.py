@@ -463,6 +463,6 @@ def test_the_embedded_detector_sees_the_demo_clip(tmp_path):
     joints = crops.joints_m[:, 0]
     miss = np.linalg.norm(crops.rays[:, 0] - joints[..., :2] / joints[..., 2:], axis=-1)
     assert np.median(miss) < 15 / camera.matrix[0, 0]
-    depth_m = crops.joints_m[:, 0, :, 2] - crops.joints_m[:, 0, :1, 2]
-    assert crops.root_relative_depth is not None
-    assert np.corrcoef(depth_m.ravel(), crops.root_relative_depth.ravel())[0, 1] > 0.7
+    labels = source.labels
+    depth_m = labels["joints_m"][..., 2] - labels["joints_m"][:, :1, 2]
+    assert np.corrcoef(depth_m.ravel(), labels["root_relative_depth"].ravel())[0, 1] > 0.7

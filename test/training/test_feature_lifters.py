@@ -252,7 +252,7 @@ def test_people_without_features_are_refused(lifter):
 def test_other_detectors_are_refused_when_the_pipeline_is_made(model):
     with pytest.raises(
         SettingsError,
-        match=r"expected a detector that gives root-relative depth \(blazepose\), got 'rtmo'",
+        match=r"expected a detector that gives root-relative depth \(blazepose.*\), got 'rtmo'",
     ):
         MonocularPipeline(lifter_model=str(model[0]), detector="rtmo")
 
@@ -717,7 +717,7 @@ def test_rendered_people_are_seen_as_they_are(tmp_path):
     from pose3d_ros.training.rendering.renderer import RenderError
 
     try:
-        total = record(DATA / "makehuman", DATA / "cmu_mocap", tmp_path, 4, 2, 1)
+        total = record(DATA / "makehuman", [DATA / "cmu_mocap"], tmp_path, 4, 2, 1)
     except (RenderError, ModelError) as error:
         pytest.skip(str(error))
     assert total["frames"] == 10 and total["found"] >= 6

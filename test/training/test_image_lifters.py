@@ -464,7 +464,7 @@ def test_rendered_dataset_is_trained_on(tmp_path):
 
     try:
         written = render(
-            DATA / "makehuman", DATA / "cmu_mocap", tmp_path, clips=2, frames=2, seed=1
+            DATA / "makehuman", [DATA / "cmu_mocap"], tmp_path, clips=2, frames=2, seed=1
         )
     except RenderError as error:
         pytest.skip(str(error))

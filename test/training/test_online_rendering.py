@@ -69,7 +69,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(folder: Path, **changes: Any) -> RenderStream[list[Path]]:
-    spec = ShardSpec(DATA / "makehuman", DATA / "cmu_mocap", "val", (3,), 1, 1)
+    spec = ShardSpec(DATA / "makehuman", (DATA / "cmu_mocap",), "val", (3,), 1, 1)
     return RenderStream(replace(spec, **changes), folder, 1, 1, list, resume=False)
 
 

@@ -56,7 +56,7 @@ def cast() -> Cast:
 
 @pytest.fixture(scope="module")
 def captured() -> motions.Motions:
-    return motions.Motions.load(DATA / "cmu_mocap", "train")
+    return motions.Motions.load([DATA / "cmu_mocap"], "train")
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +256,7 @@ def test_sensor_does_what_it_says():
 def test_dataset_has_everybody_with_masks(tmp_path: Path):
     try:
         written = render(
-            DATA / "makehuman", DATA / "cmu_mocap", tmp_path, clips=4, frames=1, seed=3
+            DATA / "makehuman", [DATA / "cmu_mocap"], tmp_path, clips=4, frames=1, seed=3
         )
     except RenderError as error:
         pytest.skip(str(error))

@@ -57,7 +57,7 @@ def assets() -> Assets:
 
 @pytest.fixture(scope="module")
 def motions() -> Motions:
-    return Motions.load(DATA / "cmu_mocap", "train")
+    return Motions.load([DATA / "cmu_mocap"], "train")
 
 
 @pytest.fixture(scope="module")

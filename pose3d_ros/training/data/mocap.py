@@ -16,6 +16,7 @@ a noisy detector.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,13 +63,19 @@ class Mocap:
 
     @classmethod
     def load(
-        cls, folder: Path, split: str, offsets: np.ndarray, noise: DetectorNoise | None = None
+        cls,
+        folder: Path,
+        split: str,
+        offsets: np.ndarray,
+        noise: DetectorNoise | None = None,
+        without: Collection[str] = (),
     ) -> Mocap:
-        """From a folder (``data.motion_capture``); windows with glitches are left out.
+        """From a folder (``data.motion_capture``); windows with glitches are left out, and clips
+        whose ids are in ``without``.
 
         Raises ``MotionCaptureError`` or ``NpzError``.
         """
-        positions, clips = read_motion_capture(folder, split)
+        positions, clips = read_motion_capture(folder, split, without)
         joints_m, _ = convert(
             positions, np.asarray(np.isfinite(positions).all(-1), np.float32), CMU22, H36M17
         )

@@ -15,12 +15,15 @@
 Each npz has ``positions`` float (N, 22, 3), joints (``skeleton.CMU22``) in metres with z up at
 30 Hz, all clips one after the other, and ``clip_start`` and ``clip_len`` int (C,). The index has
 under ``clips`` an object for each clip of each split, in the npz' order: ``id``, ``split`` (train
-or val), and perhaps ``action`` and ``glitch_frames``, numbers of frames in the clip.
+or val), and perhaps ``action``, ``glitch_frames``, numbers of frames in the clip, and
+``replaces``, the id of a clip in other folders that this one is a better copy of.
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,9 +61,9 @@ def is_motion_capture(folder: str | Path) -> bool:
 
 
 def read_motion_capture(
-    folder: Path, split: str
+    folder: Path, split: str, without: Collection[str] = ()
 ) -> tuple[npt.NDArray[np.float32], list[MotionClip]]:
-    """Positions (N, 22, 3) of a split and its clips.
+    """Positions (N, 22, 3) of a split and its clips, but for those whose ids are in ``without``.
 
     Raises ``MotionCaptureError``, or ``NpzError`` for an npz that cannot be read.
     """
@@ -104,7 +107,29 @@ def read_motion_capture(
                 f"{split}.npz and whole numbers as glitch_frames, got frames {clip.start} to "
                 f"{clip.stop}"
             )
-    return positions, clips
+    return positions, [clip for clip in clips if clip.name not in without]
+
+
+def folders_with(folders: Sequence[Path], split: str) -> list[Path]:
+    """The folders that have a split. Raises ``MotionCaptureError`` if there is none."""
+    found = [folder for folder in folders if (folder / f"{split}.npz").is_file()]
+    if not found:
+        raise MotionCaptureError(
+            f"{os.pathsep.join(map(str, folders))}: expected a folder with {split}.npz, got none; "
+            f"name one more that has it"
+        )
+    return found
+
+
+def replaced(folder: Path, folders: Sequence[Path]) -> frozenset[str]:
+    """Ids of the clips that the other folders have better copies of."""
+    return frozenset(
+        str(clip["replaces"])
+        for other in folders
+        if other != folder
+        for clip in _index(other)
+        if "replaces" in clip
+    )
 
 
 def _index(folder: Path) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ from pose3d_ros.training.data.feature_samples import (
 )
 from pose3d_ros.training.data.image_clips import ImageInputs, ImageSamples
 from pose3d_ros.training.data.mocap import Mocap
-from pose3d_ros.training.data.motion_capture import is_motion_capture
+from pose3d_ros.training.data.motion_capture import is_motion_capture, replaced
 from pose3d_ros.training.data.recordings import Recordings
 from pose3d_ros.training.data.shards import NOT_STORED
 from pose3d_ros.training.data.windows import Clips, LifterInputs
@@ -100,10 +100,16 @@ def sources(settings: TrainSettings, split: str) -> list[Source]:
         for folder in folders
     }
     if split == "val":
-        with_split = [folder for folder in folders if _has_validation(folder)]
-        folders = (with_split or folders)[-1:]
+        folders = [folder for folder in folders if _has_validation(folder)][-1:]
+        if not folders:
+            raise ValueError(
+                f"data: expected a folder with val.npz, or recordings in val/, to measure on, "
+                f"got none in {settings.data}; name one more that has it"
+            )
+    mocap = [Path(folder) for folder in noisy if is_motion_capture(folder)]
     return [
-        source(replace(settings, data=folder, noise=noisy[folder]), split) for folder in folders
+        source(replace(settings, data=folder, noise=noisy[folder]), split, mocap)
+        for folder in folders
     ]
 
 
@@ -111,25 +117,27 @@ def _has_validation(folder: str) -> bool:
     return (Path(folder) / "val.npz").is_file() or any(Path(folder, "val").glob("*.npz"))
 
 
-def source(settings: TrainSettings, split: str) -> Source:
-    """The source of the only folder in ``settings.data``. Raises ``ValueError`` or ``OSError``."""
+def source(settings: TrainSettings, split: str, mocap: Sequence[Path] = ()) -> Source:
+    """The source of the only folder in ``settings.data``; clips that one of the folders ``mocap``
+    replaces are left out. Raises ``ValueError`` or ``OSError``.
+    """
     data, offsets = Path(settings.data), lifter_inputs(settings).offsets
-    mocap = is_motion_capture(settings.data)
-    if settings.noise and not mocap and settings.lifter not in FEATURE_LIFTERS:
+    captured = is_motion_capture(settings.data)
+    if settings.noise and not captured and settings.lifter not in FEATURE_LIFTERS:
         raise ValueError(
             f"noise: recordings come with their own keypoints, leave it out; or is {data} meant "
             f"to be motion capture? Then it lacks index.json"
         )
-    if settings.lifter in FEATURE_LIFTERS and not mocap:
+    if settings.lifter in FEATURE_LIFTERS and not captured:
         return _checked(
             settings,
             FeatureSamples.load(data, split, settings.clip, _values(settings), settings.clips),
         )
     if settings.lifter == "rpsm-images":
         return ImageSamples.load(data, split, offsets, settings.size)
-    if mocap:
+    if captured:
         noise = _noise(Path(settings.noise), split) if settings.noise else None
-        return Mocap.load(data, split, offsets, noise)
+        return Mocap.load(data, split, offsets, noise, replaced(data, mocap))
     return Recordings.load(data, split, offsets)
 
 
@@ -151,7 +159,8 @@ def render_stream(
             f"makehuman: expected the feature maps of blazepose, the detector that runs on "
             f"rendered people, got feature_source {settings.feature_source}"
         )
-    mocap = [folder for folder in settings.data.split(os.pathsep) if is_motion_capture(folder)]
+    folders = settings.data.split(os.pathsep)
+    mocap = tuple(Path(folder) for folder in folders if is_motion_capture(folder))
     if not mocap:
         raise ValueError(
             "makehuman: expected motion capture (a folder with index.json) in data, for the "
@@ -159,7 +168,7 @@ def render_stream(
         )
     spec = ShardSpec(
         Path(settings.makehuman),
-        Path(mocap[0]),
+        mocap,
         split,
         (settings.seed, rank, int(split == "val")),
         CLIPS,

@@ -17,7 +17,7 @@ truth.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -45,18 +45,20 @@ FPS = 30
 SIZE = 1280, 720
 
 
-def render_clip(makehuman: Path, cmu_mocap: Path, out: Path, seconds: float = 8.0) -> list[Path]:
+def render_clip(
+    makehuman: Path, mocap: Sequence[Path], out: Path, seconds: float = 8.0
+) -> list[Path]:
     """Write cam0.mp4, cam1.mp4, their calibration, rig.yaml, truth.npz and README.md to ``out``;
     returns the files.
 
-    ``makehuman`` and ``cmu_mocap`` are folders of assets and motions. ``truth.npz``: ``joints_m``
+    ``makehuman`` is the folder of assets, ``mocap`` folders of motions. ``truth.npz``: ``joints_m``
     (T, P, 17, 3) float32 in the world (metres, z up, H36M17's order), ``camera_from_world`` (C, 4,
     4), ``fps``. The scene is fixed: the same assets give the same clip. Raises ``AssetError``,
     ``RenderError``.
     """
     out.mkdir(parents=True, exist_ok=True)
     frames = round(seconds * FPS)
-    actors = _actors(Assets(makehuman), Motions.load(cmu_mocap, "train"), frames)
+    actors = _actors(Assets(makehuman), Motions.load(mocap, "train"), frames)
     cameras = demo_cameras()
     boxes = [
         [[-2.6, 3.6, 0], [-1.4, 4.4, 0.9]],
@@ -222,7 +224,7 @@ Two people before two calibrated cameras (1280x720, 30 fps, no distortion), rend
 Made in the repository's root, with both data sets at hand and `moderngl` and `av` installed, by
 
     python -c "from pathlib import Path; from pose3d_ros.training.rendering.clip import render_clip; \\
-               render_clip(Path('MAKEHUMAN'), Path('CMU_MOCAP'), Path('demo'))"
+               render_clip(Path('MAKEHUMAN'), [Path('CMU_MOCAP')], Path('demo'))"
 
 The scene is fixed, so there is no seed. The man walks CMU's seq_train_walking_extra_50, the woman
 seq_train_directing_traffic_4 (names of the exponential-map release).

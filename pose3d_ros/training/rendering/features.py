@@ -105,7 +105,7 @@ class CropDetector:
 
 def record(
     makehuman: Path,
-    cmu_mocap: Path,
+    mocap: Sequence[Path],
     out: Path,
     clips: int,
     frames: int,
@@ -125,7 +125,7 @@ def record(
     total = {"frames": 0, "found": 0, "bytes": 0}
     done = 0
     for split, number in (("val", -(-clips // VALIDATION)), ("train", clips)):
-        studio = Studio(makehuman, cmu_mocap, split, PICTURE, backgrounds)
+        studio = Studio(makehuman, mocap, split, PICTURE, backgrounds)
         seen: list[LabelledFeatures] = []
         shards = 0
         for clip in range(number):

@@ -16,7 +16,7 @@ calibrate confidence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class Frame:
 
 def random_clips(
     makehuman: Path,
-    cmu_mocap: Path,
+    mocap: Sequence[Path],
     clips: int,
     frames: int,
     seed: int,
@@ -68,7 +68,7 @@ def random_clips(
     """Rendered clips, each of a random person before one random camera, with motions of the
     split.
     """
-    studio = Studio(makehuman, cmu_mocap, split, size, backgrounds)
+    studio = Studio(makehuman, mocap, split, size, backgrounds)
     studio.renew(seed)
     for clip in range(clips):
         rng = np.random.default_rng((seed, clip))
@@ -202,7 +202,7 @@ def measure(
 
 def record(
     makehuman: Path,
-    cmu_mocap: Path,
+    mocap: Sequence[Path],
     out: Path,
     clips: int = 60,
     frames: int = 60,
@@ -213,7 +213,7 @@ def record(
     ``summary``.
     """
     detector = create(PipelineSettings())
-    data = measure(random_clips(makehuman, cmu_mocap, clips, frames, seed), detector, progress)
+    data = measure(random_clips(makehuman, mocap, clips, frames, seed), detector, progress)
     detector.close()
     np.savez_compressed(out, **data)  # type: ignore[arg-type]
     return summary(data)

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,12 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from pose3d_ros.skeleton import CMU22
-from pose3d_ros.training.data.motion_capture import MotionCaptureError, read_motion_capture
+from pose3d_ros.training.data.motion_capture import (
+    MotionCaptureError,
+    folders_with,
+    read_motion_capture,
+    replaced,
+)
 from pose3d_ros.training.rendering.body import Posed
 
 _LEAN_FRAMES = 15.0  # leaning for longer than this, at 30 Hz, is not walking
@@ -61,12 +67,15 @@ class Motions:
     clips: dict[str, np.ndarray]
 
     @classmethod
-    def load(cls, folder: Path, split: str) -> Motions:
-        """From a folder (``data.motion_capture``). Raises ``MotionCaptureError`` or
-        ``NpzError``.
+    def load(cls, folders: Sequence[Path], split: str) -> Motions:
+        """From those folders (``data.motion_capture``) that have the split; clips that another
+        folder replaces are left out. Raises ``MotionCaptureError`` or ``NpzError``.
         """
-        positions, clips = read_motion_capture(folder, split)
-        return cls({clip.name: positions[clip.start : clip.stop] for clip in clips})
+        found: dict[str, np.ndarray] = {}
+        for folder in folders_with(folders, split):
+            positions, clips = read_motion_capture(folder, split, replaced(folder, folders))
+            found |= {clip.name: positions[clip.start : clip.stop] for clip in clips}
+        return cls(found)
 
     def random(self, rng: np.random.Generator, frames: int) -> tuple[str, np.ndarray]:
         """Name and ``frames`` consecutive frames, without a glitch, of any clip; each window is

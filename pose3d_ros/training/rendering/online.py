@@ -44,7 +44,7 @@ class ShardSpec:
     """
 
     makehuman: Path
-    cmu_mocap: Path
+    mocap: tuple[Path, ...]
     split: str
     seed: tuple[int, ...]
     clips: int
@@ -193,7 +193,7 @@ def _features(spec: ShardSpec) -> Callable[[Path, Sequence[int]], None]:
     from pose3d_ros.training.rendering import features
     from pose3d_ros.training.rendering.studio import Studio
 
-    studio = Studio(spec.makehuman, spec.cmu_mocap, spec.split, features.PICTURE)
+    studio = Studio(spec.makehuman, spec.mocap, spec.split, features.PICTURE)
     reader = features.CropDetector(threads=1)
     return lambda out, seed: features.shard(reader, studio, out, seed, spec.clips, spec.frames)
 
@@ -202,7 +202,7 @@ def _recordings(spec: ShardSpec) -> Callable[[Path, Sequence[int]], None]:
     from pose3d_ros.training.rendering import recordings
     from pose3d_ros.training.rendering.studio import Studio
 
-    studio = Studio(spec.makehuman, spec.cmu_mocap, spec.split, recordings.SIZE)
+    studio = Studio(spec.makehuman, spec.mocap, spec.split, recordings.SIZE)
     return lambda out, seed: recordings.shard(
         studio, out, spec.split, seed, spec.clips, spec.frames
     )

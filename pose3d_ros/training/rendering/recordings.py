@@ -39,7 +39,7 @@ _STEP = 3  # of 30 a second, in a shard
 
 def render(
     makehuman: Path,
-    cmu_mocap: Path,
+    mocap: Sequence[Path],
     out: Path,
     clips: int,
     frames: int,
@@ -64,7 +64,7 @@ def render(
         )
     written: list[Path] = []
     for number, (split, count) in enumerate((("train", clips), ("val", max(clips // 4, 1)))):
-        studio = Studio(makehuman, cmu_mocap, split, SIZE, backgrounds)
+        studio = Studio(makehuman, mocap, split, SIZE, backgrounds)
         studio.renew(seed)
         for clip in range(count):
             rng = np.random.default_rng((2 * seed + number, clip))

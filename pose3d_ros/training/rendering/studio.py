@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +37,12 @@ class Studio:
     def __init__(
         self,
         makehuman: Path,
-        cmu_mocap: Path,
+        mocap: Sequence[Path],
         split: str,
         size: tuple[int, int],
         backgrounds: Path | None = None,
     ) -> None:
-        self._assets, self._motions = Assets(makehuman), Motions.load(cmu_mocap, split)
+        self._assets, self._motions = Assets(makehuman), Motions.load(mocap, split)
         self._cast, self._backgrounds = Cast(self._assets), backgrounds
         self.renderer = Renderer(size)
 
