@@ -43,8 +43,8 @@ def rviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path}:{others}")
 
 
-def test_without_rviz_nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AMENT_PREFIX_PATH", "")
+def test_without_rviz_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path / "nothing is installed here"))
     for name, given in (("monocular", {}), ("multiview", {"rig": str(share("demo", "rig.yaml"))})):
         with pytest.raises(MissingRvizError, match="rviz2"):
             started(name, rviz="true", **given)
