@@ -149,6 +149,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
 
     def _process(self, seen: list[People2D | None], stamp_ns: int) -> None:
         assert self._outputs is not None
+        self._rig_checks.heard(sum(poses is not None for poses in seen))
         stopwatch = Stopwatch()
         with stopwatch("fuse"):
             self._update_cameras()

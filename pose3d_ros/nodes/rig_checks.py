@@ -25,6 +25,7 @@ from pose3d_ros.nodes.inputs import SILENCE_S
 from pose3d_ros.nodes.managed_node import ManagedNode
 
 DISAGREEMENT_S = 5.0  # cameras that see people, but never the same ones, do not fit together
+APART_S = 5.0  # without anybody, although cameras see people at moments of their own
 NOBODY_S = 20.0  # of 2D poses since the start
 
 
@@ -52,14 +53,24 @@ class RigChecks:
         self._node, self._inputs = node, inputs
         now = time.monotonic()
         self._alone_since = self._heard_since = now
+        self._count_anew()
         self._disagree_since: float | None = None
         self._anybody = False
         self._ever_seeing: set[str] = set()
+
+    def heard(self, cameras: int) -> None:
+        """Take the number of cameras that sent poses of one moment."""
+        self._moments += 1
+        self._common += cameras > 1
 
     def record(self, seeing: Sequence[str], people: int) -> None:
         """Take one moment: the cameras that saw anybody, and how many people were found."""
         self._anybody |= people > 0
         self._ever_seeing |= set(seeing)
+        self._seeing |= set(seeing)
+        if people:
+            self._node.solved("apart")
+            self._count_anew()
         if people or len(seeing) < 2:
             self._disagree_since = None
         elif self._disagree_since is None:
@@ -70,6 +81,7 @@ class RigChecks:
         indices of those ``out_of_step`` as the buffer tells.
         """
         self._check_number()
+        self._check_moments()
         self._check_clocks(out_of_step)
         self._check_places(moved)
         self._check_agreement()
@@ -90,6 +102,28 @@ class RigChecks:
                     else ", and the rig has no other; for one camera there is the monocular node"
                 ),
             )
+
+    def _check_moments(self) -> None:
+        """Cameras that are too slow, each at moments of its own, are seldom fused."""
+        if time.monotonic() - self._counted_since <= APART_S:
+            return
+        depth = any(camera.tells_depth for camera in self._inputs)
+        if len(self._seeing) > 1 and 2 * self._common < self._moments and not depth:
+            self._node.problem(
+                "apart",
+                f"several cameras see people, and for {APART_S:g} s nobody was found: of most "
+                f"moments only one camera sent its poses within max_latency_s "
+                f"({self._node.settings.max_latency_s:g} s); lower the images' rate to what the "
+                f"cameras' nodes manage, or raise max_latency_s",
+            )
+        else:
+            self._node.solved("apart")
+        self._count_anew()
+
+    def _count_anew(self) -> None:
+        self._counted_since = time.monotonic()
+        self._moments = self._common = 0  # of these, with poses of two cameras
+        self._seeing: set[str] = set()
 
     def _check_clocks(self, out_of_step: Sequence[int]) -> None:
         for camera, offset_s in clock_offsets(self._inputs, out_of_step):

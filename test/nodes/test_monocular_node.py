@@ -64,10 +64,11 @@ class StandIn:
     """A pipeline that finds one person at ``image[0, 0, 0]`` metres and remembers its calls."""
 
     engine_name = "cpu"
-    detector_name, lifter_name = "blazepose", "rpsm-context"
+    detector_name = "blazepose"
 
     def __init__(self, settings: PipelineSettings) -> None:
         self.settings = settings
+        self.lifter_name = "rpsm-context" if settings.lift else ""
         self.seen: list[int] = []
         self.cameras: list[Camera | None] = []
         self.depths: list[np.ndarray | None] = []
@@ -675,6 +676,7 @@ def test_no_camera_info_is_said(ros: Any, start: Any) -> None:
 
 def test_keypoints_need_no_camera_info(ros: Any, start: Any) -> None:
     start(lift=False)
+    ros.line("ready: blazepose on cpu")
     keypoints = ros.collect(PointCloud2, "keypoints")
     publisher = ros.publisher(Image, "image")
     stamp = iter(range(1, 1_000_000))

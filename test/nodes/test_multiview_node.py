@@ -393,6 +393,26 @@ def test_cameras_that_do_not_fit_together(
     scene.say("several cameras see people", "no two see the same", "calibration")
 
 
+def test_cameras_that_tell_of_moments_of_their_own(
+    ros: Any, tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rig_checks, "APART_S", 1.0)
+    scene = Scene(ros, tmp_path, ring(2))
+    node = start(rig=scene.rig(), max_latency_s=0.05)
+
+    def one_after_the_other() -> bool:
+        for name in scene.names:
+            scene.silent = set(scene.names) - {name}
+            scene.show()
+            time.sleep(0.25)  # each is slow, and the other's moments lie between its own
+        return "of most moments only one camera sent its poses" in ros.log
+
+    wait_for(one_after_the_other, "a line that says so", 20.0)
+    assert "max_latency_s (0.05 s)" in ros.log
+    scene.silent = set()
+    scene.until(lambda: scene.all_found() and "apart" not in node.problems, "everybody")
+
+
 def test_one_camera_alone(ros: Any, tmp_path: Path, start: Any) -> None:
     scene = Scene(ros, tmp_path, ring(1))
     start(rig=scene.rig())
