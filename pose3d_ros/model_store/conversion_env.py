@@ -65,6 +65,10 @@ _NO_NETWORK = (
     "ConnectTimeoutError",
     "ReadTimeoutError",
     "ProxyError",
+    "ENOTFOUND",
+    "EAI_AGAIN",
+    "ECONNREFUSED",
+    "ETIMEDOUT",
 )
 _log = logging.getLogger(__name__)
 
@@ -149,8 +153,13 @@ def _install(packages: Path, scratch: Path) -> None:
 
 
 def cause(stderr: str) -> str:
-    """Reason for a failure of pip in one line: its own last line is often a consequence."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    """Reason for a failure of pip or npm in one line: the last line is often a consequence."""
+    # npm ends with where its log is.
+    lines = [
+        line.strip()
+        for line in stderr.splitlines()
+        if line.strip() and "A complete log of this run" not in line
+    ]
     for signs, meaning in (
         (NO_SPACE, "the disk is full"),
         (_NO_NETWORK, "no connection to the package index"),
@@ -160,7 +169,10 @@ def cause(stderr: str) -> str:
                 return f"{meaning} ({line})"
     if any("No module named pip" in line for line in lines):
         return "this Python has no pip (apt install python3-pip)"
-    return next((line for line in reversed(lines) if line.startswith("ERROR")), _last_line(stderr))
+    return next(
+        (line for line in reversed(lines) if line.startswith("ERROR")),
+        lines[-1] if lines else "no reason given",
+    )
 
 
 def _last_line(text: str) -> str:

@@ -93,6 +93,15 @@ def test_a_full_disk_is_told_before_anything_is_fetched(tmp_path, monkeypatch):
             "the disk is full (ERROR: Could not install",
         ),
         ("/usr/bin/python3: No module named pip", "this Python has no pip"),
+        (
+            "npm error code ENOTFOUND\nnpm error network request failed\n"
+            "npm error A complete log of this run can be found in: /cache/log",
+            "no connection to the package index (npm error code ENOTFOUND",
+        ),
+        (
+            "npm error 404 Not Found\nnpm error A complete log of this run can be found in: /log",
+            "npm error 404 Not Found",
+        ),
         ("ERROR: first\nERROR: second\nWARNING: a newer pip exists", "ERROR: second"),
         ("Traceback\nValueError: x", "ValueError: x"),
         ("", "no reason given"),
