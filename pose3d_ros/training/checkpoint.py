@@ -56,10 +56,10 @@ def load(folder: Path) -> tuple[nn.Module, TrainSettings]:
         _check_size(settings, found)
         network = build_with_base(settings)
         network.load_state_dict(found)
-    except (RuntimeError, AttributeError, TypeError) as error:
+    except (RuntimeError, AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{folder}: expected the parameters of the network of {SETTINGS} in {CHECKPOINT} "
-            f"({quoted(error)})"
+            f"{folder}: expected the parameters of the network of {SETTINGS} in {CHECKPOINT}, and "
+            f"the files that it begins with ({quoted(error)})"
         ) from None
     return network.eval(), settings
 

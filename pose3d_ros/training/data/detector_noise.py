@@ -24,7 +24,7 @@ from pose3d_ros.io.npz import NpzError, read_entries
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.augmentation import mirror
 
-_MAX_M, _MAX_RESIDUAL = 100.0, 100.0
+_MIN_DEPTH_M, _MAX_M, _MAX_RESIDUAL = 0.05, 100.0, 100.0
 
 
 class DetectorNoise:
@@ -77,13 +77,19 @@ class DetectorNoise:
             raise NpzError(f"{path}: expected people who were found in {split} clips, got none")
         joints_m, residual = data["joints_m"][found].astype(float), data["residual"][found]
         confidence, clip, frame = (data[name][found] for name in ("confidence", "clip", "frame"))
-        near = (np.abs(joints_m) < _MAX_M).all() and (joints_m[..., 2] > 0).all()
+        near = (np.abs(joints_m) < _MAX_M).all() and (joints_m[..., 2] > _MIN_DEPTH_M).all()
         if not near or not (np.abs(residual) < _MAX_RESIDUAL).all():
             raise NpzError(
                 f"{path}: expected people before the camera with joints_m within {_MAX_M:g} m and "
                 f"residual within {_MAX_RESIDUAL:g} sizes of the person"
             )
-        residual = (residual - rig_offsets(joints_m, residual, confidence)).astype(np.float32)
+        try:
+            offsets = rig_offsets(joints_m, residual, confidence)
+        except np.linalg.LinAlgError:
+            raise NpzError(
+                f"{path}: expected people with trunks in joints_m, got others"
+            ) from None
+        residual = (residual - offsets).astype(np.float32)
         begins = np.concatenate([[True], (np.diff(clip) != 0) | (np.diff(frame) != 1)])
         run = np.cumsum(begins) - 1
         return cls(
