@@ -190,8 +190,9 @@ class ManagedNode(LifecycleNode, Generic[S]):
         try:
             step()
         except Exception as error:  # noqa: BLE001 - rclpy would swallow it
-            self.get_logger().error(f"cannot {what}: {in_one_line(error)}")
-            self.get_logger().debug(traceback.format_exc())
+            if self.context.ok():  # else a signal has ended ROS meanwhile: nothing is wrong
+                self.get_logger().error(f"cannot {what}: {in_one_line(error)}")
+                self.get_logger().debug(traceback.format_exc())
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 
