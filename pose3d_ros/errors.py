@@ -58,7 +58,6 @@ _EXTRAS = {
     "viser": "viewer",
     **dict.fromkeys(
         (
-            "av",
             "cdflib",
             "h5py",
             "moderngl",

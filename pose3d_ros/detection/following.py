@@ -38,9 +38,10 @@ from pose3d_ros.stopwatch import Stopwatch
 
 Array = npt.NDArray[Any]
 
-FIRST_SIDE, SWEEP_SIDE, USUAL_SIDE = 640, 512, 384
-"""Long side of the finder's picture in pixels: of the first frame, of searches for newcomers
-while people are followed, and while nobody is. It finds people of 25 to 35 of these pixels."""
+FIRST_SIDE, SWEEP_SIDE = 640, 512
+"""Long side of the finder's picture in pixels: of the first frame, and later. It finds people of
+25 to 35 of these pixels.
+"""
 DELAY_S = 0.15
 """A search while people are followed takes this long: it runs beside the frames."""
 IDLE_S = 0.1

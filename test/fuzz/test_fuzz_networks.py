@@ -17,7 +17,6 @@ A run of ``FUZZ_CASES`` (by default few) mutations, seeded by ``FUZZ_SEED``; by 
     FUZZ_CASES=20000 FUZZ_SEED=7 python -m pytest test/fuzz/test_fuzz_networks.py
 """
 
-import os
 import random
 import resource
 import time
@@ -27,6 +26,7 @@ from pathlib import Path
 import onnx
 import pytest
 import toy_networks
+from mutations import CASES, MOST_MB, SEED, SLOWEST_S, mutated
 from onnx import TensorProto, helper
 from tiny_tflite import OUTPUT, tiny_tflite
 
@@ -38,31 +38,6 @@ from pose3d_ros.lifting import create as create_lifter
 from pose3d_ros.model_store.store import ModelError
 from pose3d_ros.model_store.tflite_to_onnx import convert
 from pose3d_ros.settings import PipelineSettings
-
-CASES = int(os.environ.get("FUZZ_CASES", "150"))
-SEED = int(os.environ.get("FUZZ_SEED", "0"))
-SLOWEST_S = 5.0  # of one file, on a busy machine
-MOST_MB = 300  # that all of them together add
-
-
-def mutated(rng: random.Random, data: bytes) -> bytes:
-    """The bytes with some replaced, deleted, inserted, or the end cut off."""
-    changed = bytearray(data)
-    for _ in range(rng.choice([1, 1, 2, 8, 50])):
-        at = rng.randrange(len(changed))
-        kind = rng.randrange(5)
-        if kind == 0:
-            changed[at] = rng.randrange(256)
-        elif kind == 1:
-            changed[at : at + 4] = rng.choice([b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f"])
-        elif kind == 2:
-            del changed[at : at + rng.randrange(1, 20)]
-        elif kind == 3:
-            changed[at:at] = rng.randbytes(rng.randrange(1, 10))
-        elif rng.random() < 0.1:
-            del changed[at:]
-        changed = changed or bytearray(b"\0")
-    return bytes(changed)
 
 
 def run_all(load, cases, allowed) -> Counter:

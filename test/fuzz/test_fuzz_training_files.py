@@ -20,7 +20,6 @@ A run of ``FUZZ_CASES`` (by default few) mutations, seeded by ``FUZZ_SEED``; by 
 
 import io
 import json
-import os
 import pickle
 import random
 import resource
@@ -32,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bodies import CAMERA, STANDING_M
+from mutations import CASES, MOST_MB, SEED, SLOWEST_S, mutated
 
 from pose3d_ros.io.npz import NpzError, read_entries
 from pose3d_ros.training.data.converters.archives import load_npz
@@ -39,31 +39,6 @@ from pose3d_ros.training.data.detector_noise import DetectorNoise
 from pose3d_ros.training.data.motion_capture import MotionCaptureError, read_motion_capture
 from pose3d_ros.training.data.recordings import Recording, RecordingError, write
 from pose3d_ros.training.data.shards import map_features, read_labels
-
-CASES = int(os.environ.get("FUZZ_CASES", "150"))
-SEED = int(os.environ.get("FUZZ_SEED", "0"))
-SLOWEST_S = 5.0  # of one file, on a busy machine
-MOST_MB = 300  # that all of them together add
-
-
-def mutated(rng: random.Random, data: bytes) -> bytes:
-    """The bytes with some replaced, deleted, inserted, or the end cut off."""
-    changed = bytearray(data)
-    for _ in range(rng.choice([1, 1, 2, 8, 50])):
-        at = rng.randrange(len(changed))
-        kind = rng.randrange(5)
-        if kind == 0:
-            changed[at] = rng.randrange(256)
-        elif kind == 1:
-            changed[at : at + 4] = rng.choice([b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f"])
-        elif kind == 2:
-            del changed[at : at + rng.randrange(1, 20)]
-        elif kind == 3:
-            changed[at:at] = rng.randbytes(rng.randrange(1, 10))
-        elif rng.random() < 0.1:
-            del changed[at:]
-        changed = changed or bytearray(b"\0")
-    return bytes(changed)
 
 
 def repacked(rng: random.Random, data: bytes) -> bytes:
