@@ -107,7 +107,7 @@ EMBEDDED = {
             "regress": "kpt_regress_0/conv2d_8",
             "offset": "kpt_offset_0/conv2d_9",
         },
-        "bf81ef338b1473dd668acaa976f716a020f9d18eb4f5e5eb472d82d9b7d8e9cf",
+        "73eb1dbeede56c38d09c382926d6a0f40b3975acf376cb753ecc94a4516e5993",
     ),
     "movenet-thunder": _movenet(
         "movenet-thunder",
@@ -117,7 +117,7 @@ EMBEDDED = {
             "regress": "kpt_regress_0/conv2d_6",
             "offset": "kpt_offset_0/conv2d_7",
         },
-        "79064ef3868684a6b0832e6654d85730d724a8997b2788a5258bdfa77e1d5e02",
+        "547602fe8285092880b02c4413d7637dcfabe148226dd8c17b7a90aae875454b",
     ),
     # features0 to features3: the encoder's pyramid, as the decoder of the heat maps takes it.
     "blazepose-full": Embedded(
@@ -140,13 +140,13 @@ EMBEDDED = {
                 "features3": 269,
             }
         },
-        "9a6b08e76a3af7bb5741c8be3f664106710340acf570c403cec12cd9d7a1c5b9",
+        "356a09d50ccdde665aea4022658246f188232648ecbbaba100cf6c1a03f3966e",
     ),
     "blazepose-heavy": Embedded(
         (Source(packages.MEDIAPIPE_POSE, ("package/pose_landmark_heavy.tflite",)),),
         "tflite_to_onnx",
         {"outputs": {"landmarks": 696, "presence": 701, "heatmap": 641}},
-        "ce6bbda711fdb50b1b12935e392694cd631e8a3b2571b5b190b3a67085f577c3",
+        "21b5b7d7a61d4d0c2590ee6566d2252a06c869ca80ad3fb618790a455ebd37fa",
     ),
 }
 

@@ -32,6 +32,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pose3d_ros.errors import ConversionError
+from pose3d_ros.model_store.half_weights import store_as_half
 
 SCALE, OFFSET = float(np.float16(2 / 255)), -1.0
 """The networks take ``SCALE * pixel + OFFSET``; the published graph stores the scale as a half."""
@@ -122,6 +123,7 @@ class _Converter:
             ir_version=8,
             producer_name="pose3d_ros",
         )
+        store_as_half(model)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString(deterministic=True))
 

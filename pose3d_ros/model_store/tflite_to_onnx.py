@@ -33,6 +33,7 @@ import tflite
 from onnx import TensorProto, helper, numpy_helper
 
 from pose3d_ros.errors import ConversionError
+from pose3d_ros.model_store.half_weights import store_as_half
 
 _DTYPES = {0: np.float32, 1: np.float16, 2: np.int32}  # tflite.TensorType
 _OPERATORS = {
@@ -119,6 +120,7 @@ class _Converter:
             ir_version=8,
             producer_name="pose3d_ros",
         )
+        store_as_half(model)
         onnx.checker.check_model(model)
         return bytes(model.SerializeToString(deterministic=True))
 
