@@ -20,6 +20,7 @@ triangulated frame by frame, so velocities are also compared with its low-pass (
 without delay); ``reference_noise_mm`` is its own error then.
 
     python benchmarks/pose2sim_single.py FOLDER [--detector NAME] [--lifter NAME] [--json FILE]
+        [--person-height 1.5] [--floor-z 0.05]
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from pose3d_ros.io.videos import frames
 from pose3d_ros.metrics import jitter_mm
 from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.place.floor import Floor
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import BODY25B, H36M17
 
@@ -110,9 +112,15 @@ def subject(result: People3D, truth_px: np.ndarray) -> int | None:
     return int(distance.argmin()) if distance.min() < 150 else None
 
 
-def evaluate_view(folder: Path, view: int, settings: PipelineSettings) -> dict[str, Any]:
-    """One camera, with and without smoothing."""
+def evaluate_view(
+    folder: Path, view: int, settings: PipelineSettings, floor_z_m: float | None = None
+) -> dict[str, Any]:
+    """One camera, with and without smoothing; ``floor_z_m`` of the world, if it is to be used."""
     camera = load_camera(folder, view)
+    floor = None
+    if floor_z_m is not None:
+        world_from_floor = rigid(np.eye(3), [0, 0, floor_z_m])
+        floor = Floor.from_pose(camera.camera_from_world @ world_from_floor)
     truth = load_truth(folder, camera)
     slow = low_passed(truth)
     report: dict[str, Any] = {
@@ -122,7 +130,7 @@ def evaluate_view(folder: Path, view: int, settings: PipelineSettings) -> dict[s
     for name, smoothing in (("", settings.smoothing), ("_unsmoothed", 0.0)):
         pipeline = MonocularPipeline(replace(settings, smoothing=smoothing))
         results = [
-            pipeline(image, camera, stamp_ns)
+            pipeline(image, camera, stamp_ns, floor=floor)
             for image, stamp_ns in frames(folder / f"video_balancing_cam{view + 1:02d}.mp4")
         ]
         pipeline.close()
@@ -142,9 +150,24 @@ def evaluate_view(folder: Path, view: int, settings: PipelineSettings) -> dict[s
                 )
             }
         )
+        shares = sigma_shares(results, truth)
+        report.update({f"within_{n}_sigma{name}": shares[n - 1] for n in (1, 2, 3)})
         report["velocity_error_mm_lowpass" + name] = errors(results, slow)["velocity_error_mm"]
         report["jitter_mm" + name] = jitter_mm(results, H36M17.index("pelvis"))
     return report
+
+
+def sigma_shares(results: list[People3D], truth: CameraTruth) -> list[float]:
+    """Shares of the limb joints whose place is within 1, 2 and 3 sigma of the truth; of honest
+    ones .20, .74 and .97 (three axes).
+    """
+    errors_sigma = []
+    for result, people in zip(results, truth.joints_m, strict=False):
+        if len(result) and np.isfinite(people).all():
+            off = np.linalg.norm(result.joints_m[:, LIMBS] - people, axis=-1)
+            nearest = off.mean(1).argmin()
+            errors_sigma.append(off[nearest] / result.sigma_m[nearest, LIMBS])
+    return [float((np.array(errors_sigma) < n).mean()) for n in (1, 2, 3)]
 
 
 def _two_d(
@@ -181,12 +204,23 @@ def main() -> None:
     parser.add_argument("--detector", default=PipelineSettings.detector)
     parser.add_argument("--lifter", default=PipelineSettings().lifter)
     parser.add_argument("--lifter-model", default="", help="path of another ONNX lifter")
+    parser.add_argument("--person-height", type=float, default=PipelineSettings.person_height_m)
+    parser.add_argument(
+        "--floor-z",
+        type=float,
+        help="use the floor, at this height in the world; the beam that he balances on has 0.05",
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     settings = PipelineSettings(
-        detector=arguments.detector, lifter=arguments.lifter, lifter_model=arguments.lifter_model
+        detector=arguments.detector,
+        lifter=arguments.lifter,
+        lifter_model=arguments.lifter_model,
+        person_height_m=arguments.person_height,
     )
-    reports = [evaluate_view(arguments.folder, view, settings) for view in range(4)]
+    reports = [
+        evaluate_view(arguments.folder, view, settings, arguments.floor_z) for view in range(4)
+    ]
     mean = {
         key: float(np.mean([report[key] for report in reports]))
         for key in reports[0]

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,10 +30,12 @@ from pose3d_ros import detection, lifting
 from pose3d_ros.arrays import ImageBgr
 from pose3d_ros.camera import Camera
 from pose3d_ros.errors import Pose3dError
-from pose3d_ros.lifting import metric_scale
-from pose3d_ros.lifting.root import solve_root
+from pose3d_ros.geometry import inverse_transform, transform_points
 from pose3d_ros.lifting.selection import check_depth
 from pose3d_ros.people import People2D, People3D
+from pose3d_ros.place.depth_image import DEPTH_SIGMA_M, joint_depths
+from pose3d_ros.place.floor import Floor
+from pose3d_ros.place.placement import Placement
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.stamps import Order, StampOrder
@@ -108,8 +111,7 @@ class MonocularPipeline:
                 raise
         self._identity = IdentityTracker()
         self._filter = PoseFilter()
-        self._statures = metric_scale.Statures()
-        self._depth_check = metric_scale.DepthCheck()
+        self._placement = Placement()
         self._order = StampOrder()
         self._resized: tuple[Camera, Camera] | None = None
         self._reference: Camera | None = None  # the camera since when nothing was forgotten
@@ -135,7 +137,7 @@ class MonocularPipeline:
     def reconfigure(self, settings: PipelineSettings) -> None:
         """Take over the live settings (those marked so in ``settings``) from the next image on."""
         if settings.person_height_m != self.settings.person_height_m:
-            self._statures = metric_scale.Statures()  # they are relative to the height assumed
+            self._placement.reset()  # statures are relative to the height assumed
         self.settings = self._detector.settings = settings
 
     @property
@@ -150,15 +152,21 @@ class MonocularPipeline:
         stamp_ns: int | None = None,
         depth_m: DepthImage | Callable[[], DepthImage | None] | None = None,
         stopwatch: Stopwatch | None = None,
+        floor: Floor | None = None,
     ) -> People3D:
         """People in ``image_bgr`` (H, W, 3) uint8, in the camera's optical frame at ``stamp_ns``
-        (the time of the call where it is left out).
+        (the time of the call where it is left out), or in ``fixed_frame``.
 
         ``depth_m`` (H, W) metres, registered to the image, or what gives it, called after
         detection: depth often arrives later than its image. ``stopwatch`` is told when each stage
-        ran. A stamp that jumps back begins anew (``stamps``). Raises ``LateFrameError`` for one
-        that is a little back, ``ValueError`` for an image of the wrong form, ``CameraError`` for a
-        camera of another picture, ``SettingsError`` without a lifter.
+        ran. ``floor``: as the camera sees it now; without, that of ``camera_height_m``,
+        ``camera_pitch_deg`` and ``camera_roll_deg``. With ``fixed_frame``, the camera's
+        ``camera_from_world`` says where it is in that frame now, or, where it says nothing,
+        ``camera_height_m`` and its companions. A stamp that jumps back begins anew (``stamps``).
+
+        Raises ``LateFrameError`` for a stamp that is a little back, ``ValueError`` for an image
+        of the wrong form, ``CameraError`` for a camera of another picture, ``SettingsError``
+        without a lifter, or without a camera's pose for ``fixed_frame``.
         """
         if self._lifter is None:
             raise SettingsError(
@@ -172,11 +180,14 @@ class MonocularPipeline:
             )
         height, width = _checked_image(image_bgr)
         camera = self._at_resolution(camera, width, height)
+        floor = floor or self._given_floor()
+        if self.settings.fixed_frame:
+            camera = self._in_fixed_frame(camera)
         stopwatch = stopwatch or Stopwatch()
         people = self._tracked(image_bgr, stamp_ns, stopwatch)
         depth = _checked_depth(depth_m, (height, width))
         with stopwatch("lift"):
-            measured = self._measure(people, camera, image_bgr, depth)
+            measured = self._measure(people, camera, image_bgr, depth, floor)
             # A megabyte each, which nobody who keeps the result asked for.
             people = replace(people, features=())
         with stopwatch("filter"):
@@ -199,11 +210,9 @@ class MonocularPipeline:
         if depth is None:
             return people
         confidence = people.confident(self.settings.min_confidence).confidence
-        depths = metric_scale.joint_depths(
-            people.keypoints_px, confidence, depth, self.settings.depth_scale
-        )
-        depths = self._depth_check.by_range(depths)
-        sigma = np.where(np.isfinite(depths), metric_scale.DEPTH_SIGMA_M, np.nan)
+        depths = joint_depths(people.keypoints_px, confidence, depth, self.settings.depth_scale)
+        depths = self._placement.depth_check.by_range(depths)
+        sigma = np.where(np.isfinite(depths), DEPTH_SIGMA_M, np.nan)
         return replace(people, depth_m=depths, depth_sigma_m=sigma)
 
     def reset(self) -> None:
@@ -211,7 +220,7 @@ class MonocularPipeline:
         self._detector.reset()
         self._identity.reset()
         self._filter = PoseFilter()
-        self._statures = metric_scale.Statures()
+        self._placement.reset()
         self._reference = None
         self._order.reset()
         if self._lifter is not None:
@@ -275,12 +284,37 @@ class MonocularPipeline:
         self._reference = self._reference or resized
         return resized
 
+    def _given_floor(self) -> Floor | None:
+        """The floor of the settings."""
+        settings = self.settings
+        if not settings.camera_height_m:
+            return None
+        return Floor.from_tilt(
+            settings.camera_height_m,
+            math.radians(settings.camera_pitch_deg),
+            math.radians(settings.camera_roll_deg),
+        )
+
+    def _in_fixed_frame(self, camera: Camera) -> Camera:
+        """The camera with its pose in the fixed frame. Raises ``SettingsError`` without any."""
+        if not np.array_equal(camera.camera_from_world, np.eye(4)):
+            return camera
+        floor = self._given_floor()
+        if floor is None:
+            raise SettingsError(
+                f"fixed_frame '{self.settings.fixed_frame}': expected to know where the camera is "
+                f"in it, got nothing; give the camera its camera_from_world, or set "
+                f"camera_height_m, camera_pitch_deg and camera_roll_deg"
+            )
+        return replace(camera, camera_from_world=floor.camera_from_level)
+
     def _measure(
         self,
         people: People2D,
         camera: Camera,
         image_bgr: ImageBgr,
         depth_m: DepthImage | None,
+        floor: Floor | None,
     ) -> Measurements:
         """Poses in space of this frame; people whose place cannot be told are left out."""
         assert self._lifter is not None
@@ -288,37 +322,39 @@ class MonocularPipeline:
         seen = people.confident(settings.min_confidence)
         rays = camera.rays(people.keypoints_px)
         poses = self._lifter(seen, camera, settings, image_bgr, rays)
-        root, covariance = solve_root(poses.joints_m, poses.sigma_m, rays, seen.confidence)
-        assumed = (settings.person_height_sigma_m / settings.person_height_m) ** 2
         depths = (
             None
             if depth_m is None
-            else metric_scale.joint_depths(
-                people.keypoints_px, seen.confidence, depth_m, settings.depth_scale
-            )
+            else joint_depths(people.keypoints_px, seen.confidence, depth_m, settings.depth_scale)
         )
-        if depths is not None:
-            scale, _ = metric_scale.measure(root, poses.joints_m, depths)
-            depths = self._depth_check.by_stature(depths, scale, settings.person_height_m)
-            scale, variance = metric_scale.measure(root, poses.joints_m, depths)
-            # Those measured for the first time are elsewhere than thought, but did not run there.
-            self._filter.drop(self._statures.update(people.ids, scale, variance, assumed))
-        scale, variance = self._statures(people.ids, assumed)
-        root, joints_m = root * scale[:, None], poses.joints_m * scale[:, None, None]
-        covariance = covariance * scale[:, None, None] ** 2
-        # Distance is proportional to stature, and so is its uncertainty.
-        total = covariance + variance[:, None, None] * np.einsum("pa,pb->pab", root, root)
-        if depths is not None:
-            root, total = metric_scale.refine(root, total, joints_m, depths)
+        placed = self._placement(
+            people.ids,
+            poses.joints_m,
+            poses.sigma_m,
+            rays,
+            seen.confidence,
+            people.stamp_ns,
+            stature_m=settings.person_height_m,
+            stature_sigma_m=settings.person_height_sigma_m,
+            floor=floor,
+            depths_m=depths,
+        )
+        # Those measured for the first time are elsewhere than thought, but did not run there.
+        self._filter.drop(placed.resized)
+        root, rotation = placed.root_m, np.eye(3)
+        if settings.fixed_frame:
+            fixed_from_camera = inverse_transform(camera.camera_from_world)
+            root, rotation = transform_points(fixed_from_camera, root), fixed_from_camera[:3, :3]
         measured = Measurements(
             people.ids,
             root,
-            covariance,
-            total,
-            joints_m,
+            rotation @ placed.root_covariance @ rotation.T,
+            rotation @ placed.total_covariance @ rotation.T,
+            placed.joints_m @ rotation.T,
             poses.sigma_m,
             people.confidence,
             self._identity.states(people.ids),
+            placed.root_m @ rotation.T,
         )
         return measured[np.asarray(np.isfinite(root).all(1))]
 
@@ -329,7 +365,7 @@ class MonocularPipeline:
         self._filter.forget(known, self.settings.max_occlusion_s)
         assert self._lifter is not None
         self._lifter.forget(known)
-        self._statures.forget(known)
+        self._placement.forget(known)
         joints, velocities, sigma, confidence = self._filter.joints()
         return People3D(
             H36M17,
@@ -340,7 +376,7 @@ class MonocularPipeline:
             self._filter.ids,
             self._filter.states,
             people.stamp_ns,
-            camera.frame_id,
+            self.settings.fixed_frame or camera.frame_id,
             people,
         )
 

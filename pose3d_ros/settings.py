@@ -178,6 +178,34 @@ class PipelineSettings(Settings):
         high=0.5,
         live=True,
     )
+    camera_height_m: float = setting(
+        0.0,
+        "Height of the camera above the floor: feet on the floor then tell people's distance and "
+        "stature; 0 where it is not known",
+        low=0.0,
+        high=100.0,
+        live=True,
+    )
+    camera_pitch_deg: float = setting(
+        0.0,
+        "How far the camera of camera_height_m looks down; negative looks up",
+        low=-90.0,
+        high=90.0,
+        live=True,
+    )
+    camera_roll_deg: float = setting(
+        0.0,
+        "How far the world's up leans to the right in the picture of the camera of "
+        "camera_height_m",
+        low=-180.0,
+        high=180.0,
+        live=True,
+    )
+    fixed_frame: str = setting(
+        "",
+        "Frame to publish people in, z up, that does not move with the camera (odom, map); empty "
+        "takes the camera's optical frame",
+    )
     depth_scale: float = setting(
         1.0,
         "Factor on the depth image for cameras whose unit is not that of REP-118 (16UC1 in mm, "

@@ -46,7 +46,7 @@ LAYERS = (
         "resources",
         "drawing",
     },
-    {"networks", "io", "tracking", "multiview"},
+    {"networks", "io", "tracking", "multiview", "place"},
     {"calibration", "model_store", "inference"},
     {"detection", "lifting"},
     {"pipeline", "training"},

@@ -78,7 +78,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
     def configure(self) -> None:
         """Load the models; a wrong path or engine is refused here."""
         self._pipeline = MonocularPipeline(self.settings)
-        self._outputs = ImageOutputs(self)
+        self._outputs = ImageOutputs(self, self.settings.fixed_frame)
         pipeline = self._pipeline
         networks = " and ".join(filter(None, (pipeline.detector_name, pipeline.lifter_name)))
         self.get_logger().info(f"ready: {networks} on {pipeline.engine_name}")

@@ -142,10 +142,13 @@ class Outputs:
 
 
 class ImageOutputs(Outputs):
-    """Of a camera: ``keypoints`` and ``overlay`` as well."""
+    """Of a camera: ``keypoints`` and ``overlay`` as well. People are in ``fixed_frame``, or, where
+    that is empty, in the images' own.
+    """
 
-    def __init__(self, node: ManagedNode[Any]) -> None:
-        super().__init__(node, messages.OPTICAL_UP)
+    def __init__(self, node: ManagedNode[Any], fixed_frame: str = "") -> None:
+        super().__init__(node, messages.FIXED_UP if fixed_frame else messages.OPTICAL_UP)
+        self._fixed_frame = fixed_frame
         self.keypoints = self._publisher(PointCloud2, "keypoints")
         self.overlay = self._publisher(Image, "overlay", depth=1)
 
@@ -156,6 +159,7 @@ class ImageOutputs(Outputs):
         seen = people.people_2d
         if seen is not None and self.keypoints.get_subscription_count():
             self.keypoints.publish(messages.keypoints_cloud(seen, header))
-        self.publish(people, header, tf)
+        frame_id = self._fixed_frame or header.frame_id
+        self.publish(people, Header(stamp=header.stamp, frame_id=frame_id), tf)
         if seen is not None and self.overlay.get_subscription_count():
             self.overlay.publish(image_messages.to_message(draw_people(image_bgr, seen), header))

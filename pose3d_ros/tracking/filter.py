@@ -54,7 +54,8 @@ class Measurements(Rows):
 
     ``root_m`` (P, 3) with its covariance (P, 3, 3), without (``root_covariance``) and with
     (``total_covariance``) what the unknown stature adds; ``joints_m`` (P, 17, 3) relative to the
-    root with ``sigma_m`` (P, 17); ``confidence`` (P, 17); ``states`` (P,).
+    root with ``sigma_m`` (P, 17); ``confidence`` (P, 17); ``states`` (P,). ``sight_m`` (P, 3):
+    from the camera to the root, in the frame of the others.
     """
 
     ids: np.ndarray
@@ -65,6 +66,7 @@ class Measurements(Rows):
     sigma_m: np.ndarray
     confidence: np.ndarray
     states: np.ndarray
+    sight_m: np.ndarray
 
 
 @dataclass
@@ -226,7 +228,7 @@ def _noise(measured: Measurements, smoothing: float) -> tuple[np.ndarray, np.nda
     """New in each frame: covariance (P, 3, 3) of the root, variance (P, 17) of limbs; and the
     lasting sigma (P, 17).
     """
-    jitter = DEPTH_JITTER**2 * np.einsum("pa,pb->pab", measured.root_m, measured.root_m)
+    jitter = DEPTH_JITTER**2 * np.einsum("pa,pb->pab", measured.sight_m, measured.sight_m)
     root = (FRESH_SHARE * smoothing) ** 2 * (measured.root_covariance + jitter) + 1e-8 * np.eye(3)
     limbs = (FRESH_SHARE * smoothing * measured.sigma_m) ** 2 + 1e-8
     return (

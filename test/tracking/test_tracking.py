@@ -230,6 +230,7 @@ def _measured(*places, ids=None, sigma=0.05):
         np.full((count, 17), sigma),
         np.ones((count, 17)),
         np.full(count, TrackState.CONFIRMED, np.int8),
+        np.array(places, float),
     )
 
 

@@ -65,6 +65,21 @@ def solve_root(
     return root, covariance
 
 
+def refine(
+    root_m: np.ndarray, covariance: np.ndarray, z_m: np.ndarray, variance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Roots (P, 3) and covariance (P, 3, 3) corrected by a measurement of their distance along
+    the optical axis, ``z_m`` (P,) with ``variance`` (P,); NaN changes nothing.
+
+    A Kalman update of z, which moves a person along the line of sight.
+    """
+    told = np.isfinite(z_m)
+    spread = np.where(told, covariance[:, 2, 2] + variance, 1.0)
+    gain = np.where(told[:, None], covariance[:, :, 2] / spread[:, None], 0.0)
+    root = root_m + gain * np.where(told, z_m - root_m[:, 2], 0.0)[:, None]
+    return root, covariance - gain[:, :, None] * covariance[:, None, 2]
+
+
 def _initial_root(joints: np.ndarray, rays: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """A place (P, 3) that up to half of the joints cannot spoil: medians of position and of
     size.

@@ -15,7 +15,7 @@
 import numpy as np
 from bodies import CAMERA, STANDING_M
 
-from pose3d_ros.lifting.root import solve_root
+from pose3d_ros.place.root import solve_root
 
 PLACES_M = np.array([[0, 0, 2.0], [1.5, 0.3, 4.0], [-2.0, -0.2, 7.0]])
 SIGMA_M = np.full((3, 17), 0.03)

@@ -10,9 +10,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Metric scale: the stature that is assumed of people, corrected by depth images where there are
-any.
-"""
+"""What depth images tell of people's size and place."""
 
 from __future__ import annotations
 
@@ -80,23 +78,18 @@ def measure(root_m: Float, joints_m: Float, depths_m: Float) -> tuple[Float, Flo
     return scale, variance
 
 
-def refine(
-    root_m: Float, covariance: Float, joints_m: Float, depths_m: Float
-) -> tuple[Float, Float]:
-    """Root (P, 3) and covariance (P, 3, 3) corrected by this frame's ``joint_depths`` (P, 17),
-    where there are any.
+def root_depths(root_m: Float, joints_m: Float, depths_m: Float) -> tuple[Float, Float]:
+    """Distance (P,) of roots along the optical axis, with the variance (P,), by this frame's
+    ``joint_depths`` (P, 17); NaN where too few are known.
 
-    Each joint says where the root is; their median enters as one measurement of z (Kalman update),
-    which moves the person along the ray.
+    Each joint says where the root is; their median counts.
     """
-    root_m, covariance = root_m.copy(), covariance.copy()
+    z, variance = np.full(len(root_m), np.nan), np.full(len(root_m), np.nan)
     for person, roots_z in enumerate(depths_m - joints_m[..., 2]):
-        z, variance = _median(roots_z, DEPTH_SIGMA_M, OUTLIER_SHARE * root_m[person, 2])
-        if np.isfinite(z):
-            gain = covariance[person, :, 2] / (covariance[person, 2, 2] + variance)
-            root_m[person] += gain * (z - root_m[person, 2])
-            covariance[person] -= np.outer(gain, covariance[person, 2])
-    return root_m, covariance
+        z[person], variance[person] = _median(
+            roots_z, DEPTH_SIGMA_M, OUTLIER_SHARE * root_m[person, 2]
+        )
+    return z, variance
 
 
 def _median(values: Float, sigma: float, outlier: float) -> tuple[float, float]:
@@ -164,47 +157,3 @@ class DepthCheck:
         due = self._refused >= PATIENCE and not self._warned
         self._warned |= due
         return due
-
-
-class Statures:
-    """Known size of each person, by track id: the ratio to the assumed one."""
-
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[float, float]] = {}
-
-    def update(
-        self,
-        ids: npt.NDArray[np.integer[Any]],
-        scale: Float,
-        variance: Float,
-        prior_variance: float,
-    ) -> list[int]:
-        """Take over measurements (P,) of ``measure``; returns the ids that were measured for the
-        first time.
-
-        A stature does not change, so measurements add up (Kalman filter); but what they have in
-        common, the thickness of bodies, does not average out.
-        """
-        first = []
-        for person, value, new in zip(ids.tolist(), scale, variance, strict=True):
-            if np.isfinite(value):
-                if person not in self._known:
-                    first.append(person)
-                mean, old = self._known.get(person, (1.0, prior_variance))
-                gain = old / (old + new)
-                self._known[person] = mean + gain * (value - mean), max((1 - gain) * old, new / 4)
-        return first
-
-    def __call__(
-        self, ids: npt.NDArray[np.integer[Any]], prior_variance: float
-    ) -> tuple[Float, Float]:
-        """Ratio (P,) to the assumed size and its variance (P,): 1 and the prior where nothing was
-        measured.
-        """
-        known = [self._known.get(person, (1.0, prior_variance)) for person in ids.tolist()]
-        return np.array([k[0] for k in known]), np.array([k[1] for k in known])
-
-    def forget(self, keep: npt.NDArray[np.integer[Any]]) -> None:
-        """Drop everybody whose id is not in ``keep``."""
-        kept = set(keep.tolist())
-        self._known = {person: value for person, value in self._known.items() if person in kept}

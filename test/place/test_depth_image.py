@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from bodies import CAMERA, STANDING_M
 
-from pose3d_ros.lifting.metric_scale import (
+from pose3d_ros.place.depth_image import (
     PATIENCE,
     DepthCheck,
-    Statures,
     joint_depths,
     measure,
-    refine,
+    root_depths,
 )
+from pose3d_ros.place.root import refine
 
 PRIOR = 0.06**2
 PLACES_M = np.array([[0, 0, 2.0], [1.5, 0.3, 4.0], [-2.0, -0.2, 6.0]])
@@ -73,7 +73,8 @@ def test_a_frame_with_depth_puts_people_where_the_sensor_sees_them():
     depths = joint_depths(pixels, np.ones((3, 17)), _depth_image(pixels, depth))
     covariance = np.broadcast_to(np.diag([1e-3, 1e-3, 0.04]), (3, 3, 3))
     joints = LARGER * np.broadcast_to(STANDING_M, (3, 17, 3))
-    root, refined = refine(PLACES_M * [1, 1, 1.05], covariance, joints, depths)
+    thought = PLACES_M * [1, 1, 1.05]
+    root, refined = refine(thought, covariance, *root_depths(thought, joints, depths))
     np.testing.assert_allclose(root[:, 2], LARGER * PLACES_M[:, 2], atol=0.06)
     assert (refined[:, 2, 2] < 0.01).all()
 
@@ -82,30 +83,6 @@ def test_a_frame_with_depth_puts_people_where_the_sensor_sees_them():
 def test_a_depth_image_without_measurements_tells_nothing(nothing):
     scale, _ = _measure(_seen()[0], np.full((720, 1280), nothing, np.float32))
     assert np.isnan(scale).all()
-    statures = Statures()
-    assert statures.update(IDS, scale, scale, PRIOR) == []
-    np.testing.assert_array_equal(statures(IDS, PRIOR), [np.ones(3), np.full(3, PRIOR)])
-
-
-def test_a_stature_measured_once_stays_known_until_the_person_is_forgotten():
-    statures = Statures()
-    assert statures.update(IDS, np.array([1.1, np.nan, 0.9]), np.full(3, 1e-4), PRIOR) == [4, 9]
-    assert statures.update(IDS, np.array([1.1, 1.2, 0.9]), np.full(3, 1e-4), PRIOR) == [7]
-    scale, variance = statures(IDS, PRIOR)
-    np.testing.assert_allclose(scale, [1.1, 1.2, 0.9], atol=0.01)
-    assert (variance < 1e-4).all() and (variance >= 2.5e-5).all()
-    statures.forget(np.array([7]))
-    np.testing.assert_allclose(statures(IDS, PRIOR)[0], [1, 1.2, 1], atol=0.01)
-
-
-def test_what_all_measurements_have_in_common_does_not_average_out():
-    """A depth image that sees a coat is as wrong in a thousand frames as in one."""
-    statures, sigma = Statures(), 0.04
-    for _ in range(1000):
-        statures.update(np.array([4]), np.array([1.1]), np.array([sigma**2]), PRIOR)
-    scale, variance = statures(np.array([4]), PRIOR)
-    np.testing.assert_allclose(scale, 1.1, atol=0.005)
-    assert np.sqrt(variance[0]) >= sigma / 2
 
 
 @pytest.mark.parametrize("factor", [4.0, 0.25, 1000.0, 0.001])
