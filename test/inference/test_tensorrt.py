@@ -144,6 +144,12 @@ def test_typed_models_answer_as_the_original(name, precision):
         tensor.data_type for tensor in model.graph.initializer if np.prod(tensor.dims) > 1000
     }
     assert weights == {onnx.TensorProto.FLOAT16 if precision == "fp16" else onnx.TensorProto.FLOAT}
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    softmaxes = [node.output[0] for node in model.graph.node if node.op_type == "Softmax"]
+    assert {types[name] for name in softmaxes} <= {onnx.TensorProto.FLOAT}
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     # with all of them, ONNX Runtime 1.31 ends the process on an LSTM in fp16 on a CPU
