@@ -22,6 +22,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from pose3d_ros.arguments import ONE_CAMERA, TOPICS, Argument, arguments, parameters
+from pose3d_ros.io.image_sources import check_exists
 from pose3d_ros.nodes.rviz import rviz_arguments
 
 ARGUMENTS = {
@@ -31,7 +32,7 @@ ARGUMENTS = {
 
 
 def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The processes that the arguments ask for."""
+    """The processes that the arguments ask for; what is missing is said before one starts."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
     given["wait_for_subscribers"] = (
         given["wait_for_subscribers"] or "1"
@@ -59,6 +60,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     rviz = rviz_arguments("pose3d.rviz", given["frame_id"]) if given["rviz"] == "true" else []
     started = [node("monocular")]
     if given["video"]:
+        check_exists(given["video"])
         started.append(node("video"))
     if rviz:
         started.append(

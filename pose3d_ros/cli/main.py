@@ -17,6 +17,7 @@ the standard library alone, and ``command(options)``, which imports what it runs
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -63,9 +64,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         module = import_module(f"pose3d_ros.cli.{name}")
         subparser = argparse.ArgumentParser(prog=f"pose3d {name}", description=module.__doc__)
         module.add_arguments(subparser)
-        return int(module.command(subparser.parse_args(chosen.arguments)))
+        code = int(module.command(subparser.parse_args(chosen.arguments)))
+        sys.stdout.flush()
+        return code
     except ModuleNotFoundError as error:
         return _fail(name, missing_package(error.name or str(error)))
+    except BrokenPipeError:  # as of 'pose3d ... | head': nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+        return 128 + signal.SIGPIPE
     except (
         ValueError,
         OSError,

@@ -29,6 +29,7 @@ import numpy as np
 from pose3d_ros.errors import EngineError
 from pose3d_ros.inference.batching import any_rows, joined
 from pose3d_ros.inference.engine import Arrays, Engine, largest_difference
+from pose3d_ros.io.npz import NpzError, read_npz
 from pose3d_ros.model_store.store import sha256_of
 from pose3d_ros.resources import share
 
@@ -81,26 +82,34 @@ def reference_path(name: str) -> Path:
 def reference(name: str, model: Path) -> Reference:
     """The stored reference of the model called ``name`` in the file ``model``.
 
-    Raises ``EngineError`` where there is none or one of another version of the model.
+    Raises ``EngineError`` where there is none, a damaged one, or one of another version of the
+    model.
     """
-    path = reference_path(name)
+    path, remedy = reference_path(name), f"make it with scripts/references.py {name}"
+    if not path.is_file():
+        raise EngineError(f"expected a reference at {path}, found no file; {remedy}")
     try:
-        with np.load(path) as stored:
-            arrays = dict(stored)
-    except FileNotFoundError:
-        raise EngineError(
-            f"expected a reference at {path}, found no file; make it with scripts/references.py "
-            f"{name}"
-        ) from None
-    if str(arrays["model"]) != sha256_of(model):
-        raise EngineError(
-            f"{path}: expected the reference of {model}, got that of another version of it; make "
-            f"it anew with scripts/references.py {name}"
-        )
+        arrays = read_npz(path)
+    except NpzError as error:
+        raise EngineError(f"{path}: expected a reference; {error}; {remedy}") from None
     inputs, outputs = (
-        {key.partition(":")[2]: value for key, value in arrays.items() if key.startswith(kind)}
+        {
+            key.partition(":")[2]: value
+            for key, value in arrays.items()
+            if key.startswith(kind) and value.dtype.kind in "biuf" and value.ndim
+        }
         for kind in ("input:", "output:")
     )
+    if "model" not in arrays or not inputs or not outputs:
+        raise EngineError(
+            f"{path}: expected a reference with model, inputs and outputs, got "
+            f"{', '.join(arrays) or 'nothing'}; {remedy}"
+        )
+    if str(arrays["model"]) != sha256_of(model):
+        raise EngineError(
+            f"{path}: expected the reference of {model}, got that of another version of it; "
+            f"{remedy}"
+        )
     return Reference(
         {
             name: array.astype(np.float32) if array.dtype == np.float16 else array

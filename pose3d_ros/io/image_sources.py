@@ -37,7 +37,7 @@ STAMP_DIGITS = {19: 1, 16: 1_000, 13: 1_000_000}  # of whole numbers since 1970:
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Frame", "SourceError", "camera_of", "frames", "is_device"]
+__all__ = ["Frame", "SourceError", "camera_of", "check_exists", "frames", "is_device"]
 
 
 class Frame(NamedTuple):
@@ -76,15 +76,20 @@ def frames(
         return _stream(source)
     if is_device(source):
         return _device(source, rate_hz, size)
+    check_exists(source)
     path = Path(source).expanduser()
-    if not source or not path.exists():
+    if bags.is_bag(path):
+        return _bag(path, rate_hz, bag_topic)
+    return _folder(path, rate_hz) if path.is_dir() else _video(path, rate_hz)
+
+
+def check_exists(source: str) -> None:
+    """Raise ``SourceError`` for a recording that is not there; a camera may come later."""
+    if not (is_device(source) or source and Path(source).expanduser().exists()):
         raise SourceError(
             f"source: expected a video file, a folder of images, a bag, /dev/videoN or a URL, got "
             f"'{source}', which does not exist"
         )
-    if bags.is_bag(path):
-        return _bag(path, rate_hz, bag_topic)
-    return _folder(path, rate_hz) if path.is_dir() else _video(path, rate_hz)
 
 
 def camera_of(source: str, bag_topic: str = "") -> Camera | None:

@@ -44,14 +44,15 @@ class NpzError(Pose3dError, ValueError):
 
 
 def read_npz(
-    path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()
+    path: Path, names: tuple[str, ...] | None = None, optional: tuple[str, ...] = ()
 ) -> dict[str, npt.NDArray[Any]]:
-    """Arrays of a file by name; those that are ``optional`` may be missing. Raises ``NpzError``,
-    whose message does not name the file.
+    """Arrays of a file by name, all of them if no names are given; those that are ``optional`` may
+    be missing. Raises ``NpzError``, whose message does not name the file.
     """
     try:
         _check(path)
         with np.load(path, allow_pickle=False) as data:
+            names = tuple(data) if names is None else names
             if missing := [name for name in names if name not in data]:
                 raise NpzError(f"misses {', '.join(missing)}; it has {', '.join(data) or 'none'}")
             arrays = {name: data[name] for name in (*names, *optional) if name in data}

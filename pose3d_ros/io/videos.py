@@ -142,9 +142,14 @@ def _opened(
     try:
         container = av.open(source, options=options or {}, timeout=timeout)
     except (av.FFmpegError, OSError, ValueError) as error:
+        remedy = (
+            "see whether it is on and its address is right"
+            if "://" in source
+            else "an MP4 that was cut off lacks its index"
+        )
         raise VideoError(
             f"{name} cannot be opened as a video: expected a file or stream that FFmpeg "
-            f"can decode, got '{_reason(error)}'; an MP4 that was cut off lacks its index"
+            f"can decode, got '{_reason(error)}'; {remedy}"
         ) from None
     with container:
         if not container.streams.video:

@@ -123,6 +123,7 @@ class Input:
                 self.topic,
                 f"nobody publishes {self.topic} ({self.type_name}): {self.remedy}"
                 f"{self._alternatives()}",
+                cause="nobody publishes",
             )
         elif not matching:
             types = ", ".join(sorted({publisher.topic_type for publisher in publishers}))

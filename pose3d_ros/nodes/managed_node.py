@@ -80,15 +80,16 @@ class ManagedNode(LifecycleNode, Generic[S]):
     def _settings_changed(self, settings: S) -> None:
         self.settings = settings
 
-    def problem(self, key: str, text: str) -> None:
+    def problem(self, key: str, text: str, cause: str = "") -> None:
         """Log a problem in one line, unless its ``key`` said the same last or anything within the
-        last second.
+        last second. Texts of one ``cause`` are the same, whatever else they tell.
         """
         text = shortened(text, LONGEST_PROBLEM)  # frame ids may have megabytes
         self.problems[key] = text
         said, at = self._said.get(key, ("", -math.inf))
-        if text != said and (now := time.monotonic()) - at > 1.0:
-            self._said[key] = (text, now)
+        cause = cause or text
+        if cause != said and (now := time.monotonic()) - at > 1.0:
+            self._said[key] = (cause, now)
             self.get_logger().warning(text)
 
     def solved(self, *keys: str) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pose3d_ros.arguments import parameters
-from pose3d_ros.io.image_sources import is_device
+from pose3d_ros.io.image_sources import check_exists, is_device
 from pose3d_ros.io.rig_file import namespace_of, read_rig
 from pose3d_ros.text_files import local_path
 
@@ -87,5 +87,7 @@ def nodes_of_rig(given: Mapping[str, str]) -> list[NodeToStart]:
                     renamed,
                 )
             )
-        files |= bool(played) and not is_device(played)
+        elif played:
+            check_exists(beside(given["rig"], played))
+            files = True
     return [*planned, NodeToStart("video", base, video, {})] if files else planned

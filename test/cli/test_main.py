@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -204,6 +205,17 @@ def test_wrong_configuration_files(
     assert error.startswith("pose3d up: config: ") and expected in error and error.count("\n") == 1
 
 
+def test_a_reader_that_goes_away_is_no_failure_to_report() -> None:
+    """As ``pose3d models list | head -1``, which ends after the first line."""
+    command = [sys.executable, "-m", "pose3d_ros.cli", "models", "list"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
 def planned(*words: str) -> dict[str, dict[str, object]]:
     """Parameters that ``pose3d up`` gives the nodes over those of the configuration file."""
     up = pytest.importorskip("pose3d_ros.nodes.up", reason="needs rclpy")
@@ -235,6 +247,9 @@ def test_a_rig_brings_the_nodes_of_its_cameras(tmp_path: Path) -> None:
     up = pytest.importorskip("pose3d_ros.nodes.up", reason="needs rclpy")
     (tmp_path / "rig.yaml").write_text(RIG)
     rig = str(tmp_path / "rig.yaml")
+    with pytest.raises(ValueError, match="left.mp4', which does not exist"):
+        up.plan(["multiview", f"rig:={rig}"])
+    (tmp_path / "left.mp4").touch()
     factories, ros_arguments = up.plan(
         ["multiview", f"rig:={rig}", "threads:=2", "rate_hz:=5", "namespace:=/lab/"]
     )

@@ -17,9 +17,11 @@ has made.
 from __future__ import annotations
 
 import itertools
+import random
 
 import numpy as np
 import pytest
+from mutations import SEED, mutated, run_all
 
 from pose3d_ros import inference
 from pose3d_ros.inference import (
@@ -32,6 +34,7 @@ from pose3d_ros.inference import (
     reference_check,
 )
 from pose3d_ros.inference.engines.onnxruntime import OnnxRuntimeEngine
+from pose3d_ros.inference.reference_check import reference_path
 from pose3d_ros.model_store import store
 
 MODELS = {model.name: model for model in store.models()}
@@ -86,6 +89,23 @@ def test_a_reference_is_of_one_version_of_a_model():
         EngineError, match="found no file; make it with scripts/references.py lifter-nobody"
     ):
         reference_check.reference("lifter-nobody", MODELS["lifter-rpsm"].path)
+
+
+def test_a_damaged_reference_is_one_line(tmp_path, monkeypatch):
+    name, path = "lifter-martinez", tmp_path / "damaged.npz"
+    monkeypatch.setattr(reference_check, "reference_path", lambda _: path)
+    whole = reference_path(name).read_bytes()
+    rng = random.Random(SEED)
+
+    def load(damaged: bytes) -> None:
+        path.write_bytes(damaged)
+        reference_check.reference(name, MODELS[name].path)
+
+    outcomes = run_all(load, (mutated(rng, whole) for _ in range(30)), EngineError, str(path))
+    assert outcomes["EngineError"] > 10
+    np.savez(path, model=np.array("other"))
+    with pytest.raises(EngineError, match="expected a reference with model, inputs and outputs"):
+        load(path.read_bytes())
 
 
 class Off:

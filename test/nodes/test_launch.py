@@ -29,10 +29,12 @@ from test_rviz import install_rviz
 
 from launch import LaunchContext, LaunchDescription
 from pose3d_ros.arguments import ONE_CAMERA, arguments
+from pose3d_ros.io.errors import SourceError
 from pose3d_ros.nodes.rviz import MissingRvizError
 from pose3d_ros.resources import share
 
 pytestmark = pytest.mark.installed
+CLIP = str(share("demo", "cam0.mp4"))
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +50,12 @@ def test_without_rviz_nothing_starts(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name, given in (("monocular", {}), ("multiview", {"rig": str(share("demo", "rig.yaml"))})):
         with pytest.raises(MissingRvizError, match="rviz2"):
             started(name, rviz="true", **given)
+
+
+def test_without_its_video_nothing_starts() -> None:
+    with pytest.raises(SourceError, match="source: expected a video.*'/nothere', which does not"):
+        started(video="/nothere")
+    assert started(video="rtsp://camera/later"), "a camera may come later"
 
 
 def description(name: str = "monocular") -> LaunchDescription:
@@ -93,7 +101,7 @@ def test_arguments_are_those_of_pose3d_up_and_rviz(name: str, nodes: tuple[str, 
 
 def test_what_is_started() -> None:
     assert [node.node_executable for node in started()] == ["monocular"]
-    assert [node.node_executable for node in started(video="clip.mp4", rviz="true")] == [
+    assert [node.node_executable for node in started(video=CLIP, rviz="true")] == [
         "monocular",
         "video",
         "rviz2",
@@ -101,14 +109,11 @@ def test_what_is_started() -> None:
 
 
 def test_a_short_video_is_not_over_before_it_is_heard() -> None:
-    assert overrides(started(video="clip.mp4")[1]) == {
-        "source": "clip.mp4",
+    assert overrides(started(video=CLIP)[1]) == {
+        "source": CLIP,
         "wait_for_subscribers": 1,
     }
-    assert (
-        overrides(started(video="clip.mp4", wait_for_subscribers="0")[1])["wait_for_subscribers"]
-        == 0
-    )
+    assert overrides(started(video=CLIP, wait_for_subscribers="0")[1])["wait_for_subscribers"] == 0
 
 
 def test_strings_stay_strings_and_time_as_configured_unless_given() -> None:

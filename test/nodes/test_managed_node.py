@@ -106,6 +106,21 @@ def test_an_exception_in_a_callback_is_one_line_and_the_next_message_counts(
     assert "test_managed_node.py:" in line
 
 
+def test_a_cause_is_said_once_until_it_is_gone(
+    ros: Any, counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What else the text tells, such as which topics there are, may change meanwhile."""
+    for hour, text in enumerate(("first", "second", "third")):
+        monkeypatch.setattr(time, "monotonic", lambda hour=hour: 3600.0 * hour)
+        counter.problem("image", f"nobody sends: {text}", cause="nobody sends")
+        assert counter.problems["image"].endswith(text)
+        if text == "second":
+            counter.solved("image")
+    monkeypatch.undo()
+    ros.line("third")
+    assert "first" in ros.log and "second" not in ros.log
+
+
 def test_a_transition_that_the_state_does_not_have_is_answered(ros: Any, counter: Counter) -> None:
     assert change(ros, Transition.TRANSITION_ACTIVATE) is False
     ros.line("change_state: transition 3 was refused, because the node is unconfigured")

@@ -30,7 +30,7 @@ from pose3d_ros.inference.engine import Engine, check_shapes, restricted, warm_u
 from pose3d_ros.inference.hot_swap import HotSwap, Progress
 from pose3d_ros.inference.mixed_precision import in_precision
 from pose3d_ros.inference.options import Options
-from pose3d_ros.inference.ort import library
+from pose3d_ros.inference.ort import library, memory_limit_bytes
 from pose3d_ros.inference.reference_check import TOLERANCES
 from pose3d_ros.model_store.store import cache_folder
 
@@ -66,6 +66,7 @@ class OnnxRuntimeEngine:
         # Threads that spin between two networks take the time of the other one: a third of the
         # rate on two cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.use_env_allocators", "1")
         options.log_severity_level = 3
         model: str | bytes = str(path)
         if precision == "fp16":
@@ -106,6 +107,7 @@ class OnnxRuntimeEngine:
         check_shapes(path, self.inputs)
         check_shapes(path, self.outputs, "output")
         self._run_options = runtime.RunOptions()
+        self._run_options.log_severity_level = 4  # the exception tells
         if outputs is not None:
             self.outputs = restricted(path, self.outputs, outputs)
             self._run_options.only_execute_path_to_fetches = True
@@ -134,6 +136,12 @@ class OnnxRuntimeEngine:
                 zip(names, self._session.run(names, dict(feeds), self._run_options), strict=True)
             )
         except Exception as error:  # as above
+            if "smaller than requested bytes" in str(error):
+                raise EngineError(
+                    f"{self._path}: expected a network that runs in "
+                    f"{memory_limit_bytes() / 1e9:.0f} GB, half of this machine's memory; it asks "
+                    f"for more: choose another model, or give it fewer rows at once"
+                ) from None
             raise wrong_feeds(self._path, self.inputs, self.types, feeds, quoted(error)) from None
 
     def close(self) -> None:
