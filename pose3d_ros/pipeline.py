@@ -53,6 +53,7 @@ class LateFrameError(Pose3dError, ValueError):
     """
 
 
+STILL_RAD = 1e-5  # a camera that turned less stood still
 CAMERA_TOLERANCE = 0.05  # autofocus and stabilisation stay below; zoom does not
 
 
@@ -115,6 +116,7 @@ class MonocularPipeline:
         self._order = StampOrder()
         self._resized: tuple[Camera, Camera] | None = None
         self._reference: Camera | None = None  # the camera since when nothing was forgotten
+        self._posed: Camera | None = None  # of the last image, in the fixed frame
         self._warned_of_people = False
 
     def __enter__(self) -> MonocularPipeline:
@@ -184,7 +186,7 @@ class MonocularPipeline:
         if self.settings.fixed_frame:
             camera = self._in_fixed_frame(camera)
         stopwatch = stopwatch or Stopwatch()
-        people = self._tracked(image_bgr, stamp_ns, stopwatch)
+        people = self._tracked(image_bgr, stamp_ns, stopwatch, camera)
         depth = _checked_depth(depth_m, (height, width))
         with stopwatch("lift"):
             measured = self._measure(people, camera, image_bgr, depth, floor)
@@ -221,7 +223,7 @@ class MonocularPipeline:
         self._identity.reset()
         self._filter = PoseFilter()
         self._placement.reset()
-        self._reference = None
+        self._reference = self._posed = None
         self._order.reset()
         if self._lifter is not None:
             self._lifter.forget(np.zeros(0, int))
@@ -233,7 +235,11 @@ class MonocularPipeline:
             self._lifter.close()
 
     def _tracked(
-        self, image_bgr: ImageBgr, stamp_ns: int | None, stopwatch: Stopwatch
+        self,
+        image_bgr: ImageBgr,
+        stamp_ns: int | None,
+        stopwatch: Stopwatch,
+        camera: Camera | None = None,
     ) -> People2D:
         """People of the image with ids, at most ``max_people``."""
         stamp_ns = self._advance(time.time_ns() if stamp_ns is None else _checked_stamp(stamp_ns))
@@ -250,6 +256,8 @@ class MonocularPipeline:
             best = np.argsort(-found.confidence.mean(1), kind="stable")[:most]
             found = found[np.sort(best)]
         with stopwatch("track"):
+            if camera is not None and self.settings.fixed_frame:
+                self._turn(camera)
             return self._identity(found.to(H36M17))
 
     def _advance(self, stamp_ns: int) -> int:
@@ -307,6 +315,20 @@ class MonocularPipeline:
                 f"camera_height_m, camera_pitch_deg and camera_roll_deg"
             )
         return replace(camera, camera_from_world=floor.camera_from_level)
+
+    def _turn(self, camera: Camera) -> None:
+        """Let the identities know how the camera has turned in the fixed frame."""
+        before, self._posed = self._posed or camera, camera
+        turn = camera.camera_from_world[:3, :3] @ before.camera_from_world[:3, :3].T
+        if np.abs(turn - np.eye(3)).max() < STILL_RAD:
+            return
+
+        def moved(pixels: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+            rays = before.rays(pixels)
+            points = np.concatenate([rays, np.ones_like(rays[..., :1])], -1) @ turn.T
+            return camera.project(points, "camera")
+
+        self._identity.carry(moved)
 
     def _measure(
         self,

@@ -203,8 +203,8 @@ class PipelineSettings(Settings):
     )
     fixed_frame: str = setting(
         "",
-        "Frame to publish people in, z up, that does not move with the camera (odom, map); empty "
-        "takes the camera's optical frame",
+        "Frame to publish people in, z up, that does not move with the camera (odom, map), by TF "
+        "at each image's stamp; empty takes the camera's optical frame",
     )
     depth_scale: float = setting(
         1.0,
@@ -235,6 +235,11 @@ class PipelineSettings(Settings):
 class MonocularNodeSettings(PipelineSettings):
     """Parameters of the ``monocular`` node."""
 
+    floor_frame: str = setting(
+        "",
+        "Frame whose plane z = 0 is the floor (base_footprint, map), by TF at each image's stamp; "
+        "empty takes camera_height_m",
+    )
     transport: str = setting(
         "raw",
         "How images arrive: raw on `image`, or compressed on `image/compressed`",

@@ -43,8 +43,8 @@ class CameraInput:
     ``deliver``.
 
     ``calibrated``: the camera of the rig file, or None: intrinsics come from camera_info then.
-    ``pose``: gives ``camera_from_world`` of a frame, or raises ``ValueError``; None when
-    ``calibrated`` has it.
+    ``pose``: gives ``camera_from_world`` of a frame at a stamp in ns, or raises ``ValueError``;
+    None when ``calibrated`` has it.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CameraInput:
         namespace: str,
         info_topic: str,
         calibrated: Camera | None,
-        pose: Callable[[str], np.ndarray] | None,
+        pose: Callable[[str, int], np.ndarray] | None,
         deliver: Callable[[People2D], object],
     ) -> None:
         self.node, self.name, self.calibrated = node, name, calibrated
@@ -158,9 +158,9 @@ class CameraInput:
         self.tells_depth |= people.depth_m is not None
         self._deliver(people)
 
-    def camera(self) -> Camera | None:
-        """The camera at the size of its images and where it stands; None, said in a line, where
-        that is not known.
+    def camera(self, stamp_ns: int) -> Camera | None:
+        """The camera at the size of its images and where it stood at the stamp; None, said in a
+        line, where that is not known.
         """
         if self.newest_ns is None:
             return None
@@ -168,7 +168,8 @@ class CameraInput:
         if self._pose is not None:
             try:
                 transform = self._pose(
-                    self._frame_id or (self.calibrated.frame_id if self.calibrated else "")
+                    self._frame_id or (self.calibrated.frame_id if self.calibrated else ""),
+                    stamp_ns,
                 )
                 self.solved("pose")
             except ValueError as error:

@@ -33,6 +33,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.io import image_encodings
 from pose3d_ros.lifting import LATENCY_FRAMES
 from pose3d_ros.nodes import image_messages
+from pose3d_ros.nodes.camera_place import CameraPlace
 from pose3d_ros.nodes.depth_pairing import DepthPairing
 from pose3d_ros.nodes.diagnostics import FrameTimes, report
 from pose3d_ros.nodes.empty_images import EmptyImages
@@ -44,6 +45,7 @@ from pose3d_ros.nodes.outputs import ImageOutputs
 from pose3d_ros.nodes.process import run
 from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.place.floor import Floor
 from pose3d_ros.settings import MonocularNodeSettings
 from pose3d_ros.stamps import JUMP_BACK_S, Order, StampOrder
 from pose3d_ros.stopwatch import Stopwatch
@@ -67,6 +69,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
     def __init__(self, **options: Any) -> None:
         self._pipeline: MonocularPipeline | None = None
         self._outputs: ImageOutputs | None = None
+        self._place: CameraPlace | None = None
         self._inputs: list[Input] = []
         self._diagnose_timer: Any = None
         self._worker: Thread | None = None
@@ -79,6 +82,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         """Load the models; a wrong path or engine is refused here."""
         self._pipeline = MonocularPipeline(self.settings)
         self._outputs = ImageOutputs(self, self.settings.fixed_frame)
+        self._place = CameraPlace(self)
         pipeline = self._pipeline
         networks = " and ".join(filter(None, (pipeline.detector_name, pipeline.lifter_name)))
         self.get_logger().info(f"ready: {networks} on {pipeline.engine_name}")
@@ -145,9 +149,10 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         """Release models and topics."""
         if self._pipeline is not None:
             self._pipeline.close()
-        if self._outputs is not None:
-            self._outputs.close()
-        self._pipeline = self._outputs = None
+        for part in (self._outputs, self._place):
+            if part is not None:
+                part.close()
+        self._pipeline = self._outputs = self._place = None
 
     def _begin_anew(self) -> None:
         assert self._pipeline is not None
@@ -174,6 +179,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
 
     def _process(self, message: Any, came_s: float, stopwatch: Stopwatch) -> None:
         assert self._pipeline is not None and self._outputs is not None
+        assert self._place is not None
         stopwatch.add("wait", came_s, time.perf_counter(), "in line")
         acquired_ns = stamp_ns(message.header)
         if not self._in_order(acquired_ns):
@@ -185,9 +191,15 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         camera = self._camera.of(width, height, message.header.frame_id) if lift else None
         if camera is None and lift:
             return
+        floor = None
+        if camera is not None:
+            placed = self._place.of(camera, acquired_ns)
+            if placed is None:
+                return
+            camera, floor = placed
         if self._pipeline.settings != self.settings:
             self._pipeline.reconfigure(self.settings)
-        people = self._people(image, camera, acquired_ns, stopwatch)
+        people = self._people(image, camera, floor, acquired_ns, stopwatch)
         found = people.people_2d is not None and len(people.people_2d) > 0
         self._empty_images.update(image, found)
         with stopwatch("publish"):
@@ -200,6 +212,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self,
         image: npt.NDArray[np.uint8],
         camera: Camera | None,
+        floor: Floor | None,
         acquired_ns: int,
         stopwatch: Stopwatch,
     ) -> People3D:
@@ -211,7 +224,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             return self._depth_of(size, acquired_ns, stopwatch)
 
         if camera is not None:
-            return self._pipeline(image, camera, acquired_ns, depth, stopwatch)
+            return self._pipeline(image, camera, acquired_ns, depth, stopwatch, floor)
         seen = self._pipeline.detect(image, acquired_ns, depth, stopwatch)
         return replace(People3D.empty(seen.skeleton, acquired_ns, ""), people_2d=seen)
 

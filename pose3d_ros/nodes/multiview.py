@@ -73,7 +73,16 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         self._rig = read_rig(settings.rig) if settings.rig else None
         self._names = list(self._rig.cameras) if self._rig else names
         self._frame_id = settings.fixed_frame or (self._rig.frame_id if self._rig else "world")
-        self._transforms = None if self._rig and self._rig.posed else TransformLookup(self)
+        self._transforms = (
+            None
+            if self._rig and self._rig.posed
+            else TransformLookup(
+                self,
+                "the rig file says nothing of where the cameras stand; set rig to a file with "
+                "position_m and orientation_xyzw of each camera ('pose3d calibrate extrinsics' "
+                "writes one)",
+            )
+        )
         self._outputs = Outputs(self)
         if self._rig is not None and self._rig.posed:
             self._outputs.publish_cameras(self._rig.cameras.values(), self._frame_id)
@@ -152,7 +161,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         self._rig_checks.heard(sum(poses is not None for poses in seen))
         stopwatch = Stopwatch()
         with stopwatch("fuse"):
-            self._update_cameras()
+            self._update_cameras(stamp_ns)
             seen = [
                 None if camera is None else people
                 for people, camera in zip(seen, self._cameras, strict=True)
@@ -171,9 +180,9 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             self._record_residuals(seen, people, stamp_ns)
         self._frame_times.add(latency_s, stopwatch)
 
-    def _update_cameras(self) -> None:
-        """Give the tracker the cameras as they are known now."""
-        cameras = [camera_input.camera() for camera_input in self._inputs]
+    def _update_cameras(self, stamp_ns: int) -> None:
+        """Give the tracker the cameras as they stood at the stamp."""
+        cameras = [camera_input.camera(stamp_ns) for camera_input in self._inputs]
         for index, (camera_input, camera) in enumerate(zip(self._inputs, cameras, strict=True)):
             twin = next(
                 (

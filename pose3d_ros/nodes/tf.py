@@ -34,37 +34,45 @@ def matrix_of(transform: Any) -> np.ndarray:
 
 class TransformLookup:
     """Listens to /tf and /tf_static for a node. Raises ``TransformError`` where tf2_ros is not
-    installed.
+    installed, with ``remedy``.
     """
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Any, remedy: str) -> None:
         try:
             from tf2_ros import Buffer, TransformListener
         except ImportError:
             raise TransformError(
-                "the rig file says nothing of where the cameras stand, and asking TF needs "
-                "tf2_ros, which comes with a ROS distribution: set rig to a file with position_m "
-                "and orientation_xyzw of each camera ('pose3d calibrate extrinsics' writes one)"
+                f"asking TF needs tf2_ros, which comes with a ROS distribution: {remedy}"
             ) from None
         self._buffer = Buffer()
         self._listener = TransformListener(self._buffer, node)
 
-    def camera_from(self, fixed_frame: str, camera_frame: str) -> np.ndarray:
-        """(4, 4) newest transform of points of the fixed frame into the camera's. Raises
-        ``TransformError``.
+    def camera_from(
+        self, frame: str, camera_frame: str, stamp_ns: int, patience_s: float = 0.0
+    ) -> np.ndarray:
+        """(4, 4) transform of points of a frame into the camera's, at the stamp.
+
+        Transforms often arrive later than images: it is waited for ``patience_s``, which must not
+        be done in the thread that hears them. Raises ``TransformError``.
         """
+        from rclpy.clock import ClockType
+        from rclpy.duration import Duration
         from rclpy.time import Time
         from tf2_ros import TransformException
 
+        when = Time(nanoseconds=stamp_ns, clock_type=ClockType.ROS_TIME)
         try:
             return matrix_of(
-                self._buffer.lookup_transform(camera_frame, fixed_frame, Time()).transform
+                self._buffer.lookup_transform(
+                    camera_frame, frame, when, Duration(seconds=patience_s)
+                ).transform
             )
-        except TransformException as error:
+        except (TransformException, ValueError) as error:
             raise TransformError(
-                f"expected a transform from '{fixed_frame}' to '{camera_frame}' on /tf or "
-                f"/tf_static ({one_line(error)}); publish it, for instance with tf2_ros' "
-                "static_transform_publisher"
+                f"expected a transform from '{frame}' to '{camera_frame}' at "
+                f"{stamp_ns * 1e-9:.3f} s on /tf or /tf_static ({one_line(error)}); publish it, "
+                "for instance with tf2_ros' static_transform_publisher, with the clock of the "
+                "images"
             ) from None
 
     def close(self) -> None:

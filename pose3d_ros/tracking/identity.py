@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -111,6 +112,15 @@ class IdentityTracker:
             ],
             np.int8,
         )
+
+    def carry(self, moved: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Take in that the camera has turned since the last image: ``moved`` tells where what was
+        at pixels (..., 2) is now.
+        """
+        tracks = self._tracks
+        if len(tracks):
+            swaps = replace(tracks.swaps, keypoints_px=moved(tracks.swaps.keypoints_px))
+            self._tracks = replace(tracks, keypoints_px=moved(tracks.keypoints_px), swaps=swaps)
 
     def __call__(self, people: People2D) -> People2D:
         """The same people with ids, with left and right as they were before and confidence lowered

@@ -40,6 +40,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.nodes import (
+    camera_place,
     depth_pairing,
     empty_images,
     image_messages,
@@ -49,14 +50,17 @@ from pose3d_ros.nodes import (
     monocular,
     outputs,
 )
+from pose3d_ros.nodes.tf import TransformError
 from pose3d_ros.people import People2D, People3D
 from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.place.floor import Floor
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.stopwatch import Stopwatch
 
 CAMERA = Camera.from_fov(64, 48, 1.0)
 NOBODY = People3D.empty(H36M17, 0, "camera")
+SECOND_NS = 1_000_000_000
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -71,6 +75,7 @@ class StandIn:
         self.lifter_name = "rpsm-context" if settings.lift else ""
         self.seen: list[int] = []
         self.cameras: list[Camera | None] = []
+        self.floors: list[Floor | None] = []
         self.depths: list[np.ndarray | None] = []
         self.resets = 0
         self.stamp_ns = -1
@@ -84,6 +89,7 @@ class StandIn:
         stamp_ns: int,
         depth_m: Callable[[], np.ndarray | None],
         stopwatch: Stopwatch,
+        floor: Floor | None = None,
     ) -> People3D:
         if stamp_ns <= self.stamp_ns:
             raise ValueError(
@@ -92,6 +98,7 @@ class StandIn:
         self.stamp_ns = stamp_ns
         self.seen.append(int(image[0, 0, 0]))
         self.cameras.append(camera)
+        self.floors.append(floor)
         with stopwatch("pose"):
             self.may_go_on.wait(10)
         self.depths.append(depth_m())
@@ -1025,3 +1032,88 @@ def test_what_cannot_be_configured_is_refused_in_one_line(
     )
     assert not node.start()
     ros.line("cannot configure", *words)
+
+
+class TransformsByTime:
+    """In the place of tf2_ros, which comes with a ROS distribution only: frames that are known up
+    to a stamp, as tf2's buffer knows them.
+    """
+
+    known_until_ns: dict[str, int] = {}
+    pose = Floor.from_tilt(1.2, 0.3).camera_from_level
+    asked: list[tuple[str, int, float]] = []
+
+    def __init__(self, node: Any, remedy: str) -> None:
+        pass
+
+    def camera_from(
+        self, frame: str, camera_frame: str, stamp_ns: int, patience_s: float
+    ) -> np.ndarray:
+        self.asked.append((camera_frame, stamp_ns, patience_s))
+        if stamp_ns > self.known_until_ns.get(frame, -1):
+            raise TransformError(f"expected a transform from '{frame}' to '{camera_frame}'")
+        return self.pose
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def transforms(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Until when each frame is known, ns."""
+    known: dict[str, int] = {}
+    monkeypatch.setattr(TransformsByTime, "known_until_ns", known)
+    monkeypatch.setattr(TransformsByTime, "asked", [])
+    monkeypatch.setattr(camera_place, "TransformLookup", TransformsByTime)
+    return known
+
+
+def test_people_are_in_the_fixed_frame_at_the_image_s_stamp_or_nowhere(
+    ros: Any, start: Any, camera_info: Any, transforms: dict[str, int]
+) -> None:
+    transforms["odom"] = 4 * SECOND_NS
+    node = start(fixed_frame="odom", floor_frame="base_footprint")
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    publisher.publish(image(3, seconds=4))
+    wait_for(lambda: joints, "joints")
+    assert joints[-1].header.frame_id == "odom"
+    assert TransformsByTime.asked[-1] == ("camera", 4 * SECOND_NS, camera_place.PATIENCE_S)
+    pipeline = node._pipeline
+    camera = pipeline.cameras[-1]
+    assert camera is not None and np.allclose(camera.camera_from_world, TransformsByTime.pose)
+    assert pipeline.floors == [None]
+    ros.line("base_footprint: not used: expected a transform")
+    # A late transform: the frame is not published in any other frame.
+    publisher.publish(image(3, seconds=5))
+    ros.line("odom: frame skipped: expected a transform from 'odom' to 'camera'")
+    assert len(joints) == 1 and pipeline.seen == [3]
+    transforms["odom"] = transforms["base_footprint"] = 9 * SECOND_NS
+    publisher.publish(image(3, seconds=6))
+    wait_for(lambda: len(joints) == 2, "joints again")
+    floor = pipeline.floors[-1]
+    assert floor is not None and floor.height_m == pytest.approx(1.2)
+
+
+def test_without_tf2_ros_the_camera_s_height_serves(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tf2_ros", None)
+    node = start(fixed_frame="floor", camera_height_m=1.2)
+    ros.line("tf2_ros is not installed", "a camera that does not move")
+    joints = ros.collect(PointCloud2, "joints")
+    ros.publisher(Image, "image").publish(image(3))
+    wait_for(lambda: joints, "joints")
+    assert joints[-1].header.frame_id == "floor" and node._pipeline.floors == [None]
+
+
+def test_a_fixed_frame_that_nothing_tells_is_refused(
+    ros: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tf2_ros", None)
+    monkeypatch.setattr(monocular, "MonocularPipeline", StandIn)
+    node = ros.add(
+        monocular.MonocularNode(parameter_overrides=[Parameter("fixed_frame", value="odom")])
+    )
+    assert not node.start()
+    ros.line("cannot configure", "needs tf2_ros", "set camera_height_m")

@@ -592,10 +592,10 @@ class KnownTransforms:
 
     table: dict[str, np.ndarray] = {}
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Any, remedy: str) -> None:
         pass
 
-    def camera_from(self, fixed_frame: str, camera_frame: str) -> np.ndarray:
+    def camera_from(self, fixed_frame: str, camera_frame: str, stamp_ns: int) -> np.ndarray:
         if camera_frame not in self.table:
             raise TransformError(f"expected a transform from '{fixed_frame}' to '{camera_frame}'")
         matrix, message = self.table[camera_frame], Transform()

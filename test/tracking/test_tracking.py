@@ -217,6 +217,18 @@ def test_a_resting_hand_is_not_elsewhere_a_tenth_of_a_second_later(leap_m, belie
     assert (tracker(people).confidence[0, wrist] > 0) == believed
 
 
+@pytest.mark.parametrize("carried", [True, False])
+def test_an_id_stays_when_the_camera_is_known_to_have_turned(carried):
+    tracker, turn_px = IdentityTracker(), np.array([400.0, 0])
+    for i in range(5):
+        before = tracker(seen([[-1, 0, 4.0]], SECOND + i * SECOND // 10))
+    people = seen([[-1, 0, 4.0]], SECOND + SECOND // 2)
+    people = replace(people, keypoints_px=people.keypoints_px + turn_px)
+    if carried:
+        tracker.carry(lambda pixels: pixels + turn_px)
+    assert (tracker(people).ids == before.ids).all() == carried
+
+
 def _measured(*places, ids=None, sigma=0.05):
     """People who stand at these places; ids are 0, 1 and on."""
     count = len(places)
