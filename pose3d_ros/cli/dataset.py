@@ -84,8 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     captured.add_argument(
         "--noise",
         type=Path,
-        metavar="NPZ",
-        help="a detector's errors (pose3d render noise); without, keypoints are exact",
+        metavar="NPZ|FOLDER",
+        help="a detector's errors (pose3d render noise), or a folder of pose3d render features, "
+        "which knows root-relative depth as well; without, keypoints are exact",
+    )
+    captured.add_argument(
+        "--split", choices=("train", "val"), default="val", help="whose motions; default val"
     )
     for kind in kinds.choices.values():
         kind.add_argument(
@@ -134,7 +138,7 @@ def _recordings(options: argparse.Namespace) -> Iterable[tuple[str, Recording]]:
         return humaneva.recordings(humaneva.load(options.folder))
     if options.source == "videopose3d":
         return videopose3d.convert(options.sources)
-    return mocap.convert(options.folder, options.noise)
+    return mocap.convert(options.folder, options.noise, options.split)
 
 
 def command(options: argparse.Namespace) -> int:

@@ -90,8 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["rpsm"],
         metavar="NAME|ONNX",
         help=(
-            "lifters of keypoints by name (rpsm, videopose3d, martinez) or model file; default "
-            "rpsm"
+            "lifters by name (rpsm, videopose3d, martinez; rpsm-context, where the recordings "
+            "know root-relative depth) or model file; default rpsm"
         ),
     )
     lifters.add_argument(

@@ -71,6 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "cores. LP_NUM_THREADS does it for rendering without a GPU",
     )
     parser.add_argument(
+        "--detector",
+        choices=["blazepose", "blazepose-heavy"],
+        default="blazepose",
+        help="whose output features and noise are; default blazepose. Heavy has no feature maps",
+    )
+    parser.add_argument(
         "--seed", type=int, default=1, help="seed of people, cameras and motions; default 1"
     )
 
@@ -108,6 +114,7 @@ def command(options: argparse.Namespace) -> int:
             lambda done: sys.stderr.write(f"\rclip {done + 1}"),
             options.backgrounds,
             options.threads,
+            options.detector,
         )
         sys.stdout.write(
             f"\n{total['found']:.0f} of {total['frames']:.0f} pictures, "
@@ -122,6 +129,7 @@ def command(options: argparse.Namespace) -> int:
         options.frames,
         options.seed,
         lambda done: sys.stderr.write(f"\rclip {done + 1} of {options.clips}"),
+        options.detector,
     )
     sys.stderr.write("\n")
     for name, value in summary.items():

@@ -55,6 +55,12 @@ def lift(
     ``ValueError`` where there are none.
     """
     poses = np.full(recording.joints_m.shape, np.nan, np.float32)
+    depth = recording.root_relative_depth_px
+    if lifter.reads_depth and depth is None:
+        raise ValueError(
+            f"lifter {lifter.name}: expected recordings with root_relative_depth_px, which it "
+            f"reads, got {recording.name} without; take recordings of a detector that tells it"
+        )
     for row in np.flatnonzero((recording.confidence > 0).any(1)):
         stamp_ns = round((row + 1) / recording.rate_hz * 1e9)
         people = People2D(
@@ -64,6 +70,7 @@ def lift(
             stamp_ns,
             recording.camera.size,
             np.array([person]),
+            root_relative_depth_px=None if depth is None else depth[[row]],
         )
         image = (
             read_image(image_path(folder, recording, recording.frame[row]), recording.camera.size)

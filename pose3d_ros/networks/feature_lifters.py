@@ -37,6 +37,7 @@ from pose3d_ros.networks.context_poseformer import (
     sample_maps,
 )
 from pose3d_ros.networks.rpsm import PoseSequenceMachine, perceptron
+from pose3d_ros.skeleton import H36M17
 
 BLAZEPOSE_SCALE = (1.0, 1.0, 1.0, 28.0)
 """Divisors of the embedded detector's maps: all but the last end in a ReLU6."""
@@ -110,11 +111,32 @@ class FeatureMaps(nn.Module):
         return maps
 
 
+class Depth(nn.Module):
+    """Root-relative depth [N x 17] as the networks take it; ``of_sides``: half of the difference
+    between each joint and its counterpart, 0 on the trunk.
+
+    That part tells how somebody is turned. How far they lean, detectors guess with an error that
+    depends on the camera's view.
+    """
+
+    flip: Tensor
+
+    def __init__(self, of_sides: bool) -> None:
+        super().__init__()
+        self.of_sides = of_sides
+        self.register_buffer("flip", torch.tensor(H36M17.flip.tolist()), persistent=False)
+
+    def forward(self, depth: Tensor) -> Tensor:
+        """The same shape."""
+        return (depth - depth[:, self.flip]) / 2 if self.of_sides else depth
+
+
 class RPSMContext(PoseSequenceMachine):
     """RPSM over a detector's keypoints, its root-relative depth, and its feature maps at the
     joints; output as of ``RPSM``.
 
-    ``feature_channels``: channels that each map is projected to at a joint. P's layers are linear,
+    ``feature_channels``: channels that each map is projected to at a joint. ``depth_of_sides``: as
+    ``Depth`` has it. P's layers are linear,
     as in ``RPSMKeypoints``.
     """
 
@@ -124,6 +146,7 @@ class RPSMContext(PoseSequenceMachine):
         scale: Sequence[float] = BLAZEPOSE_SCALE,
         levels: int = 1,
         root_relative_depth: bool = True,
+        depth_of_sides: bool = False,
         feature_channels: int = 8,
         feature_dropout: float = 0.2,
         instance_norm: bool = False,
@@ -146,6 +169,7 @@ class RPSMContext(PoseSequenceMachine):
             nn.Linear(shape[0], feature_channels, bias=False) for shape in self.maps.pyramid
         )
         self.root_relative_depth = root_relative_depth
+        self.depth = Depth(depth_of_sides)
         register: Any = self.register_load_state_dict_pre_hook  # which torch has not typed
         register(_rename_parameters)
 
@@ -181,7 +205,7 @@ class RPSMContext(PoseSequenceMachine):
             seen.append(
                 frames.new_zeros(frames.shape[0], JOINTS)
                 if root_relative_depth is None
-                else root_relative_depth.flatten(0, 1)
+                else self.depth(root_relative_depth.flatten(0, 1))
             )
         if self.feature_projections:
             points = (
@@ -223,6 +247,7 @@ class ContextLifter(nn.Module):
         scale: Sequence[float] = BLAZEPOSE_SCALE,
         levels: int = 1,
         root_relative_depth: bool = True,
+        depth_of_sides: bool = False,
         feature_dropout: float = 0.2,
         instance_norm: bool = False,
         frames: int = 1,
@@ -232,6 +257,7 @@ class ContextLifter(nn.Module):
         super().__init__()
         self.maps = FeatureMaps(pyramid, scale, levels, feature_dropout, instance_norm)
         self.root_relative_depth, self.frames = root_relative_depth, frames
+        self.depth = Depth(depth_of_sides)
         self.network = ContextPoseFormer(
             self.maps.pyramid,
             frames=frames,
@@ -275,7 +301,7 @@ class ContextLifter(nn.Module):
             depth = (
                 points.new_zeros(points.shape[0], JOINTS)
                 if root_relative_depth is None
-                else root_relative_depth.flatten(0, 1)
+                else self.depth(root_relative_depth.flatten(0, 1))
             )
             seen.append(depth[..., None])
         known = None

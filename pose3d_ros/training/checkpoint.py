@@ -85,13 +85,23 @@ def _check_size(settings: TrainSettings, found: dict[str, Any]) -> None:
 
 
 def build_with_base(settings: TrainSettings) -> nn.Module:
-    """As ``build``, with the base network from the folder that ``settings.base`` names, or of the
-    shape of the one in the file ``settings.init_from``. Raises ``ValueError``.
+    """As ``build``, with the base network from the folder or ONNX file that ``settings.base``
+    names, or of the shape of the one in the file ``settings.init_from``. Raises ``ValueError``.
     """
-    base = load(Path(settings.base))[0] if settings.base else None
+    base = _base(settings) if settings.base else None
     if base is None and settings.init_from:
         base = onnx_weights.base_network(Path(settings.init_from))
     return build(settings, base)
+
+
+def _base(settings: TrainSettings) -> nn.Module:
+    path = Path(settings.base)
+    if not path.is_file():
+        return load(path)[0]
+    kind = "rpsm" if settings.lifter == "rpsm-context" else "martinez"
+    network = build(TrainSettings(lifter=kind, **onnx_weights.architecture_of(path, kind)))
+    onnx_weights.load_weights(network, path)
+    return network.eval()
 
 
 def initial_network(settings: TrainSettings) -> nn.Module:

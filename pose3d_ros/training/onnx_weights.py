@@ -46,6 +46,7 @@ ARCHITECTURE = (
     "feature_source",
     "levels",
     "root_relative_depth",
+    "depth_part",
     "feature_channels",
     "instance_norm",
     "context",

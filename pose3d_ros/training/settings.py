@@ -55,7 +55,14 @@ class TrainSettings(Settings):
         "Folder of motion capture (train.npz, val.npz and index.json, joint positions at 30 Hz), "
         "or of recordings (train/ and val/, see 'pose3d dataset'); for context, one written by "
         "'pose3d render features' or 'pose3d dataset features'. Of several, separated by ':', "
-        "each step takes a batch from each; the last with val data is validated on",
+        "each step takes a batch from each, and one from all motion capture together; the last "
+        "with val data is validated on",
+    )
+    data_weights: str = setting(
+        "",
+        "With several folders of motion capture: how much a minute of each counts, numbers "
+        "separated by ':', one for each folder of data (those of recordings are not looked at); "
+        "empty counts all alike. Few motions often repeated want less than 1",
     )
     noise: str = setting(
         "",
@@ -138,6 +145,12 @@ class TrainSettings(Settings):
     root_relative_depth: bool = setting(
         True, "context, rpsm-context: take the detector's root-relative depth as an input"
     )
+    depth_part: str = setting(
+        "whole",
+        "context, rpsm-context: of the root-relative depth the whole, or what is between left and "
+        "right joints alone (sides), which tells how somebody is turned and not how far they lean",
+        choices=("whole", "sides"),
+    )
     feature_channels: int = setting(
         8,
         "rpsm-context: channels that each feature map is projected to at a joint",
@@ -168,8 +181,9 @@ class TrainSettings(Settings):
     )
     base: str = setting(
         "",
-        "Output folder of the training of a base network: for context of a martinez, whose output "
-        "it corrects; for rpsm-context of an rpsm, whose weights it begins with",
+        "Base network, as the output folder of its training or its ONNX file: for context of a "
+        "martinez, whose output it corrects; for rpsm-context of an rpsm, whose weights it begins "
+        "with",
     )
     weight_interpolation: float = setting(
         0.0,

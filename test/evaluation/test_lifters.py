@@ -192,3 +192,19 @@ def test_mocap_becomes_a_dataset_that_lifters_are_judged_on(tmp_path, capsys):
     assert cli(["dataset", "mocap", str(tmp_path), str(tmp_path / "again")]) == 0
     again = next(iter(read(tmp_path / "again", "val")))
     np.testing.assert_array_equal(again.keypoints_px, recordings[0].keypoints_px)
+    assert cli(["evaluate", "lifter", str(tmp_path / "out"), "--lifter", "rpsm-context"]) == 1
+    assert "expected recordings with root_relative_depth_px" in capsys.readouterr().err
+
+
+def test_lifters_see_the_depth_of_a_recording_as_the_detector_told_it(tmp_path):
+    depth_px = np.random.default_rng(0).normal(0, 50, (6, 17))
+    path = write(tmp_path, "val", replace(turning(frames=6), root_relative_depth_px=depth_px))
+    told = []
+
+    class Listener(Asked):
+        def _answer(self, people, *others):
+            told.append(people.root_relative_depth_px)
+            return super()._answer(people, *others)
+
+    lift(Listener(), Recording.load(path), SETTINGS, 7, tmp_path)
+    np.testing.assert_allclose(np.concatenate(told), depth_px, rtol=1e-6)

@@ -708,6 +708,45 @@ def test_a_lifter_of_keypoints_and_depth_sees_both_sides(tmp_path):
     np.testing.assert_allclose(answers[1], answers[0][:, H36M17.flip] * [-1, 1, 1, 1], atol=1e-5)
 
 
+def test_of_the_depth_of_sides_a_lean_makes_no_difference():
+    """What is added to left and right alike is not looked at; what is between them is."""
+    import torch
+
+    from pose3d_ros.networks.feature_lifters import Depth
+
+    depth = torch.randn(3, 17)
+    lean = torch.randn(3, 17)
+    lean = (lean + lean[:, H36M17.flip.tolist()]) / 2
+    of_sides = Depth(of_sides=True)
+    torch.testing.assert_close(of_sides(depth + lean), of_sides(depth))
+    assert not torch.allclose(of_sides(depth), torch.zeros(3, 17), atol=0.1)
+    torch.testing.assert_close(Depth(of_sides=False)(depth), depth)
+
+
+def test_a_base_can_be_an_exported_model(tmp_path):
+    import torch
+
+    from pose3d_ros.training.build import build
+    from pose3d_ros.training.checkpoint import build_with_base
+    from pose3d_ros.training.export import export
+    from pose3d_ros.training.onnx_weights import write_metadata
+    from pose3d_ros.training.settings import TrainSettings
+
+    options: dict[str, Any] = {"channels": 48, "stages": 2}
+    torch.manual_seed(2)
+    settings = TrainSettings(lifter="rpsm", **options)
+    base: Any = build(settings).eval()
+    path = write_metadata(export(base, tmp_path / "rpsm.onnx"), settings)
+    network: Any = build_with_base(
+        TrainSettings(lifter="rpsm-context", context="none", base=str(path), **options)
+    ).eval()
+    keypoints = torch.randn(2, 4, 18, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            network(keypoints, torch.randn(2, 4, 17))[0], base(keypoints)[0]
+        )
+
+
 @pytest.mark.skipif(not (DATA / "makehuman").is_dir(), reason="needs the assets in ../shared/data")
 def test_rendered_people_are_seen_as_they_are(tmp_path):
     """A clip of each split: keypoints near the true joints, and what of them the network says of

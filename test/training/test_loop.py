@@ -28,6 +28,7 @@ from pose3d_ros.training.data.augmentation import (
     heading,
     mirror,
     move_limbs,
+    proportions,
     recombine,
     stature,
     turn,
@@ -50,6 +51,18 @@ def test_bodies_keep_their_pose_and_get_average_limbs():
         before / np.linalg.norm(before), after / np.linalg.norm(after), atol=1e-5
     )
     assert np.linalg.norm(after) == pytest.approx(0.153 * CANONICAL_HEIGHT_M, rel=0.05)
+
+
+def test_some_people_are_children_with_short_legs_and_large_heads():
+    count = 3000
+    people = np.broadcast_to(UPRIGHT_M, (count, 1, 17, 3)).astype(np.float32)
+    bodies = change_body(people, proportions(np.random.default_rng(0), count))[:, 0]
+    np.testing.assert_allclose(stature(bodies), CANONICAL_HEIGHT_M, atol=1e-4)
+    hip, ankle, neck, head = H36M17.indices("l_hip", "l_ankle", "neck", "head")
+    leg, top = bodies[:, hip, 2] - bodies[:, ankle, 2], bodies[:, head, 2] - bodies[:, neck, 2]
+    large = top > np.quantile(top, 0.95)
+    assert top[large].mean() > 1.2 * np.median(top)
+    assert leg[large].mean() < 0.97 * np.median(leg)
 
 
 def test_recombined_body_turns_with_its_hips():
@@ -122,7 +135,9 @@ def test_views_answer_in_the_axes_of_the_frame_they_answer(mocap_folder, view, a
 def test_limbs_swing_over_time_and_keep_their_lengths():
     standing = np.broadcast_to(UPRIGHT_M, (4, 30, 17, 3)).astype(np.float32)
     time_s = np.broadcast_to(np.arange(30) / 10, (4, 30))
-    moved = move_limbs(np.random.default_rng(0), standing, time_s, 0.25, 0.15)
+    moved = move_limbs(
+        np.random.default_rng(0), standing, time_s, np.full(len(standing), 0.25), 0.15
+    )
     limbs = H36M17.limb_indices
     lengths, before = (
         np.linalg.norm(p[..., limbs[:, 1], :] - p[..., limbs[:, 0], :], axis=-1)
@@ -134,6 +149,21 @@ def test_limbs_swing_over_time_and_keep_their_lengths():
     np.testing.assert_array_equal(
         moved[:, :, H36M17.index("spine")], standing[:, :, H36M17.index("spine")]
     )
+
+
+def test_people_leave_the_picture_on_one_side():
+    """Where a joint is beyond the border, so is all that is further out on that side."""
+    rng = np.random.default_rng(0)
+    count = 800
+    rays = rng.normal(0, 0.2, (count, 3, 17, 2)).astype(np.float32)
+    clips = Clips(rays, np.ones((count, 3, 17), np.float32), np.zeros((count, 3, 17, 3)))
+    seen = hide(rng, clips).confidence > 0
+    half_out = np.flatnonzero(seen.mean((1, 2)) < 0.6)  # more than legs are lost
+    assert 0.01 < len(half_out) / count < 0.12
+    for row in half_out:
+        sides = [rays[row] @ np.array(side) for side in ((0, 1), (0, -1), (1, 0), (-1, 0))]
+        reach = [side[seen[row]].max() for side in sides]
+        assert max((s > r).mean() for s, r in zip(sides, reach, strict=True)) > 0.1
 
 
 def test_lost_joints_have_no_confidence_and_others_keep_theirs():

@@ -14,6 +14,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,9 @@ def test_only_folders_with_the_split_are_asked_for_it(folders):
         folders_with([new], "val")
 
 
-def test_each_step_trains_on_every_folder_and_one_is_validated_on(folders, tmp_path):
+def test_motions_of_all_folders_are_drawn_together_and_one_is_validated_on(folders, tmp_path):
     pytest.importorskip("torch")
+    from pose3d_ros.training.data.mocap import Mocap
     from pose3d_ros.training.data.source import sources
     from pose3d_ros.training.settings import TrainSettings
 
@@ -94,9 +96,17 @@ def test_each_step_trains_on_every_folder_and_one_is_validated_on(folders, tmp_p
         settings = TrainSettings(
             lifter="martinez", data=os.pathsep.join(map(str, folders[::order]))
         )
-        counts = [len(source.newest) for source in sources(settings, "train")]  # type: ignore
-        assert counts == [5, 10][::order], "a clip of the old folder is replaced"
+        (together,) = sources(settings, "train")
+        assert isinstance(together, Mocap)
+        assert len(together.newest) == 15, "a clip of the old folder is replaced"
         assert len(sources(settings, "val")) == 1
+    settings = replace(settings, data_weights="3:1")  # of the new folder, and of the old one
+    (together,) = sources(settings, "train")
+    assert isinstance(together, Mocap) and together.probability is not None
+    assert together.probability.reshape(3, 5).sum(1) == pytest.approx([3 / 7, 3 / 7, 1 / 7])
+    for wrong in ("3", "3:0", "3:much"):
+        with pytest.raises(ValueError, match="expected 2 numbers above 0 separated by ':'"):
+            sources(replace(settings, data_weights=wrong), "train")
     with pytest.raises(ValueError, match=r"expected a folder with val\.npz.* got none"):
         sources(TrainSettings(lifter="martinez", data=str(folders[1])), "val")
 

@@ -77,6 +77,8 @@ _ANKLE_AND_CROWN_M = 0.18  # from the sole to the ankle joint, and from the head
 # men). The motion capture skeletons end the forearm 6 cm before the wrist.
 _LIMB_OF_STATURE = {"elbow": 0.160, "wrist": 0.153, "knee": 0.235, "ankle": 0.249}
 
+_CHILD = {"knee": -0.08, "ankle": -0.08, "neck": 0.5, "head": 0.5}
+
 
 def stature(joints_m: np.ndarray) -> np.ndarray:
     """Standing height (...,) of poses (..., 17, 3): the length of the chain from sole to crown,
@@ -155,6 +157,20 @@ def change_body(joints_m: np.ndarray, variation: np.ndarray) -> np.ndarray:
     return np.asarray(changed * canonical_scale(stature(changed).mean(1))[:, None, None, None])
 
 
+def proportions(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Factors (``count``, kinds of bone) of ``change_body``: bones vary by 6 %, and one person in
+    six is a child of three years or more.
+
+    At three, sitting height is 56 % of the stature instead of 52 % (Bogin and Varela-Silva, 2010),
+    so legs are shorter by 8 %, and five heads instead of seven and a half make up the stature.
+    """
+    youth = np.where(rng.random(count) < 1 / 6, rng.random(count), 0)
+    factors = rng.normal(1, 0.06, (count, KINDS_OF_BONE))
+    for kind, change in _CHILD.items():
+        factors[:, kind == _KINDS] *= (1 + change * youth)[:, None]
+    return factors.astype(np.float32)
+
+
 def heading(joints_m: np.ndarray) -> np.ndarray:
     """Angle (...,) of the hips' left-to-right axis about the vertical, for poses (..., 17, 3) with
     z up.
@@ -203,13 +219,13 @@ def move_limbs(
     rng: np.random.Generator,
     joints_m: np.ndarray,
     time_s: np.ndarray,
-    sigma_rad: float,
+    sigma_rad: np.ndarray,
     swing_rad: float,
 ) -> np.ndarray:
     """Windows (B, T, 17, 3) in which each thigh, shank, upper arm and forearm is turned a little.
 
-    Half of it, ``sigma_rad``, is alike throughout the window; the other, ``swing_rad``, comes and
-    goes over the times (B, T), so that the motions are new as well and not the poses alone.
+    Half of it, ``sigma_rad`` (B,), is alike throughout the window; the other, ``swing_rad``, comes
+    and goes over the times (B, T), so that the motions are new as well and not the poses alone.
     """
     moved = joints_m.copy()
     for chain in _LIMB_CHAINS:
@@ -218,7 +234,9 @@ def move_limbs(
             phase = rng.uniform(0, 2 * np.pi, (len(joints_m), 1)) + 2 * np.pi * time_s / np.exp(
                 rng.uniform(np.log(0.6), np.log(4.0), (len(joints_m), 1))
             )
-            rotation = _rotations(sigma_rad * fixed + swing_rad * swing * np.sin(phase)[..., None])
+            rotation = _rotations(
+                sigma_rad[:, None, None] * fixed + swing_rad * swing * np.sin(phase)[..., None]
+            )
             centre = moved[:, :, chain[pivot], None]
             outer = chain[pivot + 1 :]
             moved[:, :, outer] = (moved[:, :, outer] - centre) @ np.swapaxes(

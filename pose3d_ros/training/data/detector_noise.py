@@ -24,6 +24,7 @@ from pose3d_ros.io.npz import NpzError, read_entries
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.augmentation import mirror
 
+_LEGS = H36M17.indices("l_hip", "l_knee", "l_ankle", "r_hip", "r_knee", "r_ankle")
 _MIN_DEPTH_M, _MAX_M, _MAX_RESIDUAL = 0.05, 100.0, 100.0
 
 
@@ -104,11 +105,25 @@ class DetectorNoise:
         self, rng: np.random.Generator, facing: np.ndarray, offsets: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Residuals (B, T, 17, 2), confidence (B, T, 17) and, if known, residuals (B, T, 17) of
-        the root-relative depth, of somebody who faced about the same way.
+        the root-relative depth, of somebody who faced about the same way; in half of the rows the
+        legs are somebody else's, as recorded people are few.
 
         ``facing`` (B,) at the newest frame; ``offsets`` (B, T) of the frames to it. At the end of
         a recorded run time turns round.
         """
+        residual, confidence, depth = self._replayed(rng, facing, offsets)
+        mixed = np.flatnonzero(rng.random(len(facing)) < 0.5)[:, None, None]
+        others = self._replayed(rng, facing[mixed[:, 0, 0]], offsets[mixed[:, 0, 0]])
+        frames = np.arange(offsets.shape[1])[:, None]
+        for values, other in zip((residual, confidence, depth), others, strict=True):
+            if values is not None and other is not None:
+                values[mixed, frames, _LEGS] = other[:, :, _LEGS]
+        return residual, confidence, depth
+
+    def _replayed(
+        self, rng: np.random.Generator, facing: np.ndarray, offsets: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """As a call, of one recorded person each."""
         tries = rng.choice(len(self.residual), (len(facing), 12))
         mirrored = rng.random((len(facing), 12)) < 0.5
         angle = np.where(mirrored, -self.facing[tries], self.facing[tries]) - facing[:, None]

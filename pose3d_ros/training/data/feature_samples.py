@@ -100,6 +100,13 @@ class FeatureInputs(LifterInputs):
         return inputs, target_m
 
 
+def read_noise(path: Path, split: str) -> DetectorNoise:
+    """The errors of a detector that ``pose3d render noise`` (an npz) or ``pose3d render features``
+    (a folder) recorded. Raises ``ValueError``.
+    """
+    return recorded_noise(path, split) if path.is_dir() else DetectorNoise.load(path, split)
+
+
 def recorded_noise(folder: Path, split: str) -> DetectorNoise:
     """The errors of the detector on the people of a split, to be replayed onto motion capture."""
     samples = FeatureSamples.load(folder, split, frames=1)

@@ -16,7 +16,7 @@ a noisy detector.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +24,11 @@ import numpy as np
 
 from pose3d_ros.skeleton import CMU22, H36M17, convert
 from pose3d_ros.training.data.augmentation import (
-    KINDS_OF_BONE,
     change_body,
     lean,
     mirror,
     move_limbs,
+    proportions,
     recombine,
 )
 from pose3d_ros.training.data.detector_noise import (
@@ -40,6 +40,8 @@ from pose3d_ros.training.data.detector_noise import (
 from pose3d_ros.training.data.motion_capture import MotionCaptureError, read_motion_capture
 from pose3d_ros.training.data.windows import FRAME_S, Clips, hide
 
+_MOVED, _SWUNG = 0.25, 0.15  # rad, of every limb
+_MOVED_FAR = 0.3, 0.5  # share of the windows, and rad: poses that nobody was captured in
 _LARGEST_STEP_M = 0.5  # in 1/30 s: 15 m/s
 _THORAX, _NECK, _HEAD = H36M17.indices("thorax", "neck", "head")
 # A detector's pelvis, thorax and spine are the middles of the joints that it finds.
@@ -53,13 +55,30 @@ _MIDDLES = {
 @dataclass(frozen=True)
 class Mocap:
     """Motion at 30 Hz: ``joints_m`` (N, 17, 3) with z up, one clip after the other, and the rows
-    ``newest`` at which a window can end whose frames are at ``offsets`` (T,) before it.
+    ``newest`` at which a window can end whose frames are at ``offsets`` (T,) before it, each drawn
+    with its ``probability``, all alike without.
     """
 
     joints_m: np.ndarray
     newest: np.ndarray
     offsets: np.ndarray
     noise: DetectorNoise | None = None
+    probability: np.ndarray | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Mocap], weights: Sequence[float]) -> Mocap:
+        """The motions of all parts, which have the same ``offsets`` and ``noise``; a window of a
+        part is drawn as often as the part's weight says.
+        """
+        first = np.cumsum([0, *(len(part.joints_m) for part in parts[:-1])])
+        weight = np.repeat(np.asarray(weights, float), [len(part.newest) for part in parts])
+        return cls(
+            np.concatenate([part.joints_m for part in parts]),
+            np.concatenate([part.newest + row for part, row in zip(parts, first, strict=True)]),
+            parts[0].offsets,
+            parts[0].noise,
+            weight / weight.sum(),
+        )
 
     @classmethod
     def load(
@@ -117,15 +136,17 @@ class Mocap:
             offsets = offsets + rng.integers(-1, 2, offsets.shape)
             offsets = np.clip(offsets, self.offsets[0], 0)
             offsets[:, -1] = 0
-        poses = self.joints_m[rng.choice(self.newest, size)[:, None] + offsets].astype(np.float32)
+        poses = self.joints_m[self._drawn(rng, size)[:, None] + offsets].astype(np.float32)
         if varied:
             mixed = np.flatnonzero(rng.random(size) < 0.5)
-            others = self.joints_m[rng.choice(self.newest, len(mixed))[:, None] + offsets[mixed]]
+            others = self.joints_m[self._drawn(rng, len(mixed))[:, None] + offsets[mixed]]
             poses[mixed] = recombine(poses[mixed], others)
-            poses = lean(rng, move_limbs(rng, poses, offsets * FRAME_S, 0.25, 0.15), 0.15, 0.05)
+            strength = np.where(rng.random(size) < _MOVED_FAR[0], _MOVED_FAR[1], _MOVED)
+            poses = move_limbs(rng, poses, offsets * FRAME_S, strength, _SWUNG)
+            poses = lean(rng, poses, 0.15, 0.05)
         flip = rng.random(size) < 0.5
         poses[flip] = mirror(poses[flip])
-        poses = change_body(poses, rng.normal(1, 0.06, (size, KINDS_OF_BONE)).astype(np.float32))
+        poses = change_body(poses, proportions(rng, size))
         camera = before_random_cameras(rng, poses).astype(np.float32)
         rays = camera[..., :2] / np.maximum(camera[..., 2:], 0.2)
         confidence = np.ones(rays.shape[:-1], np.float32)
@@ -144,6 +165,10 @@ class Mocap:
         for joint, joints in _MIDDLES.items():
             rays[..., H36M17.index(joint), :] = rays[..., joints, :].mean(-2)
         return hide(rng, Clips(rays, confidence, camera, root_relative_depth=depth))
+
+    def _drawn(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        """Newest rows (size,) of random windows."""
+        return rng.choice(self.newest, size, p=self.probability)
 
 
 def before_random_cameras(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:

@@ -24,6 +24,8 @@ one; ``write`` also checks it. Entries:
     found.
 ``confidence`` float32 (T, 17)
     0 to 1; 0 where not found.
+``root_relative_depth_px`` float32 (T, 17)
+    The detector's, as in ``people.People2D``; left out for detectors that do not tell it.
 ``valid`` bool (T,)
     Frames that count. The others are shown to lifters, but neither scored nor trained on.
 ``frame`` int64 (T,)
@@ -81,11 +83,13 @@ _ARRAYS = {
     "valid": bool,
     "frame": np.int64,
 }
+_DEPTH = "root_relative_depth_px"
 _TEXTS = ("subject", "action", "detector", "images")
 _ENTRIES: dict[str, Entry] = {
     **dict.fromkeys(("joints_m", "keypoints_px", "confidence", "frame", "rate_hz"), ("number",)),
     **dict.fromkeys(("camera_matrix", "image_size", "distortion"), ("number",)),
     "camera_from_world": ("number",),
+    _DEPTH: ("number",),
     "valid": ("boolean",),
     **dict.fromkeys(("distortion_model", *_TEXTS), ("text",)),
 }
@@ -115,6 +119,7 @@ class Recording:
     images: str = ""
     valid: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     frame: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    root_relative_depth_px: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         frames, joints = len(self.joints_m), len(H36M17)
@@ -140,6 +145,13 @@ class Recording:
             if value.shape != shape:
                 raise self._error(f"expected {name} of shape {shape}, got {value.shape}")
             object.__setattr__(self, name, value)
+        if self.root_relative_depth_px is not None:
+            depth = np.asarray(self.root_relative_depth_px, np.float32)
+            if depth.shape != (frames, joints):
+                raise self._error(
+                    f"expected {_DEPTH} of shape {(frames, joints)}, got {depth.shape}"
+                )
+            object.__setattr__(self, _DEPTH, depth)
         if not (self.confidence >= 0).all() or not (self.confidence <= 1).all():
             raise self._error("expected confidence from 0 to 1")
         if (self.confidence[~np.isfinite(self.keypoints_px).all(-1)] > 0).any():
@@ -168,7 +180,7 @@ class Recording:
     def load(cls, path: Path) -> Recording:
         """From an npz. Raises ``RecordingError``."""
         try:
-            data = read_entries(path, _ENTRIES, _TEXTS)
+            data = read_entries(path, _ENTRIES, (*_TEXTS, _DEPTH))
             camera = Camera(
                 data["camera_matrix"],
                 (int(data["image_size"][0]), int(data["image_size"][1])),
@@ -178,6 +190,7 @@ class Recording:
             )
             texts: dict[str, Any] = {name: str(data[name]) for name in _TEXTS if name in data}
             arrays: dict[str, Any] = {name: data[name] for name in _ARRAYS}
+            arrays[_DEPTH] = data.get(_DEPTH)
             return cls(path.stem, camera=camera, rate_hz=float(data["rate_hz"]), **texts, **arrays)
         except (ValueError, TypeError, LookupError, OverflowError) as error:
             reason = quoted(error).removeprefix(f"{path}: ")
@@ -188,7 +201,7 @@ class Recording:
 
     def resampled(self, rate_hz: float) -> Recording:
         """The same motion at another rate, interpolated linearly; unknown or invalid where a
-        neighbour is.
+        neighbour is. Root-relative depth is left out.
         """
         if rate_hz == self.rate_hz:
             return self
@@ -217,13 +230,16 @@ class Recording:
             confidence=np.where(np.isfinite(keypoints).all(-1), confidence, 0),
             valid=self.valid[earlier] & self.valid[later],
             frame=self.frame[np.where(weight < 0.5, earlier, later)],
+            root_relative_depth_px=None,
         )
 
     def every(self, step: int) -> Recording:
         """Each ``step``-th frame only, at the lower rate."""
+        depth = self.root_relative_depth_px
         return replace(
             self,
             rate_hz=self.rate_hz / step,
+            root_relative_depth_px=None if depth is None else depth[::step],
             **{name: getattr(self, name)[::step] for name in _ARRAYS},
         )
 
@@ -294,6 +310,8 @@ def write(folder: Path, split: str, recording: Recording) -> Path:
     entries: dict[str, Any] = {
         name: np.array(getattr(recording, name)) for name in (*_ARRAYS, *_TEXTS)
     }
+    if recording.root_relative_depth_px is not None:
+        entries[_DEPTH] = recording.root_relative_depth_px
     np.savez_compressed(
         path,
         rate_hz=recording.rate_hz,

@@ -26,11 +26,10 @@ from typing import Protocol
 import numpy as np
 
 from pose3d_ros.training.build import FEATURE_MAPS
-from pose3d_ros.training.data.detector_noise import DetectorNoise
 from pose3d_ros.training.data.feature_samples import (
     FeatureInputs,
     FeatureSamples,
-    recorded_noise,
+    read_noise,
 )
 from pose3d_ros.training.data.image_clips import ImageInputs, ImageSamples
 from pose3d_ros.training.data.mocap import Mocap
@@ -107,10 +106,34 @@ def sources(settings: TrainSettings, split: str) -> list[Source]:
                 f"got none in {settings.data}; name one more that has it"
             )
     mocap = [Path(folder) for folder in noisy if is_motion_capture(folder)]
-    return [
-        source(replace(settings, data=folder, noise=noisy[folder]), split, mocap)
+    of_folders = {
+        folder: source(replace(settings, data=folder, noise=noisy[folder]), split, mocap)
         for folder in folders
-    ]
+    }
+    captured = {name: part for name, part in of_folders.items() if isinstance(part, Mocap)}
+    others = [part for part in of_folders.values() if not isinstance(part, Mocap)]
+    if len(captured) < 2:
+        return list(of_folders.values())
+    weights = _weights(settings)
+    joined = Mocap.joined(list(captured.values()), [weights[name] for name in captured])
+    return [joined, *others]
+
+
+def _weights(settings: TrainSettings) -> dict[str, float]:
+    """What a minute of each folder of ``settings.data`` counts. Raises ``ValueError``."""
+    folders = settings.data.split(os.pathsep)
+    if not settings.data_weights:
+        return dict.fromkeys(folders, 1.0)
+    try:
+        weights = [float(text) for text in settings.data_weights.split(os.pathsep)]
+    except ValueError:
+        weights = []
+    if len(weights) != len(folders) or not all(0 < weight < math.inf for weight in weights):
+        raise ValueError(
+            f"data_weights: expected {len(folders)} numbers above 0 separated by '{os.pathsep}', "
+            f"one for each folder of data, got '{settings.data_weights}'"
+        )
+    return dict(zip(folders, weights, strict=True))
 
 
 def _has_validation(folder: str) -> bool:
@@ -136,7 +159,7 @@ def source(settings: TrainSettings, split: str, mocap: Sequence[Path] = ()) -> S
     if settings.lifter == "rpsm-images":
         return ImageSamples.load(data, split, offsets, settings.size)
     if captured:
-        noise = _noise(Path(settings.noise), split) if settings.noise else None
+        noise = read_noise(Path(settings.noise), split) if settings.noise else None
         return Mocap.load(data, split, offsets, noise, replaced(data, mocap))
     return Recordings.load(data, split, offsets)
 
@@ -183,10 +206,6 @@ def render_stream(
         partial(_rendered, settings, split),
         resume=settings.resume,
     )
-
-
-def _noise(path: Path, split: str) -> DetectorNoise:
-    return recorded_noise(path, split) if path.is_dir() else DetectorNoise.load(path, split)
 
 
 def _rendered_validation(settings: TrainSettings) -> Source:

@@ -94,6 +94,7 @@ def hide(rng: np.random.Generator, clips: Clips) -> Clips:
     confidence = clips.confidence.copy()
     count, frames = confidence.shape[:2]
     confidence[confidence < rng.uniform(0, 0.4, (count, 1, 1))] = 0
+    confidence[_beyond_border(rng, clips.rays)] = 0
     for joints, share in ((_LEGS, 0.06), (_FEET, 0.06)):
         rows = np.flatnonzero(rng.random(count) < share)
         confidence[rows[:, None], :, joints] = 0
@@ -107,6 +108,20 @@ def hide(rng: np.random.Generator, clips: Clips) -> Clips:
     )
     confidence[occluded] = 0
     return replace(clips, confidence=confidence)
+
+
+def _beyond_border(rng: np.random.Generator, rays: np.ndarray) -> np.ndarray:
+    """Which joints (B, T, 17) are beyond the image's border, of one person in eight, who is in it
+    by half or more; two of three borders are the lower one.
+    """
+    count = len(rays)
+    side = rng.choice(4, count, p=[2 / 3, 1 / 9, 1 / 9, 1 / 9])
+    outward = np.array([[0, 1], [1, 0], [-1, 0], [0, -1]])[side]
+    place = np.einsum("btjd,bd->btj", rays, outward)
+    inside = np.where(rng.random(count) < 1 / 8, rng.uniform(0.5, 1, count), 1)
+    number = np.ceil(inside * place[0].size).astype(int) - 1
+    border = np.sort(place.reshape(count, -1))[np.arange(count), number]
+    return np.asarray(place > border[:, None, None])
 
 
 def _from_slow_camera(rng: np.random.Generator, clips: Clips) -> Clips:

@@ -27,7 +27,13 @@ import numpy as np
 from pose3d_ros import inference
 from pose3d_ros.arrays import as_float32
 from pose3d_ros.detection import regions
-from pose3d_ros.detection.blazepose import detector, landmarks
+from pose3d_ros.detection.blazepose import landmarks
+from pose3d_ros.detection.blazepose.detector import (
+    FULL,
+    HEAVY,
+    MIN_HEAT,
+    MIN_PRESENCE_FOLLOWED,
+)
 from pose3d_ros.geometry import transform_points
 from pose3d_ros.lifting.feature_maps import crop_keypoints, crop_rays
 from pose3d_ros.model_store.store import locate
@@ -45,6 +51,11 @@ from pose3d_ros.training.rendering.studio import Studio
 VALIDATION = 12  # training clips for each one of the validation subjects
 LEVELS = landmarks.LEVELS[NOT_STORED["blazepose"] :]
 """Maps that are kept: (48, 32, 32), (48, 16, 16) and (144, 8, 8)."""
+READERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "blazepose": (FULL, LEVELS),
+    "blazepose-heavy": (HEAVY, ()),
+}
+"""Networks that can read rendered crops, and their feature maps that are kept."""
 FRAME_STEP = 3  # of 30 a second
 SHARD = 64
 PICTURE = (landmarks.SIDE,) * 2
@@ -67,12 +78,10 @@ class CropDetections:
 class CropDetector:
     """The detector's landmark network on crops of our own."""
 
-    def __init__(self, threads: int = 0) -> None:
+    def __init__(self, threads: int = 0, detector: str = "blazepose") -> None:
+        reader, maps = READERS[detector]
         self._engine = inference.load(
-            locate("blazepose-full"),
-            "auto",
-            threads,
-            ["landmarks", "presence", "heatmap", *LEVELS],
+            locate(reader), "auto", threads, ["landmarks", "presence", "heatmap", *maps]
         )
 
     def __call__(
@@ -91,9 +100,7 @@ class CropDetector:
             root_relative_depth_px=found.root_relative_depth_px,
         ).to(H36M17)
         assert people.root_relative_depth_px is not None
-        followed = (found.presence >= detector.MIN_PRESENCE_FOLLOWED) & (
-            found.heat >= detector.MIN_HEAT
-        )
+        followed = (found.presence >= MIN_PRESENCE_FOLLOWED) & (found.heat >= MIN_HEAT)
         return CropDetections(
             people, found.heat, followed, people.root_relative_depth_px / where[:, 2:3]
         )
@@ -113,15 +120,16 @@ def record(
     progress: Callable[[int], object] = lambda clip: None,
     backgrounds: Path | None = None,
     threads: int = 0,
+    detector: str = "blazepose",
 ) -> dict[str, float]:
-    """Run the detector on ``clips`` rendered clips of the training subjects, and first on a
+    """Run a detector's reader on ``clips`` rendered clips of the training subjects, and first on a
     twelfth as many of the validation ones.
 
     Each has ``frames`` images, a tenth of a second apart. Writes shards of 64 clips as they are
     ready to ``out/train`` and ``out/val`` (``write``); returns how many frames and bytes they are.
     ``backgrounds``: a folder of pictures to use besides procedural textures.
     """
-    crop_detector = CropDetector(threads)
+    crop_detector = CropDetector(threads, detector)
     total = {"frames": 0, "found": 0, "bytes": 0}
     done = 0
     for split, number in (("val", -(-clips // VALIDATION)), ("train", clips)):
@@ -233,7 +241,13 @@ def look(
         "visible": np.stack(visible) & inside,
         "frame": np.arange(len(numbers)),
     }
-    features = np.concatenate([level.reshape(len(numbers), -1) for level in people.features], 1)
+    features = np.concatenate(
+        [
+            np.zeros((len(numbers), 0), np.float32),
+            *(level.reshape(len(numbers), -1) for level in people.features),
+        ],
+        1,
+    )
     return as_float32({name: value[kept] for name, value in labels.items()}), features[
         kept
     ].astype(np.float16)

@@ -208,13 +208,14 @@ def record(
     frames: int = 60,
     seed: int = 1,
     progress: Callable[[int], object] = lambda clip: None,
+    detector: str = PipelineSettings.detector,
 ) -> dict[str, float]:
-    """Measure the embedded detector on random renders, write ``out`` (npz) and return the
+    """Measure a detector on random renders, write ``out`` (npz) and return the
     ``summary``.
     """
-    detector = create(PipelineSettings())
-    data = measure(random_clips(makehuman, mocap, clips, frames, seed), detector, progress)
-    detector.close()
+    measured = create(PipelineSettings(detector=detector))
+    data = measure(random_clips(makehuman, mocap, clips, frames, seed), measured, progress)
+    measured.close()
     np.savez_compressed(out, **data)  # type: ignore[arg-type]
     return summary(data)
 

@@ -24,8 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.lifting.feature_maps import root_relative_depth
 from pose3d_ros.skeleton import H36M17
-from pose3d_ros.training.data.detector_noise import DetectorNoise
+from pose3d_ros.training.data.feature_samples import read_noise
 from pose3d_ros.training.data.mocap import Mocap
 from pose3d_ros.training.data.motion_capture import read_motion_capture
 from pose3d_ros.training.data.recordings import Recording
@@ -40,15 +41,17 @@ NEAREST_M = 0.3
 TRIES = 1000
 
 
-def convert(folder: Path, noise: Path | None, seed: int = 0) -> Iterator[tuple[str, Recording]]:
-    """Recordings of the validation split of motion capture, with their split.
+def convert(
+    folder: Path, noise: Path | None, split: str = "val", seed: int = 0
+) -> Iterator[tuple[str, Recording]]:
+    """Recordings of a split of motion capture, with the split.
 
     Bodies, cameras and lost joints are those of training samples; ``noise`` is the npz of ``pose3d
-    render noise``, without which keypoints are exact. Reproducible. People have the canonical
-    stature.
+    render noise`` or the folder of ``pose3d render features``, of which the second tells
+    root-relative depth as well; without it, keypoints are exact. Reproducible. People have the
+    canonical stature.
     """
-    split = "val"
-    detector = DetectorNoise.load(noise, split) if noise else None
+    detector = read_noise(noise, split) if noise else None
     mocap = Mocap.load(folder, split, np.arange(1 - FRAMES, 1), detector)
     _, clips = read_motion_capture(folder, split)
     starts = [clip.start for clip in clips]
@@ -92,14 +95,27 @@ def _recording(clips: Clips, name: str, subject: str, action: str, detector: str
     rays = np.concatenate([clips.rays[0], np.ones((FRAMES, len(H36M17), 1))], -1)
     pixels = (rays @ CAMERA.matrix.T)[..., :2]
     found = (clips.confidence[0] > 0) & ((pixels >= 0) & (pixels < CAMERA.size)).all(-1)
+    keypoints = np.where(found[..., None], pixels, np.nan)
     return Recording(
         name,
         clips.joints_m[0],
-        np.where(found[..., None], pixels, np.nan),
+        keypoints,
         np.where(found, clips.confidence[0], 0),
         CAMERA,
         RATE_HZ,
         subject,
         action,
         detector,
+        root_relative_depth_px=_depth_px(clips, keypoints),
     )
+
+
+def _depth_px(clips: Clips, keypoints_px: np.ndarray) -> np.ndarray | None:
+    """Root-relative depth (T, 17) of which lifters make that of the clips."""
+    if clips.root_relative_depth is None:
+        return None
+    known = np.isfinite(keypoints_px).any((1, 2))
+    depth = np.zeros(keypoints_px.shape[:2], np.float32)
+    per_px = root_relative_depth(keypoints_px[known], np.ones_like(depth[known]))
+    depth[known] = clips.root_relative_depth[0, known] / per_px
+    return depth
