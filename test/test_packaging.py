@@ -106,7 +106,10 @@ def test_pinned_environments_hold_what_the_extras_name() -> None:
         "setuptools"
     }
     assert listed("train.txt") == extras["train"]
-    assert listed("test.txt") == extras["test"] | extras["dev"] | extras["openvino"]
+    assert (
+        listed("test.txt")
+        == extras["test"] | extras["dev"] | extras["openvino"] | extras["tensorrt"]
+    )
     pinned = listed("pins.txt")
     assert needed | set().union(*extras.values()) <= pinned
 

@@ -75,6 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision", choices=PRECISIONS, default="auto", help="default: %(default)s"
     )
     build.add_argument(
+        "--for",
+        dest="targets",
+        nargs="+",
+        default=[],
+        metavar="SM",
+        help="with --engine tensorrt: GPUs of these compute capabilities, such as sm86 sm89 "
+        "sm120, instead of the one of this machine, which need not have any (TensorRT for RTX)",
+    )
+    build.add_argument(
         "--images",
         type=Path,
         metavar="FOLDER",
@@ -146,21 +155,8 @@ def command(options: argparse.Namespace) -> int:
     elif options.action == "path":
         _say(str(store.locate(options.name)))
     elif options.action == "build":
-        from pose3d_ros import inference
-
         for name in calibrate(options) if options.images else options.names or known:
-            path, began = store.locate(str(name)), time.monotonic()
-            engine = inference.create(
-                path,
-                options.engine,
-                inference.Options(
-                    precision=options.precision,
-                    max_people=max(options.max_people, inference.Options.max_people),
-                    wait=True,
-                ),
-            )
-            _say(f"{path.stem:20} ready on {engine.name} after {time.monotonic() - began:.1f} s")
-            engine.close()
+            build(store.locate(str(name)), options)
     elif options.action == "import":
         from pose3d_ros.networks.checkpoint import convert
 
@@ -172,6 +168,33 @@ def command(options: argparse.Namespace) -> int:
             _say(f"{name:20} {problem or 'ready'}")
         return int(any(problems.values()))
     return 0
+
+
+def build(path: Path, options: argparse.Namespace) -> None:
+    """Make what an engine makes of a model, and say how long it took."""
+    from pose3d_ros import inference
+
+    how = inference.Options(
+        precision=options.precision,
+        max_people=max(options.max_people, inference.Options.max_people),
+        wait=True,
+    )
+    if options.targets:
+        if options.engine != "tensorrt":
+            raise inference.EngineError(
+                f"--for: expected --engine tensorrt, which builds for GPUs of other machines, got "
+                f"{options.engine}"
+            )
+        from pose3d_ros.inference.engines.tensorrt.engine import build_ahead
+
+        for built in build_ahead(path, how, options.targets):
+            took = "was there" if built.seconds is None else f"built in {built.seconds:.1f} s"
+            _say(f"{path.stem:20} {built.target:6} {took}, {built.size / 1e6:.1f} MB ({built.by})")
+        return
+    began = time.monotonic()
+    engine = inference.create(path, options.engine, how)
+    _say(f"{path.stem:20} ready on {engine.name} after {time.monotonic() - began:.1f} s")
+    engine.close()
 
 
 def calibrate(options: argparse.Namespace) -> list[Path]:

@@ -120,10 +120,8 @@ class Finder:
     """MultiPose, at once or beside the frames."""
 
     def __init__(self, settings: PipelineSettings) -> None:
-        # Its pictures have no fixed size, which TensorRT's engines want; int8 is for readers.
-        engine = "auto" if "tensorrt" in settings.engine else settings.engine
-        self._engine = inference.load(
-            locate(multipose.MODEL), engine, settings.threads, max_people=1
+        self._engine = inference.load(  # int8 is for readers
+            locate(multipose.MODEL), settings.engine, settings.threads, max_people=1
         )
         self._thread = ThreadPoolExecutor(1, "finder")
         self._found: Future[Found] | None = None

@@ -24,6 +24,7 @@ import numpy as np
 
 from pose3d_ros.errors import EngineError
 from pose3d_ros.inference.engine import Arrays
+from pose3d_ros.model_store.store import Pictures
 
 Shapes = Mapping[str, tuple[int | None, ...]]
 USUAL_PEOPLE = 4
@@ -63,22 +64,31 @@ def wrong_feeds(
     return EngineError(f"{path}: expected {expected}; got {got or 'nothing'} ({problem})")
 
 
-def profiles(path: Path, inputs: Shapes, most: int) -> dict[str, Profile]:
-    """Profiles of the inputs whose first axis is free (people), for 1 to ``most`` rows; the others
-    need none.
+def profiles(
+    path: Path, inputs: Shapes, most: int, pictures: Pictures | None = None
+) -> dict[str, Profile]:
+    """Profiles of the inputs that have free axes, for 1 to ``most`` people; the others need none.
 
-    Raises ``EngineError`` for a model with another free axis.
+    Raises ``EngineError`` for a model with another free axis than the first of which nobody knows
+    the ``pictures``.
     """
     found = {}
     for name, shape in inputs.items():
-        fixed = tuple(n for n in shape[1:] if n is not None)
-        if len(fixed) < len(shape) - 1:
+        if None not in shape:
+            continue
+        shapes = (shape, shape, shape) if None not in shape[1:] else pictures
+        if shapes is None:
             raise EngineError(
                 f"{path}: expected a model whose only free axis is the first, got {name} "
                 f"{shape}; export it for one size of picture, or set engine to cpu"
             )
-        if any_rows(shape):
-            found[name] = Profile(*((rows, *fixed) for rows in (1, min(USUAL_PEOPLE, most), most)))
+        people = 1, min(USUAL_PEOPLE, most), most
+        found[name] = Profile(
+            *(
+                tuple(rows if n is None else n for n in sizes)
+                for rows, sizes in zip(people, shapes, strict=True)
+            )
+        )
     return found
 
 

@@ -16,7 +16,8 @@ out.
 An entry is found by everything that it depends on, and nothing is believed: its checksum must be
 right before it is loaded, and what does not load is made again. Two processes make an entry once:
 the second waits for the first. A cache that cannot be written is said once, and costs nothing but
-time. The least recently used entries go when it is full.
+time, unless filling it is the purpose (``required``). The least recently used entries go when it
+is full.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Cache:
 
     folder: Path = field(default_factory=lambda: cache_folder() / "engines")
     limit_bytes: int = LIMIT_BYTES
+    required: bool = False
+    """Whether an entry that cannot be kept is an ``EngineError``."""
 
     def get(
         self, parts: Mapping[str, str], build: Callable[[], bytes], load: Callable[[bytes], T]
@@ -105,12 +108,13 @@ class Cache:
         """
         header = _header(parts, data)
         if len(header) + len(data) >= self.limit_bytes:
-            _log.warning(
-                "%s: an entry of %.0f MB is not kept, because the cache holds %.0f MB",
-                self.folder,
-                len(data) / 1e6,
-                self.limit_bytes / 1e6,
+            problem = (
+                f"{self.folder}: an entry of {len(data) / 1e6:.0f} MB is not kept, because the "
+                f"cache holds {self.limit_bytes / 1e6:.0f} MB"
             )
+            if self.required:
+                raise EngineError(problem)
+            _log.warning(problem)
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -180,10 +184,11 @@ class Cache:
         return self.folder / f"{parts.get('name', 'entry')}-{key[:16]}.bin"
 
     def _warn(self, error: OSError) -> None:
-        _warn_once(
-            f"the cache {self.folder} cannot be used ({error.strerror or error}); going on "
-            "without it: free some space, or set XDG_CACHE_HOME to a folder that can be written"
-        )
+        problem = f"the cache {self.folder} cannot be used ({error.strerror or error})"
+        remedy = "free some space, or set XDG_CACHE_HOME to a folder that can be written"
+        if self.required:
+            raise EngineError(f"{problem}; {remedy}") from None
+        _warn_once(f"{problem}; going on without it: {remedy}")
 
 
 @cache

@@ -65,19 +65,28 @@ class Source(NamedTuple):
     members: tuple[str, ...]
 
 
+Shape = tuple[int | None, ...]
+Pictures = tuple[Shape, Shape, Shape]
+"""Smallest, usual and largest shape of what a network for pictures of any size is fed here; None
+stands for any number of people.
+"""
+
+
 @dataclass(frozen=True)
 class Embedded:
     """A network in packages of others: the same files in each of ``sources``, of which the first
-    that can be had is taken; the converter with its ``options``; and the hash of the ONNX file.
+    that can be had is taken; the converter with its ``options``; the hash of the ONNX file; and
+    its ``pictures``, where they may be of any size.
     """
 
     sources: tuple[Source, ...]
     converter: str
     options: Mapping[str, Any]
     sha256: str
+    pictures: Pictures | None = None
 
 
-def _movenet(name: str, heads: Mapping[str, str], sha256: str) -> Embedded:
+def _movenet(name: str, heads: Mapping[str, str], sha256: str, pictures: Pictures) -> Embedded:
     graph = "StatefulPartitionedCall"
     return Embedded(
         (
@@ -93,6 +102,7 @@ def _movenet(name: str, heads: Mapping[str, str], sha256: str) -> Embedded:
             "name": name,
         },
         sha256,
+        pictures,
     )
 
 
@@ -108,6 +118,7 @@ EMBEDDED = {
             "offset": "kpt_offset_0/conv2d_9",
         },
         "73eb1dbeede56c38d09c382926d6a0f40b3975acf376cb753ecc94a4516e5993",
+        ((1, 32, 32, 3), (1, 288, 512, 3), (1, 640, 640, 3)),  # letterboxes, one at a time
     ),
     "movenet-thunder": _movenet(
         "movenet-thunder",
@@ -118,6 +129,7 @@ EMBEDDED = {
             "offset": "kpt_offset_0/conv2d_7",
         },
         "547602fe8285092880b02c4413d7637dcfabe148226dd8c17b7a90aae875454b",
+        ((None, 256, 256, 3), (None, 256, 256, 3), (None, 256, 256, 3)),  # crops
     ),
     # features0 to features3: the encoder's pyramid, as the decoder of the heat maps takes it.
     "blazepose-full": Embedded(
@@ -194,6 +206,14 @@ def locate(name: str) -> Path:
         f"model '{name}': expected one of {', '.join([*EMBEDDED, *shipped])}, or the path of an "
         "existing ONNX file"
     )
+
+
+def pictures_of(path: Path) -> Pictures | None:
+    """Shapes that the network in an ONNX file is fed, where it is an embedded one that takes
+    pictures of any size.
+    """
+    known = {_cached(name): entry.pictures for name, entry in EMBEDDED.items()}
+    return known.get(path.absolute())
 
 
 def verify(name: str) -> str | None:

@@ -34,14 +34,18 @@ from pose3d_ros.inference import (
     EngineError,
     MissingEngineError,
     PrecisionError,
+    gpu,
     reference_check,
 )
 from pose3d_ros.inference.batching import any_rows
+from pose3d_ros.inference.engines.tensorrt.engine import build_ahead
 from pose3d_ros.model_store import store
 from pose3d_ros.model_store.store import ModelError
 
 T = TypeVar("T")
 BATCHES = (1, 4, 16)
+AHEAD = "sm89"
+"""Compute capability that is built for where there is no GPU."""
 MEASURED_S = 0.3
 FEWEST_RUNS, MOST_RUNS = 5, 200
 
@@ -54,7 +58,9 @@ class Trial:
     precision: str
     model: str
     verdict: str
-    """``pass``, ``FAIL: ...`` or ``not installed: ...``."""
+    """``pass``, ``FAIL: ...``, ``not installed: ...``, or ``built by ...``, which is as far as one
+    gets without a GPU.
+    """
     seconds: float | None = None
     """Until it was ready to run."""
     answer: reference_check.Agreement | None = None
@@ -66,6 +72,11 @@ class Trial:
     def missing(self) -> bool:
         """Whether the engine is not there at all."""
         return self.verdict.startswith("not installed")
+
+    @property
+    def not_run(self) -> bool:
+        """Whether it was built and no more."""
+        return self.verdict.startswith("built")
 
     @property
     def failed(self) -> bool:
@@ -128,6 +139,8 @@ def attempt(engine: str, precision: str, name: str, path: Path) -> Trial | None:
     """Build, compare and time; None when the engine has no such precision."""
     began = time.perf_counter()
     try:
+        if engine == "tensorrt" and gpu.find() is None:
+            return build_only(precision, name, path)
         running = inference.create(path, engine, inference.Options(precision=precision, wait=True))
         seconds = time.perf_counter() - began
         expected = reference_check.reference(name, path)
@@ -144,6 +157,14 @@ def attempt(engine: str, precision: str, name: str, path: Path) -> Trial | None:
         return Trial(engine, precision, name, f"FAIL: {type(error).__name__}: {one_line(error)}")
     verdict = "pass" if answer.right else "FAIL: other answers than the reference"
     return Trial(engine, precision, name, verdict, seconds, answer, milliseconds)
+
+
+def build_only(precision: str, name: str, path: Path) -> Trial:
+    """TensorRT without a GPU: built for one of another machine. Raises as ``attempt`` expects."""
+    options = inference.Options(precision=precision)
+    (built,) = build_ahead(path, options, [AHEAD])
+    verdict = f"built by {built.by} for {built.target}, not run here"
+    return Trial("tensorrt", precision, name, verdict, built.seconds or 0.0)
 
 
 def measure(engine: Engine, expected: reference_check.Reference, rows: int) -> float | None:
@@ -177,6 +198,8 @@ def line(trial: Trial) -> str:
     if trial.missing:
         return f"{trial.engine:21}{trial.verdict}"
     text = f"{trial.engine:21}{trial.precision:10}{trial.model:21}"
+    if trial.not_run:
+        return f"{text}{trial.seconds:8.1f}{'':{10 * len(BATCHES) + 21}}  {trial.verdict}"
     if trial.answer is None:
         return f"{text}{trial.verdict}"
     pose = "" if trial.answer.pose is None else f"{trial.answer.pose:.3f} {trial.answer.unit}"

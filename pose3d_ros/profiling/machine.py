@@ -32,6 +32,9 @@ PACKAGES = (
     "openvino",
     "torch",
     "tensorrt",
+    "tensorrt-rtx",
+    "tensorrt-rtx-cu12-bindings",
+    "tensorrt-rtx-cu13-bindings",
     "cuda-bindings",
 )
 

@@ -27,7 +27,7 @@ from pose3d_ros import inference, settings
 from pose3d_ros.inference import EngineError, MissingEngineError, Options, gpu
 from pose3d_ros.inference.batching import Profile, in_parts, profiles, rows_of
 from pose3d_ros.inference.engine import largest_difference
-from pose3d_ros.inference.engines.tensorrt import engine as tensorrt_engine
+from pose3d_ros.inference.engines.tensorrt import library
 from pose3d_ros.inference.hot_swap import Phases
 from pose3d_ros.inference.mixed_precision import in_precision
 from pose3d_ros.model_store import store
@@ -175,7 +175,7 @@ def test_a_model_that_cannot_be_read_is_told(tmp_path):
 
 def missing() -> str | None:
     try:
-        tensorrt_engine.check()
+        library.of_this_gpu()
     except MissingEngineError as error:
         return str(error)
     return None

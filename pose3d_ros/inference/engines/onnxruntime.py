@@ -32,7 +32,7 @@ from pose3d_ros.inference.mixed_precision import in_precision
 from pose3d_ros.inference.options import Options
 from pose3d_ros.inference.ort import library, memory_limit_bytes
 from pose3d_ros.inference.reference_check import TOLERANCES
-from pose3d_ros.model_store.store import cache_folder
+from pose3d_ros.model_store.store import cache_folder, pictures_of
 
 _log = logging.getLogger(__name__)
 
@@ -202,7 +202,9 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
         for i, kind in enumerate(("min", "opt", "max")):
             configuration[f"trt_profile_{kind}_shapes"] = ",".join(
                 f"{name}:{'x'.join(map(str, shapes[i]))}"
-                for name, shapes in profiles(path, serving.inputs, options.max_people).items()
+                for name, shapes in profiles(
+                    path, serving.inputs, options.max_people, pictures_of(path)
+                ).items()
             )
         providers = [
             ("TensorrtExecutionProvider", configuration),

@@ -10,37 +10,93 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Networks in TensorRT 10 or 11, directly: built from ONNX once, kept in the cache, served by ONNX
-Runtime meanwhile.
+"""Networks in TensorRT, directly: built from ONNX once, kept in the cache, served by ONNX Runtime
+meanwhile.
 
-Written against NVIDIA's documentation of both lines. **Nobody has run it yet**: no machine of ours
-has a GPU with TensorRT. ``pose3d doctor`` is how to find out, and ``switching`` takes no engine
-whose answers are off.
+NVIDIA's own parser and builder read and build all our models in the tests (TensorRT for RTX, which
+needs no GPU for that). **Nobody has run an engine yet**: no machine of ours has a GPU with
+TensorRT. ``pose3d doctor`` is how to find out, and ``hot_swap`` takes no engine whose answers are
+off.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
-from importlib.util import find_spec
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pose3d_ros.errors import MissingEngineError
 from pose3d_ros.inference import gpu, int8
 from pose3d_ros.inference.cache import Cache, hash_of
 from pose3d_ros.inference.engine import Engine, warm_up
 from pose3d_ros.inference.engines import onnxruntime
+from pose3d_ros.inference.engines.tensorrt import library as libraries
+from pose3d_ros.inference.engines.tensorrt.build import Built, build
+from pose3d_ros.inference.engines.tensorrt.library import Library
 from pose3d_ros.inference.hot_swap import HotSwap, Progress
-from pose3d_ros.inference.mixed_precision import in_precision
+from pose3d_ros.inference.mixed_precision import IN_FLOAT32, in_precision
 from pose3d_ros.inference.options import Options
 from pose3d_ros.inference.reference_check import TOLERANCES
+from pose3d_ros.model_store.store import pictures_of
 
 if TYPE_CHECKING:
     from pose3d_ros.inference.engines.tensorrt.runtime import TensorRtEngine
 
-OLDEST = 10
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that an engine of the model in ``path`` depends on, but for what it is built for."""
+
+    library: Library
+    path: Path
+    precision: str
+    max_people: int
+
+    @cached_property
+    def model(self) -> bytes:
+        """The typed model that TensorRT is given."""
+        return self._quantised or in_precision(self.path, self.precision)
+
+    def key(self, target: str, device: str = "") -> dict[str, str]:
+        """Key in the cache of the engine for a compute capability, such as sm89; classic
+        TensorRT's serves one kind of ``device`` alone.
+        """
+        quantised = self._quantised
+        return {
+            "name": self.path.stem,
+            "model": hash_of(self.path),
+            "quantised": "" if quantised is None else hashlib.sha256(quantised).hexdigest(),
+            "TensorRT": self.library.name,
+            "capability": target,
+            "gpu": "" if self.library.rtx else device,
+            "precision": self.precision,
+            "float32": ", ".join(IN_FLOAT32) if self.precision == "fp16" else "",
+            "profiles": f"1 to {self.max_people}, {pictures_of(self.path)}",
+            "flags": "strongly typed" + (", no TF32" if self.precision == "fp32" else ""),
+        }
+
+    def build(self, target: str, timings: bytes, progress: Progress) -> Built:
+        """Build the engine. Raises ``EngineError``."""
+        return build(
+            self.library,
+            self.path,
+            self.model,
+            self.max_people,
+            pictures_of(self.path),
+            target,
+            self.precision == "fp32",
+            timings,
+            progress,
+        )
+
+    @cached_property
+    def _quantised(self) -> bytes | None:
+        if self.precision != "int8":
+            return None
+        return int8.calibrated_model(self.path, int8.TENSORRT)
 
 
 def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Engine:
@@ -50,83 +106,77 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
     ``options.wait``. For ``int8`` a model must have been calibrated (``pose3d models build
     --images``).
     """
-    version = check()
-    precision = options.precision_of("tensorrt", "fp16", "fp32", "int8")
+    library = libraries.of_this_gpu()
     device = gpu.required("tensorrt")
-    where = {"TensorRT": version, "gpu": device.name, "capability": device.capability}
-    quantised = int8.calibrated_model(path, int8.TENSORRT) if precision == "int8" else None
-    content = hash_of(path) if quantised is None else hashlib.sha256(quantised).hexdigest()
-    parts = {
-        "name": path.stem,
-        "model": content,
-        **where,
-        "precision": precision,
-        "profiles": f"1 to {options.max_people}",
-        "flags": "strongly typed" + (", no TF32" if precision == "fp32" else ""),
-    }
+    recipe = _recipe(library, path, options)
+    target = libraries.sm(device.capability)
+    key = recipe.key(target, device.name)
+    here = {"TensorRT": library.name, "gpu": device.name, "capability": target}
+    timings = {"name": "timings", **here}
+    compiled = {**key, **here, "name": f"{path.stem}-compiled", "driver": device.driver_cuda}
     cache = Cache()
 
     def make(progress: Progress) -> TensorRtEngine:
-        from pose3d_ros.inference.engines.tensorrt import build as tensorrt_build
-        from pose3d_ros.inference.engines.tensorrt import runtime as tensorrt_runtime
+        from pose3d_ros.inference.engines.tensorrt.runtime import TensorRtEngine
 
-        def build() -> bytes:
-            timings = {"name": "timings", **where}
-            model = quantised or in_precision(path, precision)
-            built = tensorrt_build.build(
-                path,
-                model,
-                options.max_people,
-                precision == "fp32",
-                cache.read(timings) or b"",
-                progress,
-            )
-            cache.write(timings, built.timings)
-            return built.engine
+        def built() -> bytes:
+            done = recipe.build(target, cache.read(timings) or b"", progress)
+            if done.timings:
+                cache.write(timings, done.timings)
+            return done.engine
 
-        engine = cache.get(
-            parts,
-            build,
-            lambda data: tensorrt_runtime.TensorRtEngine(path, data, options.max_people),
-        )
+        before = cache.read(compiled) or b""
+        engine = cache.get(key, built, lambda data: TensorRtEngine(library, path, data, before))
         if outputs is not None:
             engine.restrict(outputs)
         warm_up(engine)
+        if (after := engine.compiled) != before:
+            cache.write(compiled, after)
         return engine
 
-    if options.wait or cache.read(parts) is not None:
+    if options.wait or cache.read(key) is not None:
         return make(Progress())
     quick = onnxruntime.quick(path, replace(options, precision="auto"), outputs)
-    return HotSwap(quick, f"tensorrt of {path.stem}", make, TOLERANCES[precision])
+    return HotSwap(quick, f"tensorrt of {path.stem}", make, TOLERANCES[recipe.precision])
 
 
-def check() -> str:
-    """TensorRT's version. Raises ``MissingEngineError`` where it, a GPU or CUDA for Python is
-    missing.
+class AheadOfTime(NamedTuple):
+    """An engine in the cache for a compute capability: who built it, its bytes, and the seconds
+    that it took; None where it was there already.
     """
-    if find_spec("tensorrt") is None:
-        raise MissingEngineError(
-            "engine tensorrt: TensorRT's Python module is not installed; on a Jetson install "
-            "python3-libnvinfer of its JetPack, elsewhere pip install tensorrt, or set "
-            "engine to cpu"
-        )
-    gpu.required("tensorrt")  # before the module is touched: TensorRT may end the process
-    try:
-        import tensorrt as module
-        from cuda.bindings import runtime  # noqa: F401
-    except (ImportError, OSError) as error:
-        missing = (
-            "pip install 'cuda-bindings==12.*' or 13.*, as the driver's CUDA is"
-            if "cuda" in str(error)
-            else "install TensorRT's libraries of the same version"
-        )
-        raise MissingEngineError(
-            f"engine tensorrt: cannot be imported ({error}); {missing}"
-        ) from None
-    version = str(module.__version__)
-    if int(version.split(".")[0]) < OLDEST:
-        raise MissingEngineError(
-            f"engine tensorrt: expected TensorRT {OLDEST} or newer, got {version}; update it "
-            f"(JetPack 6 or newer), or set engine to cuda or cpu"
-        )
-    return version
+
+    target: str
+    by: str
+    size: int
+    seconds: float | None
+
+
+def build_ahead(path: Path, options: Options, targets: Sequence[str]) -> Iterator[AheadOfTime]:
+    """Build engines of a model for compute capabilities such as sm89 with TensorRT for RTX, on a
+    machine that need not have a GPU, and keep them in the cache.
+
+    Raises ``EngineError``, also where the cache cannot keep them.
+    """
+    library = libraries.for_rtx()
+    library.check_targets(targets)
+    recipe = _recipe(library, path, options)
+    for target in targets:
+        yield _built_ahead(recipe, target)
+
+
+def _built_ahead(recipe: Recipe, target: str) -> AheadOfTime:
+    began, took = time.monotonic(), None
+
+    def build() -> bytes:
+        nonlocal took
+        engine = recipe.build(target, b"", Progress()).engine
+        took = time.monotonic() - began
+        return engine
+
+    engine = Cache(required=True).get(recipe.key(target), build, bytes)
+    return AheadOfTime(target, recipe.library.name, len(engine), took)
+
+
+def _recipe(library: Library, path: Path, options: Options) -> Recipe:
+    precision = options.precision_of("tensorrt", *library.precisions)
+    return Recipe(library, path, precision, options.max_people)

@@ -10,9 +10,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Running TensorRT engines; imported only where TensorRT, a GPU and CUDA for Python are there.
+"""Running TensorRT engines, with a GPU and CUDA for Python.
 
-Nobody has run it yet (see ``tensorrt.engine``).
+Written against NVIDIA's documentation; nobody has run it yet (see ``tensorrt.engine``).
 """
 
 from __future__ import annotations
@@ -22,37 +22,43 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorrt as trt
 from cuda.bindings import runtime as cuda
 
 from pose3d_ros.errors import EngineError
-from pose3d_ros.inference.batching import any_rows, in_parts, joined, rows_of
+from pose3d_ros.inference.batching import Profile, in_parts, joined, rows_of, wrong_feeds
 from pose3d_ros.inference.engine import Arrays, restricted
-from pose3d_ros.inference.engines.tensorrt.build import Logger, concrete, shape_of
+from pose3d_ros.inference.engines.tensorrt.build import concrete, logger, shape_of
 from pose3d_ros.inference.engines.tensorrt.cuda_memory import Buffer, call
+from pose3d_ros.inference.engines.tensorrt.library import Library
+
+Sizes = dict[str, tuple[int, ...]]
 
 
 class TensorRtEngine:
     """A serialised engine, ready to run; see ``inference.Engine``.
 
-    Every tensor has one pinned and one device buffer for ``most`` rows, so that addresses never
-    change. The second call in a row with the same number of rows is captured as a CUDA graph, with
-    its transfers, and replayed from then on; another number of rows runs without until it comes
-    twice.
+    Every tensor has one pinned and one device buffer for the largest shapes of the engine's
+    profile, so that addresses never change. With classic TensorRT the second call in a row with
+    the same shapes is captured as a CUDA graph, with its transfers, and replayed from then on;
+    other shapes run without until they come twice. TensorRT for RTX makes its graphs itself, once
+    it has compiled the kernels of these shapes; what it compiles on this GPU it keeps in
+    ``compiled``.
     """
 
     name = "tensorrt"
 
-    def __init__(self, path: Path, data: bytes, most: int) -> None:
-        self._path, self._most = path, most
-        self._logger = Logger()
+    def __init__(self, library: Library, path: Path, data: bytes, compiled: bytes = b"") -> None:
+        """``compiled``: of an earlier run of the engine on this GPU, or empty."""
+        trt = library.module
+        self._path = path
+        self._logger = logger(library)
         self._runtime = trt.Runtime(self._logger)
         engine = self._runtime.deserialize_cuda_engine(data)
-        context = None if engine is None else engine.create_execution_context()
+        self._compiled: Any = None
+        context = None if engine is None else self._context_of(library, engine, compiled)
         if context is None:
             raise EngineError(
-                f"{path}: TensorRT {trt.__version__} cannot load the engine "
-                f"({self._logger.said()})"
+                f"{path}: {library.name} cannot load the engine ({self._logger.said()})"
             )
         self._engine, self._context = engine, context
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
@@ -62,15 +68,37 @@ class TensorRtEngine:
         self.inputs = {name: shapes[name] for name in fed}
         self.outputs = {name: shapes[name] for name in names if name not in fed}
         self.types = {name: types[name] for name in fed}
+        self._profiles = {
+            name: Profile(*(concrete(of) for of in engine.get_tensor_profile_shape(name, 0)))
+            for name in fed
+            if None in shapes[name]
+        }
+        self._most = min((of.most[0] for of in self._profiles.values()), default=1)
         self._stream = call(cuda.cudaStreamCreateWithFlags, cuda.cudaStreamNonBlocking)
         self._graph: Any = None
-        self._graphs_work = True
-        self._rows = 0  # of the last call
+        self._graphs_work = not library.rtx
+        self._fed: Sizes = {}  # shapes of the last call
         self._names = names
-        self._set_rows(most)
+        self._set_shapes({name: of.most for name, of in self._profiles.items()})
         self._buffers = {name: Buffer(self._shapes[name], types[name]) for name in names}
         for name, buffer in self._buffers.items():
             context.set_tensor_address(name, buffer.device)
+
+    def _context_of(self, library: Library, engine: Any, compiled: bytes) -> Any:
+        if not library.rtx:
+            return engine.create_execution_context()
+        config = engine.create_runtime_config()
+        config.cuda_graph_strategy = library.module.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        self._compiled = config.create_runtime_cache()
+        if compiled:  # what another driver or GPU has compiled it refuses, and compiles anew
+            self._compiled.deserialize(compiled)
+        config.set_runtime_cache(self._compiled)
+        return engine.create_execution_context(config)
+
+    @property
+    def compiled(self) -> bytes:
+        """What TensorRT for RTX has compiled on this GPU so far; empty with classic TensorRT."""
+        return b"" if self._compiled is None else bytes(memoryview(self._compiled.serialize()))
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Run once; more rows than the engine was built for run in parts."""
@@ -94,16 +122,20 @@ class TensorRtEngine:
         del self._context, self._engine, self._runtime
 
     def _run(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
-        rows = rows_of(self._path, self.inputs, self.types, feeds)
+        for name, of in self._profiles.items():
+            sizes = zip(of.least, feeds[name].shape, of.most, strict=True)
+            if not all(least <= size <= most for least, size, most in sizes):
+                problem = f"the engine is built for {name} from {of.least} to {of.most}"
+                raise wrong_feeds(self._path, self.inputs, self.types, feeds, problem)
         for name, array in feeds.items():
             np.copyto(self._buffers[name].of(array.shape), array)
-        again = rows == self._rows
-        if not again:
+        fed = {name: array.shape for name, array in feeds.items()}
+        if fed != self._fed:
             self._drop_graph()
-            self._set_rows(rows)
+            self._set_shapes({name: fed[name] for name in self._profiles})
         elif self._graph is None and self._graphs_work:
             self._graph = self._captured()
-        self._rows = rows
+        self._fed = fed
         if self._graph is None:
             self._enqueue()
         else:
@@ -111,14 +143,12 @@ class TensorRtEngine:
         call(cuda.cudaStreamSynchronize, self._stream)
         return {name: self._buffers[name].of(self._shapes[name]).copy() for name in self.outputs}
 
-    def _set_rows(self, rows: int) -> None:
-        for name, shape in self.inputs.items():
-            if any_rows(shape):
-                self._context.set_input_shape(name, (rows, *(n or 0 for n in shape[1:])))
+    def _set_shapes(self, sizes: Sizes) -> None:
+        for name, shape in sizes.items():
+            self._context.set_input_shape(name, shape)
         if unknown := self._context.infer_shapes():
             raise EngineError(
-                f"{self._path}: TensorRT cannot tell the shape of {', '.join(unknown)} for {rows} "
-                f"rows"
+                f"{self._path}: TensorRT cannot tell the shape of {', '.join(unknown)} for {sizes}"
             )
         self._shapes = {
             name: concrete(self._context.get_tensor_shape(name)) for name in self._names
