@@ -32,6 +32,7 @@ from pose3d_ros.people import People2D
 from pose3d_ros.skeleton import Skeleton
 
 _GOLDEN_RATIO = 0.618034  # steps around the colour circle that never come close to one another
+DASH_WIDTHS, MOST_DASHES = 4, 30
 MOST_PX = 8000  # pixels far outside would overflow OpenCV's 16-bit coordinates
 _VALUE = {"l": 1.0, "r": 0.55}  # left limbs bright, right limbs dark
 
@@ -54,26 +55,22 @@ def draw_people(
 ) -> np.ndarray:
     """A copy of the (H, W, 3) uint8 picture with limbs, joints and track ids of people.
 
-    Joints below ``min_confidence`` are left out.
+    Joints below ``min_confidence`` are not marked and their limbs are dashed; those without any
+    confidence are left out.
     """
     picture: npt.NDArray[np.uint8] = np.array(image_bgr, order="C")
     width = max(2, round(picture.shape[0] / 240))
     for person, keypoints, confidence in zip(
         people.ids.tolist(), people.keypoints_px, people.confidence, strict=True
     ):
-        shown = np.isfinite(keypoints).all(-1) & (confidence >= min_confidence)
+        known = np.isfinite(keypoints).all(-1) & (confidence > 0)
+        shown = known & (confidence >= min_confidence)
         points = np.clip(np.nan_to_num(keypoints), -MOST_PX, MOST_PX).round().astype(int)
         bgr = 255 * limb_colours(people.skeleton, person)[:, ::-1]
         for (parent, child), limb_bgr in zip(people.skeleton.limb_indices, bgr, strict=True):
-            if shown[parent] and shown[child]:
-                cv2.line(
-                    picture,
-                    points[parent].tolist(),
-                    points[child].tolist(),
-                    limb_bgr.tolist(),
-                    width,
-                    cv2.LINE_AA,
-                )
+            if known[parent] and known[child]:
+                whole = bool(shown[parent] and shown[child])
+                _line(picture, points[[parent, child]], limb_bgr.tolist(), width, dashed=not whole)
         for joint in np.flatnonzero(shown):
             cv2.circle(picture, points[joint].tolist(), width, (255, 255, 255), -1, cv2.LINE_AA)
         if shown.any():
@@ -89,6 +86,20 @@ def draw_people(
                 cv2.LINE_AA,
             )
     return picture
+
+
+def _line(
+    picture: np.ndarray, ends: np.ndarray, bgr: list[float], width: int, *, dashed: bool
+) -> None:
+    """Draw a line between two pixels (2, 2), or as thin dashes of ``DASH_WIDTHS``."""
+    pieces = ends[None]
+    if dashed:
+        length = float(np.linalg.norm(ends[1] - ends[0]))
+        count = min(max(int(length / (DASH_WIDTHS * width)), 2), MOST_DASHES)
+        stops = np.linspace(0, 1, 2 * count)[:, None] * (ends[1] - ends[0]) + ends[0]
+        pieces, width = stops.round().astype(int).reshape(-1, 2, 2), max(1, width // 2)
+    for start, end in pieces.tolist():
+        cv2.line(picture, start, end, bgr, width, cv2.LINE_AA)
 
 
 BACKGROUND, GRID, SHADOW = (40, 36, 32), (78, 72, 66), (24, 22, 20)  # BGR
@@ -123,13 +134,23 @@ def viewpoint(
 
 
 def render_view(
-    joints_m: np.ndarray, ids: np.ndarray, skeleton: Skeleton, view: Camera, floor_m: float
+    joints_m: np.ndarray,
+    ids: np.ndarray,
+    skeleton: Skeleton,
+    view: Camera,
+    floor_m: float,
+    guessed: np.ndarray | None = None,
 ) -> np.ndarray:
     """Picture (H, W, 3) uint8 of people in space on a floor with a grid of half a metre.
 
     ``joints_m`` (P, J, 3) in the optical frame of the real camera, NaN where unknown; ``ids``
-    (P,); ``floor_m`` the floor's height there (y points down). ``view`` from ``viewpoint``.
+    (P,); ``floor_m`` the floor's height there (y points down). ``view`` from ``viewpoint``. Limbs
+    of joints that are ``guessed`` (P, J), as ``people.guessed`` tells, are dashed.
     """
+    if guessed is None:
+        guessed = np.zeros(joints_m.shape[:2], bool)
+    solid = np.zeros(1, bool)
+
     picture = np.full((view.size[1], view.size[0], 3), BACKGROUND, np.uint8)
     thick = max(2, view.size[1] // 120)
     middle = np.round(view.position_m + 5 * view.camera_from_world[2, :3]) * [1, 0, 1]
@@ -141,28 +162,36 @@ def render_view(
             for t in steps[:-1]
         ]
     )
-    _segments(picture, view, ends.reshape(-1, 2, 3) + middle + [0, floor_m, 0], [GRID], 1)
+    grid = ends.reshape(-1, 2, 3) + middle + [0, floor_m, 0]
+    _segments(picture, view, grid, [GRID], 1, solid)
     for shadow in (True, False):
-        for person, joints in zip(ids.tolist(), joints_m, strict=True):
+        for person, joints, unseen in zip(ids.tolist(), joints_m, guessed, strict=True):
             limbs = joints[skeleton.limb_indices] * ([1, 0, 1] if shadow else 1) + [
                 0,
                 floor_m if shadow else 0,
                 0,
             ]
             colours: Any = [SHADOW] if shadow else 255 * limb_colours(skeleton, person)[:, ::-1]
-            _segments(picture, view, limbs, colours, thick)
+            dashed = unseen[skeleton.limb_indices].any(1)
+            _segments(picture, view, limbs, colours, thick, solid if shadow else dashed)
     return picture
 
 
 def _segments(
-    picture: np.ndarray, view: Camera, ends_m: np.ndarray, bgr: Sequence[Any], width: int
+    picture: np.ndarray,
+    view: Camera,
+    ends_m: np.ndarray,
+    bgr: Sequence[Any],
+    width: int,
+    dashed: np.ndarray,
 ) -> None:
     """Draw lines (L, 2, 3) where both ends are known and before the camera, far ones first; one
-    colour or L of them.
+    colour or L of them, and as many times whether it is ``dashed``.
     """
     pixels = view.project(ends_m)
     depth = (ends_m.mean(1) - view.position_m) @ view.camera_from_world[2, :3]
     drawn = np.isfinite(pixels).all((1, 2)) & (np.abs(pixels).max((1, 2)) < MOST_PX)
     for i in sorted(np.flatnonzero(drawn), key=lambda line: -depth[line]):
-        a, b = pixels[i].round().astype(int).tolist()
-        cv2.line(picture, a, b, [float(c) for c in bgr[i % len(bgr)]], width, cv2.LINE_AA)
+        ends = pixels[i].round().astype(int)
+        shade = [float(c) for c in bgr[i % len(bgr)]]
+        _line(picture, ends, shade, width, dashed=bool(dashed[i % len(dashed)]))

@@ -55,7 +55,8 @@ class People2D(EqualByValue):
 
     ``keypoints_px`` (P, J, 2) float32 pixels, the centre of the first pixel at (0, 0), NaN where
     unknown. ``confidence`` (P, J) float32, the probability that the keypoint is right. ``ids``
-    (P,) int32 track ids, ``NO_ID`` before tracking. ``image_size`` (width, height). ``features``,
+    (P,) int32 track ids, ``NO_ID`` before tracking. ``states`` (P,) of ``TrackState``, CONFIRMED
+    where nobody tells. ``image_size`` (width, height). ``features``,
     if the detector was asked for them: per level a float32 array (P, C, H, W) of each person's
     crop; ``crop_from_image`` (P, 2, 3) maps pixels to the crop's [0, 1]. ``depth_m`` (P, J), if a
     depth image or a lifter tells it: the joints' distance along the optical axis, NaN where
@@ -75,6 +76,7 @@ class People2D(EqualByValue):
     depth_m: np.ndarray | None = None
     depth_sigma_m: np.ndarray | None = None
     root_relative_depth_px: np.ndarray | None = None
+    states: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8))
 
     def __post_init__(self) -> None:
         people, joints = len(self.keypoints_px), len(self.skeleton)
@@ -91,7 +93,10 @@ class People2D(EqualByValue):
         )
         if people and not len(self.ids):
             set_(self, "ids", np.full(people, NO_ID, np.int32))
+        if people and not len(self.states):
+            set_(self, "states", np.full(people, TrackState.CONFIRMED, np.int8))
         set_(self, "ids", _checked("ids", self.ids, (people,), np.int32))
+        set_(self, "states", _checked("states", self.states, (people,), np.int8))
         if (self.depth_m is None) != (self.depth_sigma_m is None):
             raise ValueError("expected depth_m and depth_sigma_m together, got one of them")
         for name in _OPTIONAL:
@@ -128,6 +133,7 @@ class People2D(EqualByValue):
         return replace(
             self,
             ids=self.ids[rows],
+            states=self.states[rows],
             features=tuple(level[rows] for level in self.features),
             crop_from_image=None if self.crop_from_image is None else self.crop_from_image[rows],
             **self._known(_PER_JOINT, lambda value: value[rows]),
@@ -160,6 +166,11 @@ class People2D(EqualByValue):
         best = np.argsort(-self.confidence.mean(1), kind="stable")[:count]
         return self[np.sort(best)]
 
+    def without_tentative(self) -> People2D:
+        """The people who are believed: seen for long enough to be no mistake of the detector."""
+        known = self.states != TrackState.TENTATIVE
+        return self if known.all() else self[known]
+
     def to(self, skeleton: Skeleton) -> People2D:
         """The same people with another skeleton's joints."""
         keypoints, confidence = convert(
@@ -189,6 +200,23 @@ class People2D(EqualByValue):
         return np.where(known.any(1)[:, None], np.concatenate([low, high], 1), np.nan).astype(
             np.float32
         )
+
+
+SEEN_CONFIDENCE = 0.3  # of a joint that is taken for seen
+GUESSED_SIGMAS = 2.0
+
+
+def guessed(
+    confidence: npt.ArrayLike, sigma_m: npt.ArrayLike, states: npt.ArrayLike
+) -> npt.NDArray[np.bool_]:
+    """Joints (P, J) that were not seen, hidden or outside the picture, and are guesses: of low
+    ``confidence`` (P, J), of a ``sigma_m`` (P, J) of ``GUESSED_SIGMAS`` times the person's median,
+    or of somebody who is predicted altogether by their ``states`` (P,).
+    """
+    sigma = np.asarray(sigma_m)
+    usual = np.nanmedian(np.where(np.isfinite(sigma), sigma, np.inf), axis=1, keepdims=True)
+    unseen = (np.asarray(confidence) < SEEN_CONFIDENCE) | (sigma > GUESSED_SIGMAS * usual)
+    return np.asarray(unseen | (np.asarray(states) == TrackState.OCCLUDED)[:, None])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -259,6 +287,12 @@ class People3D(EqualByValue):
             ids=self.ids[rows],
             states=self.states[rows],
         )
+
+    def without_tentative(self) -> People3D:
+        """The people who are believed, here and in the image."""
+        known = self.states != TrackState.TENTATIVE
+        seen = None if self.people_2d is None else self.people_2d.without_tentative()
+        return replace(self if known.all() else self[known], people_2d=seen)
 
     def as_seen(self) -> People2D:
         """``people_2d`` with the depth that these joints have: one camera's share of a view by

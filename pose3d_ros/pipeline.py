@@ -258,7 +258,7 @@ class MonocularPipeline:
         with stopwatch("track"):
             if camera is not None and self.settings.fixed_frame:
                 self._turn(camera)
-            return self._identity(found.to(H36M17))
+            return self._identity(found.to(H36M17), image_bgr)
 
     def _advance(self, stamp_ns: int) -> int:
         """The stamp, if time goes on with it; begins anew where it jumped back."""
@@ -375,7 +375,7 @@ class MonocularPipeline:
             placed.joints_m @ rotation.T,
             poses.sigma_m,
             people.confidence,
-            self._identity.states(people.ids),
+            people.states,
             placed.root_m @ rotation.T,
         )
         return measured[np.asarray(np.isfinite(root).all(1))]

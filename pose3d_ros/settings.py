@@ -252,6 +252,12 @@ class MonocularNodeSettings(PipelineSettings):
         low=0.0,
         high=170.0,
     )
+    publish_tentative: bool = setting(
+        False,
+        "Publish people who have not been seen for long enough to be believed as well; their "
+        "state is 0",
+        live=True,
+    )
     publish_tf: str = setting(
         "none",
         "Frames on /tf: none, one per person, or one per joint",
@@ -348,6 +354,12 @@ class MultiviewNodeSettings(Settings):
         "How long a person whom no camera sees is predicted before being dropped",
         low=0.0,
         high=5.0,
+        live=True,
+    )
+    publish_tentative: bool = setting(
+        False,
+        "Publish people who have not been seen for long enough to be believed as well; their "
+        "state is 0",
         live=True,
     )
     publish_tf: str = setting(

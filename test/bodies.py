@@ -16,6 +16,7 @@ relative to the pelvis.
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 
 from pose3d_ros.camera import Camera
@@ -54,6 +55,27 @@ def seen(places_m, stamp_ns, camera=CAMERA, confidence=0.9):
     bodies = STANDING_M + np.asarray(places_m, float).reshape(-1, 1, 3)
     pixels = camera.project(bodies, "camera")
     return People2D(H36M17, pixels, np.full(pixels.shape[:2], confidence), stamp_ns, camera.size)
+
+
+def dressed(people, clothes):
+    """Picture (H, W, 3) of people, the first of them in front, each in ``clothes``: BGR of the
+    shirt and of the trousers.
+    """
+    image = np.full((people.image_size[1], people.image_size[0], 3), 150, np.uint8)
+    at = H36M17.indices
+    for keypoints, (shirt, trousers) in list(zip(people.keypoints_px, clothes, strict=True))[::-1]:
+        body = keypoints.round().astype(int)
+        wide = max(int(0.13 * np.ptp(keypoints[:, 1]) / 1.7), 1)
+        for side in "lr":
+            leg = body[at(f"{side}_hip", f"{side}_knee", f"{side}_ankle")]
+            arm = body[at(f"{side}_shoulder", f"{side}_elbow")]
+            cv2.polylines(image, [leg], False, trousers, wide)
+            cv2.polylines(image, [arm], False, shirt, wide)
+        trunk = body[at("l_shoulder", "r_shoulder", "r_hip", "l_hip")]
+        cv2.fillPoly(image, [trunk], shirt)
+        cv2.polylines(image, [trunk], True, shirt, wide)
+        cv2.circle(image, body[H36M17.index("head")].tolist(), wide, (140, 160, 200), -1)
+    return image
 
 
 def moved(people, where, keypoints_px):

@@ -75,6 +75,27 @@ def test_unknown_joints_and_people_behind_the_view_are_not_drawn():
     ).sum()
 
 
+def test_a_limb_that_is_not_seen_is_dashed():
+    """Half of the forearm's line is left out, in the picture and in space."""
+    image, wrist = np.zeros((240, 320, 3), np.uint8), H36M17.index("r_wrist")
+    keypoints = np.full((1, 17, 2), np.nan)
+    keypoints[0, [H36M17.index("r_elbow"), wrist]] = (40, 100), (200, 100)
+    confidence = np.full((1, 17), 0.9)
+    lengths = []
+    for sure in (0.9, 0.1, 0.0):
+        confidence[0, wrist] = sure
+        people = People2D(H36M17, keypoints, confidence, 0, (320, 240), np.array([7]))
+        lengths.append(draw_people(image, people)[100, 50:190].any(-1).mean())
+    assert lengths[0] == 1 and 0.3 < lengths[1] < 0.8 and lengths[2] == 0
+    view, joints = viewpoint(FOCUS_M, 5.0, SIZE), (STANDING_M + FOCUS_M)[None]
+    unseen = np.zeros((1, 17), bool)
+    whole, dashed = (
+        render_view(joints, np.array([3]), H36M17, view, FOCUS_M[1] + 0.9, unseen ^ flip)
+        for flip in (False, np.arange(17) == wrist)
+    )
+    assert (whole != dashed).any()
+
+
 def test_the_overlay_marks_sure_joints_and_leaves_the_picture_alone():
     image = np.zeros((240, 320, 3), np.uint8)
     keypoints = np.stack([np.linspace(40, 200, 17), np.linspace(200, 40, 17)], 1)

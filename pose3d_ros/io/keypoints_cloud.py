@@ -23,13 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pose3d_ros.errors import Pose3dError
-from pose3d_ros.people import MAX_PEOPLE, People2D
+from pose3d_ros.people import MAX_PEOPLE, People2D, TrackState
 from pose3d_ros.skeleton import SKELETONS, Skeleton
 
 KEYPOINTS = np.dtype(
     [(name, "<f4") for name in ("x", "y", "confidence")]
     + [(name, "<i4") for name in ("person", "joint", "image_width", "image_height")]
     + [(name, "<f4") for name in ("depth", "depth_sigma")]
+    + [("state", "<i4")]
 )
 MAX_PX = 1e6  # no image is that large
 MAX_DEPTH_M = 1e3
@@ -100,6 +101,7 @@ def keypoints_layout(people: People2D) -> CloudLayout:
     points["image_width"], points["image_height"] = people.image_size
     points["depth"] = np.nan if people.depth_m is None else people.depth_m
     points["depth_sigma"] = np.nan if people.depth_sigma_m is None else people.depth_sigma_m
+    points["state"] = people.states[:, None]
     return organised(points)
 
 
@@ -108,9 +110,9 @@ def people_2d(cloud: Any, skeleton: Skeleton) -> People2D:
     needed, in any layout.
 
     What is not a number, or has no confidence, is unknown: NaN with confidence 0. ``image_size``
-    is (0, 0) where the cloud does not tell. Of more than ``MAX_PEOPLE`` the most confident are
-    kept, in the cloud's order. Raises ``CloudError``; no number of the message reaches numpy
-    unchecked.
+    is (0, 0) and ``states`` are CONFIRMED where the cloud does not tell. Of more than
+    ``MAX_PEOPLE`` the most confident are kept, in the cloud's order. Raises ``CloudError``; no
+    number of the message reaches numpy unchecked.
     """
     points = _points(cloud, skeleton)
     joints = points.get("joint")
@@ -146,9 +148,14 @@ def people_2d(cloud: Any, skeleton: Skeleton) -> People2D:
         confidence[kept],
         int(cloud.header.stamp.sec) * 1_000_000_000 + int(cloud.header.stamp.nanosec),
         size,
-        _ids(points)[kept] if "person" in points else np.zeros(0, np.int32),
+        _of_people(points, "person", _INT32.min, _INT32.max)[kept]
+        if "person" in points
+        else np.zeros(0, np.int32),
         depth_m=depth,
         depth_sigma_m=sigma,
+        states=_of_people(points, "state", min(TrackState), max(TrackState))[kept]
+        if "state" in points
+        else np.zeros(0, np.int8),
     )
 
 
@@ -216,13 +223,15 @@ def _image_size(points: dict[str, npt.NDArray[Any]]) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _ids(points: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.int32]:
-    """Track ids (people,) of the first joint of each row."""
-    ids = points["person"][:, 0]
+def _of_people(
+    points: dict[str, npt.NDArray[Any]], name: str, low: int, high: int
+) -> npt.NDArray[np.int32]:
+    """Whole numbers (people,) from ``low`` to ``high``: those of the first joint of each row."""
+    values = points[name][:, 0]
     with np.errstate(invalid="ignore"):
-        if not ((ids >= _INT32.min) & (ids <= _INT32.max)).all():
+        if not ((values >= low) & (values <= high)).all():
             raise CloudError(
-                f"expected the field person to be an int32, got {ids[:5].tolist()} in the first "
-                f"rows"
+                f"expected the field {name} to be an int32 from {low} to {high}, got "
+                f"{values[:5].tolist()} in the first rows"
             )
-    return ids.astype(np.int32)
+    return values.astype(np.int32)

@@ -37,7 +37,7 @@ from pose3d_ros.nodes import image_messages, process_tuning
 from pose3d_ros.nodes.messages import JOINTS, stamp_ns
 from pose3d_ros.nodes.process import in_background
 from pose3d_ros.nodes.up import up_in_process
-from pose3d_ros.people import People2D
+from pose3d_ros.people import People2D, guessed
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
 
@@ -220,10 +220,11 @@ def _film(watcher: Watcher, folder: Path) -> None:
             (image.shape[1], image.shape[0]),
             cloud["person"][:, 0],
         )
-        ids = watcher.joints[stamp]["person"][:, 0]
-        both = np.hstack(
-            [draw_people(image, seen), render_view(joints[stamp], ids, H36M17, view, floor)]
-        )
+        people = watcher.joints[stamp]
+        ids = people["person"][:, 0]
+        unseen = guessed(people["confidence"], people["sigma"], people["state"][:, 0])
+        space = render_view(joints[stamp], ids, H36M17, view, floor, unseen)
+        both = np.hstack([draw_people(image, seen), space])
         if film is None:
             rate = max(1.0, len(stamps) / max((stamps[-1] - stamps[0]) * 1e-9, 0.1))
             film = cv2.VideoWriter(

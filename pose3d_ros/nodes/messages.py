@@ -34,14 +34,15 @@ from pose3d_ros.drawing import colour, limb_colours
 from pose3d_ros.geometry import quaternion_from_rotation
 from pose3d_ros.io.keypoints_cloud import CloudLayout, keypoints_layout, organised
 from pose3d_ros.nodes.body_frames import body_rotation
-from pose3d_ros.people import People2D, People3D, TrackState
+from pose3d_ros.people import People2D, People3D, guessed
 from pose3d_ros.skeleton import Skeleton
 
 JOINTS = np.dtype(
     [(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
-    + [("person", "<i4"), ("joint", "<i4")]
+    + [("person", "<i4"), ("joint", "<i4"), ("state", "<i4")]
 )
 MARKER_LIFETIME_S = 1
+GUESSED_ALPHA = 0.3
 HEAD_AND_TRUNK = ("head", "neck", "thorax", "spine", "pelvis")
 ABOVE_HEAD_M = 0.25
 
@@ -76,6 +77,7 @@ def joints_cloud(people: People3D, header: Header) -> PointCloud2:
         points[velocity] = people.velocity_mps[..., axis]
     points["confidence"], points["sigma"] = people.confidence, people.sigma_m
     points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
+    points["state"] = people.states[:, None]
     return _cloud(organised(points), header)
 
 
@@ -113,9 +115,9 @@ def markers(
     """RViz skeletons: namespaces ``limbs``, ``joints`` and ``id``, each with the track id as
     marker id.
 
-    Limbs have the person's colour, the left ones bright, the right ones dark; people who are
-    predicted are translucent. ``gone``: ids of people whose markers are to be deleted. The id
-    floats above the head, in the direction ``up``.
+    Limbs have the person's colour, the left ones bright, the right ones dark; limbs and people who
+    are not seen but guessed are translucent. ``gone``: ids of people whose markers are to be
+    deleted. The id floats above the head, in the direction ``up``.
     """
     array_ = MarkerArray()
     for person in gone:
@@ -123,17 +125,16 @@ def markers(
             Marker(header=header, ns=ns, id=person, action=Marker.DELETE)
             for ns in ("limbs", "joints", "id")
         ]
-    for person, state, joints in zip(
-        people.ids.tolist(), people.states, people.joints_m.astype(float), strict=True
+    unseen = guessed(people.confidence, people.sigma_m, people.states)
+    for person, vague, joints in zip(
+        people.ids.tolist(), unseen, people.joints_m.astype(float), strict=True
     ):
         known = np.isfinite(joints).all(-1)
         if not known.any():
             continue
-        alpha = 0.4 if state == TrackState.OCCLUDED else 1.0
+        alphas = np.where(vague, GUESSED_ALPHA, 1.0)
 
-        def marker(
-            ns: str, kind: int, size: float, person: int = person, alpha: float = alpha
-        ) -> Marker:
+        def marker(ns: str, kind: int, size: float, person: int = person) -> Marker:
             made = Marker(
                 header=header,
                 ns=ns,
@@ -144,7 +145,7 @@ def markers(
             )
             made.pose.orientation.w = 1.0
             made.scale.x = made.scale.y = made.scale.z = size
-            made.color = _colour(colour(person), alpha)
+            made.color = _colour(colour(person), 1.0)
             return made
 
         limbs = people.skeleton.limb_indices
@@ -154,11 +155,14 @@ def markers(
         # long.
         points = _points(joints)
         lines.points = [points[joint] for joint in limbs[drawn].ravel().tolist()]
-        rgb = [tuple(limb) for limb in limb_colours(people.skeleton, person).tolist()]
-        shades = {limb: _colour(limb, alpha) for limb in set(rgb)}
-        lines.colors = [shades[rgb[limb]] for limb in np.flatnonzero(drawn).repeat(2).tolist()]
+        rgba = np.column_stack([limb_colours(people.skeleton, person), alphas[limbs].min(1)])
+        rgba = [tuple(limb) for limb in rgba.tolist()]
+        shades = {limb: _colour(limb[:3], limb[3]) for limb in set(rgba)}
+        lines.colors = [shades[rgba[limb]] for limb in np.flatnonzero(drawn).repeat(2).tolist()]
         spheres = marker("joints", Marker.SPHERE_LIST, 0.05)
         spheres.points = [points[joint] for joint in np.flatnonzero(known).tolist()]
+        balls = {alpha: _colour(colour(person), alpha) for alpha in (GUESSED_ALPHA, 1.0)}
+        spheres.colors = [balls[alpha] for alpha in alphas[known].tolist()]
         text = marker("id", Marker.TEXT_VIEW_FACING, 0.2)
         text.text = str(person)
         x, y, z = _above_head(people.skeleton, joints, known, np.array(up))

@@ -200,6 +200,8 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         if self._pipeline.settings != self.settings:
             self._pipeline.reconfigure(self.settings)
         people = self._people(image, camera, floor, acquired_ns, stopwatch)
+        if not self.settings.publish_tentative:
+            people = people.without_tentative()
         found = people.people_2d is not None and len(people.people_2d) > 0
         self._empty_images.update(image, found)
         with stopwatch("publish"):

@@ -36,7 +36,7 @@ from pose3d_ros.nodes.outputs import Outputs
 from pose3d_ros.nodes.process import run
 from pose3d_ros.nodes.rig_checks import RigChecks, clock_offsets
 from pose3d_ros.nodes.tf import TransformLookup
-from pose3d_ros.people import People2D, People3D, TrackState
+from pose3d_ros.people import People2D, People3D
 from pose3d_ros.settings import MultiviewNodeSettings
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.stopwatch import Stopwatch
@@ -168,10 +168,10 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             ]
             self._tracker.max_occlusion_s = self.settings.max_occlusion_s
             tracked = self._tracker.update(seen, stamp_ns)
-            people = tracked[tracked.states != TrackState.TENTATIVE]
+            people = tracked.without_tentative()
         with stopwatch("publish"):
             self._outputs.publish(
-                people,
+                tracked if self.settings.publish_tentative else people,
                 Header(stamp=time_of(stamp_ns), frame_id=self._frame_id),
                 self.settings.publish_tf,
             )

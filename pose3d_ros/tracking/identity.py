@@ -10,7 +10,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Identities from image to image: 2D poses matched by motion and pose similarity."""
+"""Identities from image to image: 2D poses matched by motion, pose, size and colours."""
 
 from __future__ import annotations
 
@@ -21,17 +21,28 @@ from itertools import count
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from pose3d_ros.arrays import Rows, median
+from pose3d_ros.arrays import ImageBgr, Rows, median
 from pose3d_ros.people import People2D, TrackState
 from pose3d_ros.skeleton import H36M17
+from pose3d_ros.tracking.appearance import LEARN_S, Appearance
 from pose3d_ros.tracking.left_right import SwapState, correct_swaps
 
-MEMORY_S = 2.0  # an id is kept this long for somebody who may come back
+MEMORY_S = 2.0  # an id is kept this long for somebody who may come back where they were
+RETURN_S = 10.0  # and this long for somebody whom colours tell, wherever they come back
 CONFIRM_FRAMES = 3  # frames in which a newcomer is seen before being believed
+DECIDE_FRAMES = 10  # and at most, while those who may come back are remembered
 GATE_SIZES = 1.0  # a match lies within this many body sizes of the prediction ...
 GATE_GROWTH = 1.5  # ... and as many more for each second unseen
 VELOCITY_MEMORY_S = 0.15
 FADING_S = 0.5  # of the velocity of somebody who is not seen
+# Differences of colours, in units of CIE L, a and b:
+COLOUR_UNIT = 10.0  # counts as much as a motion by one body size
+MOST_COLOUR = 3.0  # and more than three of them no more
+SAME_COLOUR = 14.0  # somebody comes back
+OTHER_COLOUR = 25.0  # it is somebody else who appears in the place of one who is hidden
+RECOGNISE_PARTS = 3  # by the colours of so many parts
+HIDDEN_S = 0.3  # somebody who is not seen for longer may come back
+NEWCOMER = 2.0  # cost of a tentative track: who is remembered goes before
 NOBODY = 1e3  # cost of who is not the same
 _IDS = count()
 
@@ -46,6 +57,8 @@ class _Tracks(Rows):
     velocity_px_s: np.ndarray  # (P, 2)
     seen_ns: np.ndarray
     frames: np.ndarray
+    confirmed: np.ndarray
+    appearance: Appearance
     swaps: SwapState
 
     @classmethod
@@ -61,6 +74,8 @@ class _Tracks(Rows):
             np.zeros((people, 2)),
             np.full(people, stamp_ns),
             np.zeros(people, int),
+            np.zeros(people, bool),
+            Appearance.unknown(people),
             SwapState.initial(keypoints_px, confidence, stamp_ns),
         )
 
@@ -102,17 +117,6 @@ class IdentityTracker:
         """Ids that may still come back, those in view included."""
         return self._tracks.ids
 
-    def states(self, ids: np.ndarray) -> np.ndarray:
-        """``TrackState`` (P,) of those with these ids (P,), who were in the last update."""
-        frames = dict(zip(self._tracks.ids.tolist(), self._tracks.frames.tolist(), strict=True))
-        return np.array(
-            [
-                TrackState.CONFIRMED if frames[person] >= CONFIRM_FRAMES else TrackState.TENTATIVE
-                for person in ids.tolist()
-            ],
-            np.int8,
-        )
-
     def carry(self, moved: Callable[[np.ndarray], np.ndarray]) -> None:
         """Take in that the camera has turned since the last image: ``moved`` tells where what was
         at pixels (..., 2) is now.
@@ -122,9 +126,13 @@ class IdentityTracker:
             swaps = replace(tracks.swaps, keypoints_px=moved(tracks.swaps.keypoints_px))
             self._tracks = replace(tracks, keypoints_px=moved(tracks.keypoints_px), swaps=swaps)
 
-    def __call__(self, people: People2D) -> People2D:
-        """The same people with ids, with left and right as they were before and confidence lowered
-        at leaps.
+    def __call__(self, people: People2D, image_bgr: ImageBgr | None = None) -> People2D:
+        """The same people with ids and states, with left and right as they were before and
+        confidence lowered at leaps.
+
+        A newcomer is confirmed in the third frame, or, where it may be somebody who was seen
+        before, when their colours are seen, at the latest in the tenth. ``image_bgr`` (H, W, 3)
+        uint8 shows the colours; without it motion alone tells who is who.
         """
         stamp_ns = people.stamp_ns
         known = (people.confidence > 0) & np.isfinite(people.keypoints_px).all(-1)
@@ -135,7 +143,12 @@ class IdentityTracker:
             people, known = people[enough], known[enough]
         keypoints, confidence = people.keypoints_px, people.confidence
         sizes = _body_sizes(keypoints, known)
-        rows = self._match(keypoints, confidence, known, sizes, stamp_ns)
+        looks = (
+            Appearance.unknown(len(people))
+            if image_bgr is None
+            else Appearance.of(people, image_bgr)
+        )
+        rows = self._match(keypoints, confidence, known, sizes, looks, stamp_ns)
         new = rows < 0
         rows[new] = len(self._tracks) + np.arange(new.sum())
         self._tracks = self._tracks.joined(
@@ -145,11 +158,13 @@ class IdentityTracker:
             now = self._tracks[rows]
             swaps, people = correct_swaps(now.swaps, people, now.size_px)
             self._tracks[rows] = _updated(
-                now, swaps, people.keypoints_px, people.confidence, stamp_ns
+                now, swaps, looks, people.keypoints_px, people.confidence, stamp_ns
             )
-        ids = self._tracks.ids[rows]
+        self._confirm(stamp_ns)
+        now = self._tracks[rows]
+        states = np.where(now.confirmed, TrackState.CONFIRMED, TrackState.TENTATIVE)
         self._drop(stamp_ns, people.image_size)
-        return replace(people, ids=ids)
+        return replace(people, ids=now.ids, states=states)
 
     def _match(
         self,
@@ -157,6 +172,7 @@ class IdentityTracker:
         confidence: np.ndarray,
         known: np.ndarray,
         sizes: np.ndarray,
+        looks: Appearance,
         stamp_ns: int,
     ) -> np.ndarray:
         """Each person's row (P,) among the tracks, of least total distance (Hungarian method); -1
@@ -180,18 +196,35 @@ class IdentityTracker:
         total = weight.sum(-1)
         mean = (weight * np.minimum(distance, 3)).sum(-1) / np.maximum(total, 1e-6)
         unlike = np.abs(np.log(sizes[:, None] / tracks.size_px))
-        gate = GATE_SIZES + GATE_GROWTH * (stamp_ns - tracks.seen_ns) * 1e-9
-        cost = np.where((total > 0) & (mean < gate) & (unlike < 1.0), mean + 0.3 * unlike, NOBODY)
+        unseen_s = (stamp_ns - tracks.seen_ns) * 1e-9
+        colour = looks.distance(tracks.appearance)
+        sure = looks.known[:, None] & tracks.appearance.known
+        sure = sure.sum(2) >= RECOGNISE_PARTS
+        hidden = unseen_s > HIDDEN_S
+        near = (mean < GATE_SIZES + GATE_GROWTH * unseen_s) & (unseen_s <= MEMORY_S)
+        near &= ~(sure & hidden & (colour > OTHER_COLOUR))
+        back = sure & hidden & (colour < SAME_COLOUR)
+        cost = np.minimum(mean, GATE_SIZES) + 0.3 * unlike
+        cost += np.minimum(np.nan_to_num(colour, nan=COLOUR_UNIT) / COLOUR_UNIT, MOST_COLOUR)
+        cost = np.where((total > 0) & (near | back) & (unlike < 1.0), cost, NOBODY)
         # Of two who could be the same, the one in view before the one remembered.
-        cost += 0.1 * (tracks.frames < CONFIRM_FRAMES)
+        cost += NEWCOMER * ~tracks.confirmed
         people, columns = linear_sum_assignment(cost)
         same = cost[people, columns] < NOBODY
         rows[people[same]] = columns[same]
         return rows
 
+    def _confirm(self, stamp_ns: int) -> None:
+        """Believe who was seen for long enough."""
+        tracks = self._tracks
+        remembered = tracks.confirmed & ((stamp_ns - tracks.seen_ns) * 1e-9 > HIDDEN_S)
+        told = tracks.appearance.known.sum(1) >= RECOGNISE_PARTS
+        told |= ~(remembered & told).any()
+        tracks.confirmed |= tracks.frames >= np.where(told, CONFIRM_FRAMES, DECIDE_FRAMES)
+
     def _drop(self, stamp_ns: int, image_size: tuple[int, int]) -> None:
-        """Forget who is gone: unseen for too long, never confirmed, or walked out of the
-        picture.
+        """Forget who is gone: never confirmed, or unseen for too long, which is sooner for those
+        who walked out of the picture in colours that nobody knows.
         """
         tracks = self._tracks
         unseen = (stamp_ns - tracks.seen_ns) * 1e-9
@@ -201,13 +234,18 @@ class IdentityTracker:
             np.where(known[..., None], predicted, 0).sum(1) / np.maximum(known.sum(1), 1)[:, None]
         )
         inside = ((centre >= 0) & (centre <= image_size)).all(1)
-        self._tracks = tracks[
-            (unseen == 0) | (unseen <= MEMORY_S) & (tracks.frames >= CONFIRM_FRAMES) & inside
-        ]
+        told = tracks.appearance.known.sum(1) >= RECOGNISE_PARTS
+        remembered = (unseen <= MEMORY_S) & inside | (unseen <= RETURN_S) & told
+        self._tracks = tracks[(unseen == 0) | tracks.confirmed & remembered]
 
 
 def _updated(
-    tracks: _Tracks, swaps: SwapState, keypoints: np.ndarray, confidence: np.ndarray, stamp_ns: int
+    tracks: _Tracks,
+    swaps: SwapState,
+    looks: Appearance,
+    keypoints: np.ndarray,
+    confidence: np.ndarray,
+    stamp_ns: int,
 ) -> _Tracks:
     """The tracks of P people, who were seen with keypoints (P, J, 2) and confidence (P, J)."""
     known = (confidence > 0) & np.isfinite(keypoints).all(-1)
@@ -225,5 +263,8 @@ def _updated(
         velocity_px_s=tracks.velocity_px_s + np.where(told, share * step, 0),
         seen_ns=np.full(len(tracks), stamp_ns),
         frames=tracks.frames + 1,
+        appearance=tracks.appearance.learnt(
+            looks, np.maximum(1 - np.exp(-elapsed / LEARN_S), 1 / (tracks.frames + 1))
+        ),
         swaps=swaps,
     )

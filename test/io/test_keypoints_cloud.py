@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from pose3d_ros.io.keypoints_cloud import CloudError, keypoints_layout, people_2d
-from pose3d_ros.people import MAX_PEOPLE, People2D
+from pose3d_ros.people import MAX_PEOPLE, People2D, TrackState
 from pose3d_ros.skeleton import COCO17, H36M17
 
 RNG = np.random.default_rng(0)
@@ -65,6 +65,14 @@ def test_there_and_back():
     assert (back.stamp_ns, back.image_size) == (-12_000_000_034, (640, 480))
     assert back.depth_m is None and back.depth_sigma_m is None
     assert len(people_2d(cloud_of(given[:0]), H36M17)) == 0
+
+
+def test_states_there_and_back_and_seen_where_nobody_tells():
+    given = replace(people(3), states=np.array([0, 1, 2]))
+    cloud = cloud_of(given)
+    assert people_2d(cloud, H36M17).states.tolist() == [0, 1, 2]
+    cloud.fields = [field for field in cloud.fields if field.name != "state"]
+    assert (people_2d(cloud, H36M17).states == TrackState.CONFIRMED).all()
 
 
 def test_depth_there_and_back():
@@ -121,7 +129,7 @@ def numbers(name: str, value: float) -> Any:
         (spoil(point_step=0, row_step=0), "points of 0 bytes"),
         (spoil(point_step=2**31), "points of 2147483648 bytes"),
         (spoil_field(2, offset=2**31 - 1), "the field confidence, got .*offset 2147483647"),
-        (spoil_field(0, offset=35), "the field x, got .*offset 35"),
+        (spoil_field(0, offset=39), "the field x, got .*offset 39"),
         (spoil_field(1, count=2**31), "the field y, got count 2147483648"),
         (spoil_field(1, count=0), "the field y, got count 0"),
         (spoil_field(0, datatype=0), "the field x, got .*datatype 0"),
@@ -130,8 +138,9 @@ def numbers(name: str, value: float) -> Any:
         (numbers("image_height", -3), "image_width and image_height in pixels, got .*x-3"),
         (numbers("person", float("nan")), "field person to be an int32"),
         (numbers("person", 1e12), "field person to be an int32"),
+        (numbers("state", 3), "field state to be an int32 from 0 to 2, got .3.0"),
         (lambda cloud: cloud.fields.extend(cloud.fields * 100), "at most 64 fields"),
-        (spoil(width=33, row_step=33 * 36), "got 33x2, as of blazepose33"),
+        (spoil(width=33, row_step=33 * 40), "got 33x2, as of blazepose33"),
         (spoil(width=5), "width 17.*got 5x2"),
     ],
 )

@@ -98,6 +98,7 @@ def test_joints_are_an_organised_cloud() -> None:
         ),
         ("person", PointField.INT32),
         ("joint", PointField.INT32),
+        ("state", PointField.INT32),
     ]
     assert not cloud.is_dense and not cloud.is_bigendian
     assert len(cloud.data) == cloud.height * cloud.row_step == 2 * 17 * cloud.point_step
@@ -116,6 +117,7 @@ def test_joints_are_an_organised_cloud() -> None:
             assert point["confidence"] == people.confidence[person, joint]
             assert point["sigma"] == people.sigma_m[person, joint]
             assert (point["person"], point["joint"]) == (people.ids[person], joint)
+            assert point["state"] == people.states[person]
 
 
 def test_sensor_msgs_py_reads_joints() -> None:
@@ -150,6 +152,7 @@ def test_keypoints_have_the_same_layout_in_pixels() -> None:
         "joint": 5,
         "image_width": 640,
         "image_height": 480,
+        "state": 1,
     }
 
 
@@ -260,12 +263,33 @@ def test_markers_are_stable_and_deleted() -> None:
     limbs = {marker.id: marker for marker in first if marker.ns == "limbs"}
     assert len(limbs[4].points) == len(limbs[4].colors) == 2 * 16
     assert len(limbs[9].points) == 2 * 15, "the ankle that is not known ends one limb"
-    assert limbs[9].colors[0].a < limbs[4].colors[0].a, "predicted people are translucent"
     ends = [child for _, child in H36M17.limbs]
     left, right = ends.index("l_wrist"), ends.index("r_wrist")
     brightness = [max(c.r, c.g, c.b) for c in limbs[4].colors]
     assert brightness[2 * left] > brightness[2 * right]
     assert all(np.isfinite([p.x, p.y, p.z]).all() for marker in first for p in marker.points)
+
+
+def test_what_is_not_seen_is_translucent() -> None:
+    """A predicted person, and of one who is seen a wrist that is hidden and an ankle of which
+    little is known.
+    """
+    wrist, ankle = H36M17.indices("l_wrist", "r_ankle")
+    confidence, sigma = np.full((2, 17), 0.9), np.full((2, 17), 0.1)
+    confidence[0, wrist], sigma[0, ankle] = 0.1, 0.3
+    people = replace(
+        people_of(np.stack([STANDING_M, STANDING_M]), "c"),
+        confidence=confidence,
+        sigma_m=sigma,
+        states=np.array([TrackState.CONFIRMED, TrackState.OCCLUDED]),
+    )
+    drawn = {(m.ns, m.id): m for m in messages.markers(people, HEADER).markers}
+    for joint, colour in enumerate(drawn["joints", 0].colors):
+        assert (colour.a < 0.5) == (joint in (wrist, ankle)), H36M17.joints[joint]
+    ends = [child for _, child in H36M17.limbs]
+    for limb, colour in zip(ends, drawn["limbs", 0].colors[::2], strict=True):
+        assert (colour.a < 0.5) == (limb in ("l_wrist", "r_ankle")), limb
+    assert all(c.a < 0.5 for ns in ("limbs", "joints") for c in drawn[ns, 1].colors)
 
 
 def people_of(joints_m: np.ndarray, frame_id: str) -> People3D:

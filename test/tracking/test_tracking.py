@@ -16,11 +16,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bodies import CAMERA, STANDING_M, moved, seen
+from bodies import CAMERA, STANDING_M, dressed, moved, seen
 
 from pose3d_ros.people import TrackState
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.tracking import IdentityTracker, PoseFilter
+from pose3d_ros.tracking.appearance import Appearance
 from pose3d_ros.tracking.filter import Measurements
 
 SECOND = 1_000_000_000
@@ -56,6 +57,75 @@ def test_a_person_behind_a_pillar_comes_back_with_the_same_id_and_a_new_one_does
     assert back[0] == first[0] and back[1] > first[0]
 
 
+RED, BLUE = ((40, 40, 200), (60, 60, 60)), ((180, 90, 30), (170, 190, 200))  # shirt, trousers
+
+
+def _behind_a_pillar(goes_on, clothes, rate, colours=True):
+    """Ids of two people in the first and in the last frame of a film, (2, 2): they come towards
+    each other, are hidden for a second, then both go on or have turned back.
+    """
+    tracker, owners = IdentityTracker(), []
+    for i in range(int(4 * rate)):
+        t = i / rate - 1.75
+        x = max(abs(t) - 0.2, 0.0)
+        side = 1 if t > 0 and goes_on else -1
+        people = seen([[side * x, 0, 4.0], [-side * x, 0, 4.1]], int((1 + i / rate) * SECOND))
+        shown = people if x > 0.3 else people[:0]
+        ids = tracker(shown, dressed(people, clothes) if colours else None).ids
+        if len(ids):
+            owners.append(ids.tolist())
+    return owners[0], owners[-1]
+
+
+@pytest.mark.parametrize("rate", [30, 15, 10, 7.5])
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_clothes_tell_who_comes_out_from_behind_a_pillar(rate, goes_on):
+    before, after = _behind_a_pillar(goes_on, (RED, BLUE), rate)
+    assert before == after
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_motion_tells_it_in_the_same_clothes_and_without_a_picture(colours):
+    """Who goes on is known; who turns back while hidden cannot be."""
+    before, after = _behind_a_pillar(True, (RED, RED), 10, colours)
+    assert before == after
+    before, after = _behind_a_pillar(False, (RED, RED), 10, colours)
+    assert before == after[::-1]
+
+
+@pytest.mark.parametrize(("clothes", "same"), [(RED, True), (BLUE, False)])
+@pytest.mark.parametrize("colours", [True, False])
+def test_who_comes_back_after_three_seconds_is_known_by_the_clothes(clothes, same, colours):
+    """Out of the picture to the right, and into it from the left, somewhat darker there."""
+    tracker = IdentityTracker()
+
+    def walk(start_s, from_m, worn, light):
+        shown = []
+        for stamp in _stamps(1.5, int(start_s * SECOND)):
+            elapsed = (stamp - SECOND) * 1e-9 - start_s
+            people = seen([[from_m + elapsed, 0, 4.0]], stamp)
+            inside = ((people.keypoints_px >= 0) & (people.keypoints_px < CAMERA.size)).all((1, 2))
+            image = dressed(people, [np.multiply(worn, light).tolist()]) if colours else None
+            shown += tracker(people[inside], image).without_tentative().ids.tolist()
+        return set(shown)
+
+    (before,), (after,) = walk(0, 1.0, RED, 1.0), walk(4.5, -2.7, clothes, 0.85)
+    assert (before == after) == (same and colours)
+
+
+def test_colours_of_one_person_differ_less_than_those_of_two():
+    """Also when one of them stands half in the shade; a part that is hidden is not learnt."""
+    people = seen([[-1, 0, 4.0], [1, 0, 4.0]], 0)
+    image = dressed(people, (RED, BLUE))
+    shade = image.copy()
+    shade[:, : image.shape[1] // 2] = shade[:, : image.shape[1] // 2] * 0.7
+    apart = Appearance.of(people, image).distance(Appearance.of(people, shade))
+    assert np.diag(apart).max() < 0.3 * min(apart[0, 1], apart[1, 0])
+    together = seen([[0, 0, 4.0], [0.1, 0, 5.0]], 0)
+    looks = Appearance.of(together, dressed(together, (RED, BLUE)))
+    assert looks.known.all() and not looks.free[1].any()
+
+
 def test_ids_are_not_used_again():
     tracker = IdentityTracker()
     first = int(IdentityTracker()(seen([[0, 0, 4.0]], 0)).ids[0])  # nor by another tracker
@@ -71,10 +141,19 @@ def test_ids_are_not_used_again():
 
 def test_a_ghost_of_one_frame_is_tentative_and_forgotten():
     tracker = IdentityTracker()
-    ghost = tracker(seen([[0, 0, 4.0]], SECOND)).ids[0]
-    assert tracker.states(np.array([ghost])) == [TrackState.TENTATIVE]
+    people = tracker(seen([[0, 0, 4.0]], SECOND))
+    assert people.states == [TrackState.TENTATIVE] and not len(people.without_tentative())
     tracker(seen(np.zeros((0, 3)), SECOND + SECOND // RATE))
-    assert ghost not in tracker.known_ids
+    assert people.ids[0] not in tracker.known_ids
+
+
+@pytest.mark.parametrize("rate", [30, 15, 10, 7.5])
+def test_a_person_is_confirmed_in_the_third_frame(rate):
+    tracker = IdentityTracker()
+    states = [
+        int(tracker(seen([[0, 0, 4.0]], int((1 + i / rate) * SECOND))).states[0]) for i in range(5)
+    ]
+    assert states == [TrackState.TENTATIVE] * 2 + [TrackState.CONFIRMED] * 3
 
 
 @pytest.mark.parametrize(("leap_m", "same"), [(0.3, True), (1.0, False)])

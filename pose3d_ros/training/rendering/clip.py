@@ -171,7 +171,7 @@ def _actors(assets: Assets, motions: Motions, frames: int) -> tuple[Actor, ...]:
     return tuple(actors)
 
 
-def write_video(path: Path, frames: Iterable[np.ndarray], crf: int = 21) -> None:
+def write_video(path: Path, frames: Iterable[np.ndarray], crf: int = 23) -> None:
     """H.264 at 30 fps of BGR frames. Needs the ``av`` package."""
     import av
 
