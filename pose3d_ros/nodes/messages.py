@@ -156,9 +156,9 @@ def markers(
         points = _points(joints)
         lines.points = [points[joint] for joint in limbs[drawn].ravel().tolist()]
         rgba = np.column_stack([limb_colours(people.skeleton, person), alphas[limbs].min(1)])
-        rgba = [tuple(limb) for limb in rgba.tolist()]
-        shades = {limb: _colour(limb[:3], limb[3]) for limb in set(rgba)}
-        lines.colors = [shades[rgba[limb]] for limb in np.flatnonzero(drawn).repeat(2).tolist()]
+        shown = [tuple(limb) for limb in rgba.tolist()]
+        shades = {limb: _colour(limb[:3], limb[3]) for limb in set(shown)}
+        lines.colors = [shades[shown[limb]] for limb in np.flatnonzero(drawn).repeat(2).tolist()]
         spheres = marker("joints", Marker.SPHERE_LIST, 0.05)
         spheres.points = [points[joint] for joint in np.flatnonzero(known).tolist()]
         balls = {alpha: _colour(colour(person), alpha) for alpha in (GUESSED_ALPHA, 1.0)}
