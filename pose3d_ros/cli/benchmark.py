@@ -75,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: argparse.Namespace) -> int:
     """Measure, print, write."""
+    from pose3d_ros.detection import choice
     from pose3d_ros.profiling import scenes as scene_sources
     from pose3d_ros.profiling.report import comparison, scene_table
     from pose3d_ros.profiling.run import FRAMES, choose, measure
@@ -96,6 +97,9 @@ def command(options: argparse.Namespace) -> int:
         for network, best in choose(settings).items():
             threads = f"{best.threads} threads" if best.threads else "as many threads as usual"
             sys.stdout.write(f"fastest for {network} on this CPU: {best.engine} with {threads}\n")
+    if settings.detector == "auto":
+        chosen = choice.chosen(settings)
+        sys.stdout.write(f"detector auto is {chosen.name}: {chosen.reason}\n")
     measured = [_through_nodes(video, settings)] if options.node else measure(scenes, settings)
     report = _report(measured, settings)
     tables = [scene_table(name, scene) for name, scene in report["scenes"].items()]

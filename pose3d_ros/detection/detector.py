@@ -14,16 +14,20 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pose3d_ros import registry
 from pose3d_ros.arrays import ImageBgr
+from pose3d_ros.detection.choice import chosen
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import Skeleton
 from pose3d_ros.stopwatch import Stopwatch
+
+_log = logging.getLogger(__name__)
 
 
 class Detector(ABC):
@@ -77,8 +81,9 @@ class Detector(ABC):
 
 
 def detector_class(settings: PipelineSettings) -> type[Detector]:
-    """The class that ``settings.detector`` names."""
-    found: type[Detector] = registry.load(registry.DETECTORS, settings.detector)
+    """The class that ``settings.detector`` names, or that ``auto`` stands for on this machine."""
+    name = chosen(settings).name if settings.detector == "auto" else settings.detector
+    found: type[Detector] = registry.load(registry.DETECTORS, name)
     return found
 
 
@@ -89,6 +94,10 @@ def create(settings: PipelineSettings, features: bool = False) -> Detector:
     Raises ``ModelError``, ``EngineError`` or ``SettingsError``, each in one line that says what to
     do.
     """
+    if settings.detector == "auto":
+        name, reason = chosen(settings, features)
+        _log.info("detector auto is %s: %s", name, reason)
+        settings = settings.changed(detector=name)
     made: Any = detector_class(settings)
     if features and not made.gives_maps:
         able = [

@@ -29,6 +29,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pose3d_ros import registry
@@ -49,6 +50,7 @@ __all__ = [
     "PrecisionError",
     "create",
     "load",
+    "uses_gpu",
 ]
 
 
@@ -102,6 +104,25 @@ def create(
     if engine not in ENGINES:
         raise EngineError(f"engine: expected auto, {', '.join(ENGINES)}; got '{engine}'")
     return _factory(engine)(path, options, outputs)
+
+
+def uses_gpu(engine: str) -> bool:
+    """Whether networks on ``engine`` run on a GPU: with ``auto``, where the machine and what is
+    installed let one of ``ON_GPU``.
+    """
+    if engine != "auto":
+        return engine not in autotune.FACTORIES
+    from pose3d_ros.inference.engines import onnxruntime
+    from pose3d_ros.inference.engines.tensorrt import engine as tensorrt
+
+    for check in (
+        tensorrt.check,
+        functools.partial(onnxruntime.check, "cuda", "CUDAExecutionProvider"),
+    ):
+        with suppress(MissingEngineError):
+            check()
+            return True
+    return False
 
 
 def _factory(engine: str) -> Factory:

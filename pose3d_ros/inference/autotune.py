@@ -52,10 +52,14 @@ WARM_UP, ROUNDS, SECONDS = 3, 200, 1.0
 
 @dataclass(frozen=True)
 class Tuned:
-    """Engine and threads for a network on the CPU; 0 threads means as many as usual."""
+    """Engine and threads for a network on the CPU; 0 threads means as many as usual.
+
+    ``milliseconds``: of a call with one row, where that was measured.
+    """
 
     engine: str = "cpu"
     threads: int = 0
+    milliseconds: float | None = None
 
 
 def tuned(path: Path, options: Options) -> tuple[str, Options]:
@@ -97,9 +101,9 @@ def measure(path: Path, options: Options) -> Tuned:
                 )
     if not engines:  # none computes in this precision: let the preferred one say so
         return Tuned()
-    best = pick(time_in_turns(engines))
-    if options.threads:
-        best = Tuned(best.engine)
+    seconds = time_in_turns(engines)
+    best = pick(seconds)
+    best = Tuned(best.engine, 0 if options.threads else best.threads, 1e3 * seconds[best])
     for engine in engines.values():
         engine.close()
     Cache().write(_parts(path, options.precision), json.dumps(asdict(best)).encode())

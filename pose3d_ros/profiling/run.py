@@ -16,12 +16,12 @@ hits all alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pose3d_ros.detection import detector_class
-from pose3d_ros.inference import autotune
+from pose3d_ros.detection import choice, detector_class
+from pose3d_ros.inference import autotune, uses_gpu
 from pose3d_ros.inference.options import Options
 from pose3d_ros.lifting.selection import models as lifter_models
 from pose3d_ros.model_store.store import locate
@@ -78,16 +78,22 @@ def choose(settings: PipelineSettings) -> dict[str, autotune.Tuned]:
     remembered anew.
 
     With ``engine: auto`` it is what every pipeline on this machine takes from now on, unless there
-    is a GPU.
+    is a GPU; with ``detector: auto`` the detector as well.
     """
-    models = [*detector_class(settings).models(settings)]
+    found: dict[str, autotune.Tuned] = {}
+
+    def measure(models: Iterable[str]) -> None:
+        for path in (locate(model) for model in models if model):
+            if path.stem not in found:
+                options = Options(settings.threads, settings.precision)
+                found[path.stem] = autotune.measure(path, options)
+
+    if settings.detector == "auto" and not uses_gpu(settings.engine):
+        measure([choice.BETTER])  # which tells the detector
+    measure(detector_class(settings).models(settings))
     if settings.lift:
-        models += lifter_models(settings)
-    paths = [locate(model) for model in models if model]
-    return {
-        path.stem: autotune.measure(path, Options(settings.threads, settings.precision))
-        for path in paths
-    }
+        measure(lifter_models(settings))
+    return found
 
 
 def measure(scenes: Sequence[Scene], settings: PipelineSettings) -> list[Measured]:
