@@ -18,8 +18,9 @@ import logging
 
 import pytest
 
-from pose3d_ros import inference
-from pose3d_ros.detection import choice, detector_class
+from pose3d_ros import inference, registry
+from pose3d_ros.detection import choice, create, detector_class
+from pose3d_ros.inference import autotune
 from pose3d_ros.inference.autotune import Tuned
 from pose3d_ros.settings import PipelineSettings
 
@@ -55,9 +56,7 @@ def test_a_gpu_carries_heavy_and_what_a_cpu_costs_is_not_asked(monkeypatch):
 def test_what_the_benchmark_measured_decides(monkeypatch, milliseconds, detector):
     monkeypatch.setattr(choice, "verify", lambda name: None)
     monkeypatch.setattr(choice, "locate", lambda name: name)
-    monkeypatch.setattr(
-        choice.autotune, "stored", lambda path, precision: Tuned("cpu", 2, milliseconds)
-    )
+    monkeypatch.setattr(autotune, "stored", lambda path, precision: Tuned("cpu", 2, milliseconds))
     monkeypatch.setattr(inference, "uses_gpu", lambda engine: False)
     assert detector_class(AUTO).name == detector
 
@@ -68,8 +67,6 @@ def test_engines_of_the_cpu_do_not_count_as_a_gpu(engine):
 
 
 def test_it_is_said_in_one_line(monkeypatch, caplog):
-    from pose3d_ros import registry
-    from pose3d_ros.detection import create
 
     monkeypatch.setattr(inference, "uses_gpu", lambda engine: True)
     monkeypatch.setitem(registry.DETECTORS, "blazepose-heavy", lambda settings: settings.detector)
