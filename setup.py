@@ -21,9 +21,10 @@ import setuptools
 NAME = "pose3d_ros"
 ROOT = Path(__file__).parent
 SHARED = ("config", "demo", "examples", "launch", "models")
-NODES = ("monocular", "multiview", "video")
+NODES = ("monocular", "multiview", "separation", "video")
 
 # A wheel's commands are global: one is enough. colcon's are in lib/, where ros2 run looks.
+EXAMPLES = ("speed_and_separation", "stop_when_near")
 FOR_A_WHEEL = not {"bdist_wheel", "dist_info", "editable_wheel"}.isdisjoint(sys.argv)
 
 
@@ -44,7 +45,10 @@ files = [
 ]
 commands = ["pose3d = pose3d_ros.cli.main:main"]
 if not FOR_A_WHEEL:
-    files += [("bin", ["bin/pose3d"]), (f"lib/{NAME}", ["examples/stop_when_near.py"])]
+    files += [
+        ("bin", ["bin/pose3d"]),
+        (f"lib/{NAME}", [f"examples/{name}.py" for name in EXAMPLES]),
+    ]
     commands += [f"{node} = pose3d_ros.nodes.entry:{node}" for node in NODES]
 
 # Ubuntu 22.04's setuptools does not read [project].

@@ -11,11 +11,13 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Stop a robot when somebody's wrist comes near: a controller that needs nothing but standard
-messages.
+"""Stop a robot when somebody may be near: a controller that needs nothing but standard messages.
 
-Publishes `stop` (std_msgs/Bool) for every message on `joints`, and zeros on `cmd_vel`
-(geometry_msgs/Twist) while true.
+Hears `separation` (pose3d up separation shapes:=robot.yaml). Publishes `stop` (std_msgs/Bool) for
+every message, and zeros on `cmd_vel` (geometry_msgs/Twist) while true. It stops when it does not
+know: before the first message, when `separation` is silent, when joints are old or unknown. It
+goes on when cameras see nobody, so they must see everything around the robot. This is no certified
+safety function.
 
     python3 stop_when_near.py --ros-args -r __ns:=/pose3d -p distance_m:=1.0
 """
@@ -24,7 +26,6 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
 import rclpy
 from geometry_msgs.msg import Twist
 from rclpy.executors import ExternalShutdownException
@@ -40,12 +41,11 @@ except ImportError:
         "ros-$ROS_DISTRO-sensor-msgs-py"
     )
 
-WRISTS = (13, 16)  # in the h36m17 skeleton
-SIGMAS = 2.0  # how many standard deviations nearer than measured a wrist is taken to be
+SIGMAS = 2.0  # how many standard deviations nearer than measured somebody is taken to be
 
 
 class StopWhenNear(Node):
-    """Measures the distance of wrists from the camera; with a silent `joints` it stops, too."""
+    """Compares the distance of whoever is nearest; with a silent `separation` it stops, too."""
 
     def __init__(self) -> None:
         super().__init__("stop_when_near")
@@ -53,23 +53,20 @@ class StopWhenNear(Node):
         self.declare_parameter("timeout_s", 0.5)
         self.stop = self.create_publisher(Bool, "stop", 1)
         self.velocity = self.create_publisher(Twist, "cmd_vel", 1)
-        self.create_subscription(PointCloud2, "joints", self.hear, 1)
+        self.create_subscription(PointCloud2, "separation", self.hear, 1)
         self.watchdog = self.create_timer(
             self.get_parameter("timeout_s").value, lambda: self.tell(True)
         )
+        self.tell(True)
 
     def hear(self, cloud: PointCloud2) -> None:
-        """One message with everybody's joints."""
+        """One message with everybody's distance, 0 of whom nothing is known."""
         self.watchdog.reset()
-        joints = read_points(cloud)
-        wrists = joints[np.isin(joints["joint"], WRISTS)]
-        distance = (
-            np.sqrt(wrists["x"] ** 2 + wrists["y"] ** 2 + wrists["z"] ** 2)
-            - SIGMAS * wrists["sigma"]
+        people = read_points(cloud)
+        far = (
+            people["distance"] - SIGMAS * people["sigma"] >= self.get_parameter("distance_m").value
         )
-        self.tell(
-            bool((distance < self.get_parameter("distance_m").value).any())
-        )  # NaN is not near
+        self.tell(not far.all())  # NaN is not far
 
     def tell(self, stop: bool) -> None:
         """Publish the decision."""

@@ -26,6 +26,7 @@ from pose3d_ros.resources import share
 from pose3d_ros.settings import (
     MonocularNodeSettings,
     MultiviewNodeSettings,
+    SeparationNodeSettings,
     Settings,
     SettingsError,
     VideoNodeSettings,
@@ -36,6 +37,7 @@ NODES: dict[str, type[Settings]] = {
     "monocular": MonocularNodeSettings,
     "video": VideoNodeSettings,
     "multiview": MultiviewNodeSettings,
+    "separation": SeparationNodeSettings,
 }
 ONE_CAMERA, RIG = ("monocular", "video"), ("multiview", "monocular", "video")
 TOPICS = ("image", "camera_info", "depth")
@@ -70,6 +72,7 @@ def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
     """
     of_rig = "multiview" in nodes
     nodes, name = (RIG, "multiview") if of_rig else (nodes, "monocular")
+    name = "separation" if list(nodes) == ["separation"] else name
     listed = {
         "namespace": Argument("pose3d", "Namespace of nodes and topics"),
         "config": Argument(str(share("config", f"{name}.yaml")), "YAML file of parameters"),

@@ -147,6 +147,17 @@ class MonocularPipeline:
         """Name of the engine that runs the detector just now, and what it is about to become."""
         return self._detector.engine_name
 
+    def statures(
+        self, ids: npt.NDArray[np.integer[Any]]
+    ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]:
+        """Standing height (P,) in metres of the people with these ids, and its sigma (P,), as far
+        as floor or depth have told it; else ``person_height_m``.
+        """
+        settings = self.settings
+        return self._placement.statures(
+            ids, settings.person_height_m, settings.person_height_sigma_m
+        )
+
     def __call__(
         self,
         image_bgr: ImageBgr,

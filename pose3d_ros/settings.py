@@ -332,6 +332,28 @@ class VideoNodeSettings(Settings):
 
 
 @dataclass(frozen=True)
+class SeparationNodeSettings(Settings):
+    """Parameters of the ``separation`` node."""
+
+    shapes: str = setting(
+        "", "YAML file of the robot's spheres and capsules (config/robot_shapes.yaml)"
+    )
+    max_age_s: float = setting(
+        0.3,
+        "Age of joints beyond which nothing is known, so that everybody counts as near",
+        low=0.01,
+        high=10.0,
+        live=True,
+    )
+    diagnostics_period_s: float = setting(
+        1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0
+    )
+    autostart: bool = setting(
+        True, "Configure and activate at start; false leaves both to a lifecycle manager"
+    )
+
+
+@dataclass(frozen=True)
 class MultiviewNodeSettings(Settings):
     """Parameters of the ``multiview`` node."""
 

@@ -46,7 +46,7 @@ LAYERS = (
         "resources",
         "drawing",
     },
-    {"networks", "io", "tracking", "multiview", "place"},
+    {"networks", "io", "tracking", "multiview", "place", "separation"},
     {"calibration", "model_store", "inference"},
     {"detection", "lifting"},
     {"pipeline", "training"},

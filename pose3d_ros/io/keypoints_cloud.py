@@ -16,6 +16,7 @@ a sensor_msgs/PointCloud2, written as the fields and bytes of one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +115,7 @@ def people_2d(cloud: Any, skeleton: Skeleton) -> People2D:
     ``MAX_PEOPLE`` the most confident are kept, in the cloud's order. Raises ``CloudError``; no
     number of the message reaches numpy unchecked.
     """
-    points = _points(cloud, skeleton)
+    points = fields_of(cloud, skeleton)
     joints = points.get("joint")
     if joints is not None and joints.any() and (joints != np.arange(len(skeleton))).any():
         raise CloudError(
@@ -148,20 +149,28 @@ def people_2d(cloud: Any, skeleton: Skeleton) -> People2D:
         confidence[kept],
         int(cloud.header.stamp.sec) * 1_000_000_000 + int(cloud.header.stamp.nanosec),
         size,
-        _of_people(points, "person", _INT32.min, _INT32.max)[kept]
+        of_people(points, "person", _INT32.min, _INT32.max)[kept]
         if "person" in points
         else np.zeros(0, np.int32),
         depth_m=depth,
         depth_sigma_m=sigma,
-        states=_of_people(points, "state", min(TrackState), max(TrackState))[kept]
+        states=of_people(points, "state", min(TrackState), max(TrackState))[kept]
         if "state" in points
         else np.zeros(0, np.int8),
     )
 
 
-def _points(cloud: Any, skeleton: Skeleton) -> dict[str, npt.NDArray[Any]]:
-    """The known fields of a cloud by name, each (people, joints) in its own type; raises
-    ``CloudError`` for sizes, offsets and steps that the data does not bear out.
+def fields_of(
+    cloud: Any,
+    skeleton: Skeleton,
+    needed: Sequence[str] = ("x", "y", "confidence"),
+    known: Sequence[str] = KEYPOINTS.names or (),
+) -> dict[str, npt.NDArray[Any]]:
+    """Those of the ``known`` fields that a cloud has, by name, each (people, joints) in its own
+    type.
+
+    Raises ``CloudError`` where one that is ``needed`` is missing, and for sizes, offsets and steps
+    that the data does not bear out.
     """
     rows, columns = int(cloud.height), int(cloud.width)
     if rows and columns != len(skeleton):
@@ -174,21 +183,21 @@ def _points(cloud: Any, skeleton: Skeleton) -> dict[str, npt.NDArray[Any]]:
     fields = {field.name: field for field in cloud.fields[: _MAX_FIELDS + 1]}
     if len(cloud.fields) > _MAX_FIELDS:
         raise CloudError(f"expected at most {_MAX_FIELDS} fields, got {len(cloud.fields)}")
-    if missing := [name for name in ("x", "y", "confidence") if name not in fields]:
+    if missing := [name for name in needed if name not in fields]:
         raise CloudError(
-            f"expected the fields x, y and confidence, got {', '.join(sorted(fields)) or 'none'}: "
-            f"{', '.join(missing)} missing"
+            f"expected the fields {', '.join(needed[:-1])} and {needed[-1]}, got "
+            f"{', '.join(sorted(fields)) or 'none'}: {', '.join(missing)} missing"
         )
     step, row_step, size = int(cloud.point_step), int(cloud.row_step), len(cloud.data)
-    needed = (rows - 1) * row_step + columns * step
-    if rows and (step < 1 or row_step < columns * step or size < needed):
+    least = (rows - 1) * row_step + columns * step
+    if rows and (step < 1 or row_step < columns * step or size < least):
         raise CloudError(
             f"expected {rows} rows of {row_step} bytes with {columns} points of {step} bytes, as "
             f"the message says of itself, got {size} bytes; its publisher's row_step, point_step "
             f"or data is wrong"
         )
     points = {}
-    for name in KEYPOINTS.names or ():
+    for name in known:
         if name not in fields:
             continue
         offset, number = int(fields[name].offset), int(fields[name].datatype)
@@ -223,7 +232,7 @@ def _image_size(points: dict[str, npt.NDArray[Any]]) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _of_people(
+def of_people(
     points: dict[str, npt.NDArray[Any]], name: str, low: int, high: int
 ) -> npt.NDArray[np.int32]:
     """Whole numbers (people,) from ``low`` to ``high``: those of the first joint of each row."""

@@ -39,7 +39,7 @@ class CameraPlace:
         settings = node.settings
         self._fixed_frame, self._floor_frame = settings.fixed_frame, settings.floor_frame
         self._transforms: TransformLookup | None = None
-        if not self._fixed_frame and not self._floor_frame:
+        if not settings.lift or not (self._fixed_frame or self._floor_frame):
             return
         try:
             self._transforms = TransformLookup(
@@ -77,7 +77,7 @@ class CameraPlace:
         assert self._transforms is not None
         key = f"transform {frame}"
         try:
-            found = self._transforms.camera_from(frame, camera.frame_id, stamp_ns, PATIENCE_S)
+            found = self._transforms.target_from(frame, camera.frame_id, stamp_ns, PATIENCE_S)
         except TransformError as error:
             self._node.problem(key, f"{frame}: {consequence}: {error}")
             return None

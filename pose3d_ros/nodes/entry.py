@@ -37,6 +37,11 @@ def multiview() -> int:
     return _run("multiview")
 
 
+def separation() -> int:
+    """Run the separation node."""
+    return _run("separation")
+
+
 def video() -> int:
     """Run the video node."""
     return _run("video")

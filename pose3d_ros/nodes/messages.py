@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,11 +35,16 @@ from pose3d_ros.geometry import quaternion_from_rotation
 from pose3d_ros.io.keypoints_cloud import CloudLayout, keypoints_layout, organised
 from pose3d_ros.nodes.body_frames import body_rotation
 from pose3d_ros.people import People2D, People3D, guessed
+from pose3d_ros.separation import Separation
 from pose3d_ros.skeleton import Skeleton
 
 JOINTS = np.dtype(
     [(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
     + [("person", "<i4"), ("joint", "<i4"), ("state", "<i4")]
+)
+SEPARATION = np.dtype(
+    [(name, "<f4") for name in ("distance", "sigma", "closing_speed", "age")]
+    + [(name, "<i4") for name in ("person", "joint", "shape", "measured")]
 )
 MARKER_LIFETIME_S = 1
 GUESSED_ALPHA = 0.3
@@ -78,6 +83,25 @@ def joints_cloud(people: People3D, header: Header) -> PointCloud2:
     points["confidence"], points["sigma"] = people.confidence, people.sigma_m
     points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
     points["state"] = people.states[:, None]
+    return _cloud(organised(points), header)
+
+
+def separation_cloud(
+    rows: Sequence[Separation], ids: npt.NDArray[np.integer[Any]], age_s: float, header: Header
+) -> PointCloud2:
+    """``separation``: a point for each person, with the fields of ``SEPARATION``."""
+    points = np.empty((1, len(rows)), SEPARATION)
+    for column, (row, person) in enumerate(zip(rows, ids.tolist(), strict=True)):
+        points[0, column] = (
+            row.distance_m,
+            row.sigma_m,
+            row.closing_mps,
+            age_s,
+            person,
+            row.joint,
+            row.shape,
+            row.measured,
+        )
     return _cloud(organised(points), header)
 
 

@@ -118,7 +118,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             namespace_of(name, sources),
             sources.get("camera_info", "camera_info"),
             rig.cameras[name] if rig else None,
-            partial(transforms.camera_from, self._frame_id) if transforms else None,
+            partial(transforms.target_from, self._frame_id) if transforms else None,
             partial(self._hear, index),
         )
 

@@ -47,10 +47,10 @@ class TransformLookup:
         self._buffer = Buffer()
         self._listener = TransformListener(self._buffer, node)
 
-    def camera_from(
-        self, frame: str, camera_frame: str, stamp_ns: int, patience_s: float = 0.0
+    def target_from(
+        self, source_frame: str, target_frame: str, stamp_ns: int, patience_s: float = 0.0
     ) -> np.ndarray:
-        """(4, 4) transform of points of a frame into the camera's, at the stamp.
+        """(4, 4) transform of points of one frame into another, at the stamp.
 
         Transforms often arrive later than images: it is waited for ``patience_s``, which must not
         be done in the thread that hears them. Raises ``TransformError``.
@@ -64,12 +64,12 @@ class TransformLookup:
         try:
             return matrix_of(
                 self._buffer.lookup_transform(
-                    camera_frame, frame, when, Duration(seconds=patience_s)
+                    target_frame, source_frame, when, Duration(seconds=patience_s)
                 ).transform
             )
         except (TransformException, ValueError) as error:
             raise TransformError(
-                f"expected a transform from '{frame}' to '{camera_frame}' at "
+                f"expected a transform from '{source_frame}' to '{target_frame}' at "
                 f"{stamp_ns * 1e-9:.3f} s on /tf or /tf_static ({one_line(error)}); publish it, "
                 "for instance with tf2_ros' static_transform_publisher, with the clock of the "
                 "images"

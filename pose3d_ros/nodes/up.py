@@ -42,6 +42,7 @@ CLASSES = {
     "monocular": "pose3d_ros.nodes.monocular:MonocularNode",
     "video": "pose3d_ros.nodes.video:VideoNode",
     "multiview": "pose3d_ros.nodes.multiview:MultiviewNode",
+    "separation": "pose3d_ros.nodes.separation:SeparationNode",
 }
 
 

@@ -57,6 +57,13 @@ class Placement:
         """Drop the stature of everybody whose id is not in ``keep``."""
         self._statures.forget(keep)
 
+    def statures(self, ids: Ids, stature_m: float, stature_sigma_m: float) -> tuple[Float, Float]:
+        """Standing height (P,) of people in metres, and its sigma (P,), as far as measured; else
+        the assumed ones.
+        """
+        scale, variance = self._statures(ids, (stature_sigma_m / stature_m) ** 2)
+        return scale * stature_m, np.sqrt(variance) * stature_m
+
     def __call__(
         self,
         ids: Ids,

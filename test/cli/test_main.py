@@ -151,7 +151,10 @@ def test_help_of_up_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["juggler"], "expected nodes among monocular, video, multiview, got 'juggler'"),
+        (
+            ["juggler"],
+            "expected nodes among monocular, video, multiview, separation, got 'juggler'",
+        ),
         (["use_sim_time:=true"], "expected at least one node"),
         (["monocular", "colour:=red"], "unknown argument colour"),
         (["monocular", "detector:=magic"], "detector: expected one of blazepose"),

@@ -1046,12 +1046,12 @@ class TransformsByTime:
     def __init__(self, node: Any, remedy: str) -> None:
         pass
 
-    def camera_from(
-        self, frame: str, camera_frame: str, stamp_ns: int, patience_s: float
+    def target_from(
+        self, source_frame: str, target_frame: str, stamp_ns: int, patience_s: float
     ) -> np.ndarray:
-        self.asked.append((camera_frame, stamp_ns, patience_s))
-        if stamp_ns > self.known_until_ns.get(frame, -1):
-            raise TransformError(f"expected a transform from '{frame}' to '{camera_frame}'")
+        self.asked.append((target_frame, stamp_ns, patience_s))
+        if stamp_ns > self.known_until_ns.get(source_frame, -1):
+            raise TransformError(f"expected a transform from '{source_frame}' to '{target_frame}'")
         return self.pose
 
     def close(self) -> None:

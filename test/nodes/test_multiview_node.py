@@ -595,7 +595,7 @@ class KnownTransforms:
     def __init__(self, node: Any, remedy: str) -> None:
         pass
 
-    def camera_from(self, fixed_frame: str, camera_frame: str, stamp_ns: int) -> np.ndarray:
+    def target_from(self, fixed_frame: str, camera_frame: str, stamp_ns: int) -> np.ndarray:
         if camera_frame not in self.table:
             raise TransformError(f"expected a transform from '{fixed_frame}' to '{camera_frame}'")
         matrix, message = self.table[camera_frame], Transform()

@@ -1,0 +1,57 @@
+# Copyright 2026 pose3d_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+
+"""The ``joints`` cloud read back: people in space, whoever publishes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pose3d_ros.io.keypoints_cloud import fields_of, of_people
+from pose3d_ros.people import People3D, TrackState
+from pose3d_ros.skeleton import Skeleton
+
+_NEEDED = ("x", "y", "z", "sigma", "person")
+_INT32 = np.iinfo(np.int32)
+_KNOWN = (*_NEEDED, "confidence", "vx", "vy", "vz")
+
+
+def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
+    """People of a ``joints`` cloud: ``x y z``, ``sigma`` and ``person`` are needed, in any layout.
+
+    What is not there, or not finite, is NaN. Raises ``CloudError``; no number of the message
+    reaches numpy unchecked.
+    """
+    points = fields_of(cloud, skeleton, _NEEDED, _KNOWN)
+    shape = points["x"].shape
+    unknown = np.full(shape, np.nan, np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = {
+            name: np.where(np.isfinite(value := points.get(name, unknown)), value, np.nan).astype(
+                np.float32
+            )
+            for name in _KNOWN
+            if name != "person"
+        }
+    return People3D(
+        skeleton,
+        np.stack([values[axis] for axis in "xyz"], -1),
+        values["confidence"],
+        values["sigma"],
+        np.stack([values[f"v{axis}"] for axis in "xyz"], -1),
+        of_people(points, "person", _INT32.min, _INT32.max) if len(points["x"]) else np.zeros(0, np.int32),
+        np.full(len(points["x"]), TrackState.CONFIRMED, np.int8),
+        int(cloud.header.stamp.sec) * 1_000_000_000 + int(cloud.header.stamp.nanosec),
+        str(cloud.header.frame_id),
+    )
