@@ -32,8 +32,8 @@ is not larger than the distance that is measured, where
 
 It assumes that the robot brakes as constantly as that, that no part of it moves faster than v_r,
 that the shapes enclose the robot and what it carries, that cameras see everybody around it, and
-that sigma is honest. This is no certified safety function: neither this program nor the package was
-developed or assessed to ISO 13849 or IEC 61508, and a risk assessment must not rest on it.
+that sigma is honest. This is no certified safety function: neither this program nor the package
+was developed or assessed to ISO 13849 or IEC 61508, and a risk assessment must not rest on it.
 
     python3 speed_and_separation.py --ros-args -r __ns:=/pose3d -p braking_mps2:=2.0
 """
