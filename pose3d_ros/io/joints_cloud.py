@@ -50,7 +50,9 @@ def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
         values["confidence"],
         values["sigma"],
         np.stack([values[f"v{axis}"] for axis in "xyz"], -1),
-        of_people(points, "person", _INT32.min, _INT32.max) if len(points["x"]) else np.zeros(0, np.int32),
+        of_people(points, "person", _INT32.min, _INT32.max)
+        if len(points["x"])
+        else np.zeros(0, np.int32),
         np.full(len(points["x"]), TrackState.CONFIRMED, np.int8),
         int(cloud.header.stamp.sec) * 1_000_000_000 + int(cloud.header.stamp.nanosec),
         str(cloud.header.frame_id),
