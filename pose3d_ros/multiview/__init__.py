@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from pose3d_ros.multiview.pose_buffer import PoseBuffer
-from pose3d_ros.multiview.tracker import MultiViewTracker
+from pose3d_ros.multiview.tracker import MultiViewTracker, fuse
 from pose3d_ros.multiview.triangulation import triangulate
 
-__all__ = ["MultiViewTracker", "PoseBuffer", "triangulate"]
+__all__ = ["MultiViewTracker", "PoseBuffer", "fuse", "triangulate"]

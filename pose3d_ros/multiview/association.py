@@ -19,15 +19,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from pose3d_ros.multiview.bones import BodySize
 from pose3d_ros.multiview.rig import NEAR_M, Rig
-from pose3d_ros.multiview.triangulation import closest_approach
+from pose3d_ros.multiview.triangulation import MIN_PARALLAX, closest_approach
 
 NOBODY = -1  # in place of the row of a detection or a track
 GATE_M = 0.20  # joints of one person lie within this of their prediction, on average
 # Least agreement per confidence: 0 for joints at the gate on average, 1 for joints in place.
 MIN_AGREEMENT = 0.2
 BIRTH_MIN_AGREEMENT = 0.5  # the same for new people, whom no prediction supports
-BIRTH_GATE_M = 0.12  # rays of one person's joint pass each other within this, on average
+# Rays of one joint of a new person pass each other within half of so many standard deviations, on
+# average: those of the worst calibration and detector that are likely.
+BIRTH_SIGMAS = 2.5
 BODY_SIZE_M = (0.1, 0.9)  # root mean square distance of a person's joints from their mean
 MIN_JOINTS = 4  # joints that two views must share
 # Somebody whose centre is nearer than this in the image, across and along, may hide another.
@@ -35,10 +38,7 @@ OCCLUSION_M = (0.4, 1.0)
 VISIBLE_SHARE = 0.8  # of the joints inside the image: the camera should see the person
 HYPOTHESES_PER_DETECTION = 3
 MAX_HYPOTHESES = 120  # in all, at once
-PAIR_BLOCK, JOINT_STRIDE = (
-    20_000,
-    4,
-)  # pairs are tested so many at a time, by every 4th joint first
+JOINT_STRIDE = 4  # pairs of detections are tested by every 4th joint first
 
 
 @dataclass(frozen=True)
@@ -195,62 +195,93 @@ def occluded_views(
     return np.asarray(others.any(-1).T)
 
 
-def _ray_intersections(
-    rig: Rig, rays: np.ndarray, view: np.ndarray, first: np.ndarray, second: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points (H, J, 3) where the rays (N, J, 3) of pairs of detections pass each other, how far
-    from each other (H, J) in metres, and whether before both cameras (H, J).
+@dataclass(frozen=True)
+class Scatter:
+    """Standard deviation in metres of what a camera sees from where it is, per axis and as large
+    as is likely: ``at_m`` (C,) near the camera, and ``per_m`` (C,) more for each metre of
+    distance, in the square.
     """
-    a, b = rays[first], rays[second]
+
+    at_m: np.ndarray
+    per_m: np.ndarray
+
+    def variance(self, view: np.ndarray, distance_m: np.ndarray) -> np.ndarray:
+        """Variance in m^2 of points in cameras ``view`` at some distance; shapes broadcast."""
+        return np.asarray(self.at_m[view] ** 2 + (self.per_m[view] * distance_m) ** 2)
+
+
+def _likely_pairs(
+    rig: Rig, rays: np.ndarray, known: np.ndarray, view: np.ndarray, scatter: Scatter
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of pairs of detections of two cameras that may show one person, as a few of the joints
+    tell: ``rays`` (N, J, 3) are tested all at once per camera.
+    """
+    rays, known = rays.swapaxes(0, 1), known.T
     origin = rig.position_m[view]
-    gap = (origin[second] - origin[first])[:, None]
-    on_a, on_b, _ = closest_approach(a, b, gap)
-    near_a, near_b = on_a[..., None] * a, gap + on_b[..., None] * b
-    miss = np.sqrt(((near_a - near_b) ** 2).sum(-1))
-    return (
-        origin[first][:, None] + 0.5 * (near_a + near_b),
-        miss,
-        (on_a > NEAR_M) & (on_b > NEAR_M),
-    )
+    firsts, seconds = [np.zeros(0, int)], [np.zeros(0, int)]
+    starts = np.append(np.unique(view, return_index=True)[1], len(view))
+    for start, end in zip(starts[1:-1], starts[2:], strict=True):
+        a, b = rays[:, :start], rays[:, start:end].swapaxes(1, 2)
+        gap = origin[start] - origin[:start]
+        cosine = a @ b
+        along_a, along_b = (a * gap).sum(-1)[..., None], gap @ b
+        slant = np.maximum(1 - cosine**2, MIN_PARALLAX**2)
+        on_a, on_b = (along_a - cosine * along_b) / slant, (cosine * along_a - along_b) / slant
+        miss = (gap**2).sum(-1)[:, None] + on_a * (on_a - 2 * along_a - 2 * cosine * on_b)
+        miss += on_b * (on_b + 2 * along_b)
+        gate = scatter.variance(view[:start, None], on_a) + scatter.variance(view[start], on_b)
+        ratio = np.sqrt(np.maximum(miss, 0) / gate) / BIRTH_SIGMAS
+        ratio[(on_a < NEAR_M) | (on_b < NEAR_M)] = 2
+        both = known[:, :start, None] & known[:, None, start:end]
+        first, second = np.nonzero((np.minimum(ratio, 2) * both).sum(0) <= both.sum(0))
+        firsts.append(first)
+        seconds.append(second + start)
+    return np.concatenate(firsts), np.concatenate(seconds)
 
 
 def _pairs(
-    rig: Rig, detections: RigDetections, similarity: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rig: Rig,
+    detections: RigDetections,
+    scatter: Scatter,
+    size: BodySize,
+    similarity: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Poses (H, J, 3) of pairs of detections whose rays meet, their known joints (H, J), their
-    rows (H, 2), and their agreement (H,) times ``similarity`` (N, N), the best first.
+    rows (H, 2), their agreement (H,) times ``similarity`` (N, N), the best first, and the gate (H,
+    J) in metres.
     """
     rays = rig.directions(detections.points, detections.view)
-    known = detections.confidence > 0
-    first, second = np.triu_indices(len(detections), 1)
-    apart = detections.view[first] != detections.view[second]
-    first, second = first[apart], second[apart]
-    likely = [np.zeros(0, int)]
-    for start in range(0, len(first), PAIR_BLOCK):  # a few joints tell most pairs that are none
-        i, j = first[start : start + PAIR_BLOCK], second[start : start + PAIR_BLOCK]
-        _, miss, before = _ray_intersections(rig, rays[:, ::JOINT_STRIDE], detections.view, i, j)
-        some = known[i, ::JOINT_STRIDE] & known[j, ::JOINT_STRIDE]
-        far = (np.where(before, np.minimum(miss / BIRTH_GATE_M, 2), 2) * some).sum(1)
-        likely.append(
-            start
-            + np.flatnonzero((far <= some.sum(1)) & ((known[i] & known[j]).sum(1) >= MIN_JOINTS))
-        )
-    chosen = np.concatenate(likely)
-    first, second = first[chosen], second[chosen]
+    known, view = detections.confidence > 0, detections.view
+    some = slice(None, None, JOINT_STRIDE)
+    first, second = _likely_pairs(rig, rays[:, some], known[:, some], view, scatter)
+    enough = (known[first] & known[second]).sum(1) >= MIN_JOINTS
+    first, second = first[enough], second[enough]
+    a, b = rays[first], rays[second]
+    origin = rig.position_m[view]
+    gap = (origin[second] - origin[first])[:, None]
+    on_a, on_b, sine_squared = closest_approach(a, b, gap)
+    near_a, near_b = on_a[..., None] * a, gap + on_b[..., None] * b
+    miss = np.sqrt(((near_a - near_b) ** 2).sum(-1))
+    poses = origin[first][:, None] + 0.5 * (near_a + near_b)
+    variance = scatter.variance(view[first, None], on_a)
+    variance += scatter.variance(view[second, None], on_b)
+    gate = BIRTH_SIGMAS * np.sqrt(variance)
+    before = (on_a > NEAR_M) & (on_b > NEAR_M)
     shared = np.sqrt(detections.confidence[first] * detections.confidence[second])
-    poses, miss, before = _ray_intersections(rig, rays, detections.view, first, second)
     meet = (shared > 0) & before
-    score = (shared * (1 - np.minimum(np.where(meet, miss, np.inf) / BIRTH_GATE_M, 2))).sum(-1)
+    score = (shared * (1 - np.minimum(np.where(meet, miss, np.inf) / gate, 2))).sum(-1)
     count = np.maximum(meet.sum(-1), 1)[:, None]
     centre = (poses * meet[..., None]).sum(1) / count
-    size = np.sqrt((((poses - centre[:, None]) ** 2).sum(-1) * meet).sum(-1) / count[:, 0])
+    spread = np.sqrt((((poses - centre[:, None]) ** 2).sum(-1) * meet).sum(-1) / count[:, 0])
     good = (score > BIRTH_MIN_AGREEMENT * shared.sum(-1)) & (meet.sum(-1) >= MIN_JOINTS)
-    good &= (size > BODY_SIZE_M[0]) & (size < BODY_SIZE_M[1])
+    good &= (spread > BODY_SIZE_M[0]) & (spread < BODY_SIZE_M[1])
+    good &= size.possible(poses, meet, variance / np.maximum(sine_squared, MIN_PARALLAX**2))
     if similarity is not None:
         score = score * similarity[first, second]
         good &= score > 0
     order = np.argsort(-np.where(good, score, -np.inf))[: good.sum()]
-    return poses[order], meet[order], np.stack([first, second], 1)[order], score[order]
+    pairs = np.stack([first, second], 1)
+    return poses[order], meet[order], pairs[order], score[order], gate[order]
 
 
 def _hypotheses(pairs: np.ndarray, free: np.ndarray) -> list[int]:
@@ -271,7 +302,11 @@ def _hypotheses(pairs: np.ndarray, free: np.ndarray) -> list[int]:
 
 
 def group_detections(
-    rig: Rig, detections: RigDetections, similarity: np.ndarray | None = None
+    rig: Rig,
+    detections: RigDetections,
+    scatter: Scatter,
+    size: BodySize,
+    similarity: np.ndarray | None = None,
 ) -> np.ndarray:
     """Groups of detections that show one person each: rows (P, C), ``NOBODY`` where a camera does
     not see them.
@@ -286,7 +321,9 @@ def group_detections(
     starts = np.unique(detections.view, return_index=True)[1]
     if len(starts) < 2:
         return np.zeros((0, len(rig)), int)
-    every_pose, every_known, every_pair, every_score = _pairs(rig, detections, similarity)
+    every_pose, every_known, every_pair, every_score, every_gate = _pairs(
+        rig, detections, scatter, size, similarity
+    )
     free = np.ones(len(detections), bool)
     while chosen := _hypotheses(every_pair, free):
         poses, known, pairs, agreed = (
@@ -296,9 +333,7 @@ def group_detections(
             every_score[chosen],
         )
         pixels, depth = rig.project(poses)
-        support = agreement(
-            rig, detections, pixels, depth, known, np.full(known.shape, BIRTH_GATE_M)
-        )
+        support = agreement(rig, detections, pixels, depth, known, every_gate[chosen])
         if similarity is not None:
             alike = similarity[:, pairs].min(-1)
             support = np.where(alike > 0, support * alike, -1)

@@ -16,6 +16,8 @@ not.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from pose3d_ros.skeleton import Skeleton
@@ -33,6 +35,94 @@ BLAME_RATIO = 1.5
 # People do not grow or shrink by more, as the median of their bones' logarithms says.
 SIZE_TOLERANCE = 0.15
 TOLERANCE = 3.0  # standard deviations beyond which a length is implausible
+
+
+# Limbs by the stature, and statures of people (Drillis and Contini, 1966, in Winter, Biomechanics
+# and Motor Control of Human Movement).
+LIMB_OF_STATURE = {
+    ("hip", "knee"): 0.245,
+    ("knee", "ankle"): 0.246,
+    ("shoulder", "elbow"): 0.186,
+    ("elbow", "wrist"): 0.146,
+}
+STATURE_M = (0.9, 2.1)
+PROPORTION_SIGMA = 0.15  # of a limb's length that the stature tells, as it is measured
+MIN_LIMBS = 3  # that tell a stature
+
+
+@dataclass(frozen=True)
+class BodySize:
+    """Whether poses are as large as people: ``limbs`` (L, 2), indices of joints, and their length
+    by the stature ``share`` (L,).
+    """
+
+    limbs: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def of(cls, skeleton: Skeleton) -> BodySize:
+        """For the arms and legs that a skeleton has."""
+        found = [
+            (limb, LIMB_OF_STATURE[names])
+            for limb, (a, b) in zip(skeleton.limb_indices, skeleton.limbs, strict=True)
+            if (names := (a[2:], b[2:])) in LIMB_OF_STATURE
+        ]
+        return cls(
+            np.array([limb for limb, _ in found], int).reshape(-1, 2),
+            np.array([share for _, share in found]),
+        )
+
+    def possible(
+        self, joints_m: np.ndarray, known: np.ndarray, variance_m2: np.ndarray
+    ) -> np.ndarray:
+        """Mask (P,) of poses (P, J, 3) whose middle limb is that of somebody 0.9 to 2.1 m tall,
+        also of those with fewer than ``MIN_LIMBS`` that are ``known`` (P, J).
+
+        Rays of two different people that happen to meet do so at a place where the pose is too
+        large or too small. ``variance_m2`` (P, J), of a joint's three coordinates together, makes
+        limbs seem longer.
+        """
+        a, b = self.limbs.T
+        both = known[:, a] & known[:, b]
+        squared = ((joints_m[:, a] - joints_m[:, b]) ** 2).sum(-1)
+        least = np.maximum(squared - variance_m2[:, a] - variance_m2[:, b], 0)
+        count = both.sum(1)
+        middle = np.maximum(count - 1, 0) // 2
+        longest, shortest = (
+            (
+                np.sort(np.where(both, np.sqrt(value) / self.share, np.inf), 1)[
+                    np.arange(len(both)), middle
+                ]
+                for value in (squared, least)
+            )
+            if len(self.share)
+            else np.ones((2, len(both)))
+        )
+        fits = (longest > STATURE_M[0]) & (shortest < STATURE_M[1])
+        return np.asarray(fits | (count < MIN_LIMBS))
+
+    def contradicted(
+        self, joints_m: np.ndarray, known: np.ndarray, variance_m2: np.ndarray
+    ) -> np.ndarray:
+        """Mask (P, J) of the outer ends of limbs that are far too long or too short for the rest
+        of the same person; arguments as of ``possible``.
+        """
+        a, b = self.limbs.T
+        result = np.zeros(known.shape, bool)
+        both = known[:, a] & known[:, b]
+        if not both.any():
+            return result
+        length = np.sqrt(((joints_m[:, a] - joints_m[:, b]) ** 2).sum(-1))
+        stature = np.nanmedian(
+            np.where(both | ~both.any(1, keepdims=True), length / self.share, np.nan), 1
+        )
+        expected = self.share * stature[:, None]
+        spread = (PROPORTION_SIGMA * expected) ** 2 + variance_m2[:, a] + variance_m2[:, b]
+        wrong = both & ((length - expected) ** 2 > TOLERANCE**2 * spread)
+        wrong &= both.sum(1, keepdims=True) >= MIN_LIMBS
+        people, limbs = np.nonzero(wrong)
+        result[people, b[limbs]] = True
+        return result
 
 
 class Bones:
@@ -154,6 +244,19 @@ class Bones:
         gain = spread / ((spread * direction).sum(-1) + noise)[:, None]
         joints_m[people, child] += gain * (length - distance)[:, None]
         return joints_m
+
+    def misfit_m(self, joints_m: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """(T, J) by how much the bone that ends in a joint is longer or shorter than it has been
+        learnt, beyond its uncertainty: the joint is at least so far from its place.
+        """
+        log_length, variance = self._lengths()
+        length, spread = np.exp(log_length), np.sqrt(variance + MIN_SIGMA**2)
+        measured = np.exp(self._measured(joints_m))
+        off = np.maximum(np.abs(measured - length) - spread * length, 0)
+        off = np.where(known[:, self.limbs[:, 0]] & known[:, self.limbs[:, 1]], off, 0)
+        result = np.zeros(known.shape)
+        result[:, self.child] = off[:, self._bone]
+        return result
 
     def learn(self, joints_m: np.ndarray, known: np.ndarray) -> None:
         """Update the lengths between joints (T, J, 3) that are both ``known`` (T, J) from this

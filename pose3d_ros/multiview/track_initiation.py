@@ -27,9 +27,9 @@ from pose3d_ros.multiview.association import (
     agreement,
     missed_views,
 )
-from pose3d_ros.multiview.bones import Bones
+from pose3d_ros.multiview.bones import BodySize, Bones
 from pose3d_ros.multiview.depth import locate
-from pose3d_ros.multiview.measurement_noise import AdaptiveNoise
+from pose3d_ros.multiview.measurement_noise import PRIOR_PEOPLE, AdaptiveNoise
 from pose3d_ros.multiview.rig import Rig
 from pose3d_ros.multiview.tracks import (
     DEPTH_EVIDENCE,
@@ -37,21 +37,29 @@ from pose3d_ros.multiview.tracks import (
     UNSEEN_BONE_M,
     Tracks,
 )
-from pose3d_ros.multiview.triangulation import OUTLIER_SIGMAS, measure_joints, triangulate_linear
+from pose3d_ros.multiview.triangulation import (
+    OUTLIER_SIGMAS,
+    TriangulatedPoints,
+    measure_joints,
+    triangulate_linear,
+)
 from pose3d_ros.people import People2D
 
+SUPPORT_SHARE = 0.5  # a view with so many of its joints in place supports a person fully
 SAME_PERSON_M = 0.2  # two people's joints are not closer than this on average
 
 
 def initiate_from_views(
     rig: Rig,
     noise: AdaptiveNoise,
+    size: BodySize,
     detections: RigDetections,
     groups: np.ndarray,
     observed: np.ndarray,
     stamp_ns: int,
-) -> tuple[Tracks, np.ndarray]:
-    """Tracks of the detections' ``groups`` (P, C), and a mask (P,) of those with enough evidence.
+) -> tuple[Tracks, np.ndarray, np.ndarray]:
+    """Tracks of the detections' ``groups`` (P, C), a mask (P,) of those with enough evidence, and
+    the variance (P,) of their keypoints by ``noise.variance_px``.
 
     ``observed`` (C,): cameras that had an image; of those that should see a person, enough must.
     """
@@ -67,16 +75,32 @@ def initiate_from_views(
     depth[np.broadcast_to((weight > 0).sum(1, keepdims=True) < 2, depth.shape)] = np.nan
     usual = np.nanmedian(depth, axis=(1, 2), keepdims=True)
     depth = np.where(np.isnan(depth), usual, np.clip(depth, 0.5 * usual, 2 * usual))
-    precision = weight / noise.variance_px(rig, depth, 0.0)
+    variance = noise.variance_px(rig, depth, 0.0)
     blank = Tracks.blank(count, joints)
-    found, measured = measure_joints(
-        rig, points, precision, rough.reshape(count, joints, 3), blank.pp, blank.known
+    # Views are rejected where they are wrong for what people scatter in this frame; at first, for
+    # the worst that is likely of this rig.
+    scale = np.broadcast_to(
+        (noise.upper_inflation / noise.filter_inflation)[:, None], (count, len(rig), joints)
     )
-    mean = found.mean_m.reshape(count, joints, 3)
-    inliers = found.inliers.reshape(count, joints, -1) & measured[..., None]
-    views = (inliers.sum(1) >= MIN_JOINTS).sum(1)
+    start = rough.reshape(count, joints, 3)
+    for _ in range(2):
+        precision = weight / (variance * scale)
+        found, measured = measure_joints(rig, points, precision, start, blank.pp, blank.known)
+        inliers = found.inliers.reshape(count, joints, -1) & measured[..., None]
+        scale = _scatter_of_people(found, weight / variance, scale, inliers.swapaxes(1, 2))
+        start = found.mean_m.reshape(count, joints, 3)
+    mean = start
+    spread = np.trace(found.covariance, axis1=1, axis2=2).reshape(count, joints)
+    measured &= ~size.contradicted(mean, measured, spread)
+    inliers &= measured[..., None]
+    agreeing = inliers.sum(1)
+    agreeing = np.where(agreeing >= MIN_JOINTS, agreeing, 0)
+    views = (agreeing > 0).sum(1)
+    support = np.minimum(agreeing / (SUPPORT_SHARE * np.maximum((weight > 0).sum(2), 1)), 1).sum(1)
     absent = missed_views(rig, *rig.project(mean), measured, groups, observed).sum(1)
-    evidence = views - 1 - TENTATIVE_ABSENCE_PENALTY * absent
+    # A third view tests what two say, as the next frame does; one that misses them denies it.
+    tested = np.maximum(support - 2 - absent, 0)
+    evidence = support - 1 + tested - TENTATIVE_ABSENCE_PENALTY * absent
     people = Tracks.initiate(
         mean,
         found.covariance.reshape(count, joints, 3, 3),
@@ -85,7 +109,25 @@ def initiate_from_views(
         evidence,
         stamp_ns,
     )
-    return people, (views >= 2) & (evidence > 0)
+    return people, (views >= 2) & (evidence > 0), scale[:, 0, 0]
+
+
+def _scatter_of_people(
+    found: TriangulatedPoints, precision: np.ndarray, scale: np.ndarray, inliers: np.ndarray
+) -> np.ndarray:
+    """Variance of each person's keypoints, (P, 1, 1) times that of ``precision`` (P, C, J), from
+    the residuals that are within ``OUTLIER_SIGMAS`` of it; the assumption counts as prior.
+    ``scale`` is a first guess.
+    """
+    shape = precision.shape[0], precision.shape[2], precision.shape[1]
+    squared = (found.residual_px**2).sum(-1).reshape(shape).swapaxes(1, 2) * precision
+    freedom = found.freedom.reshape(shape).swapaxes(1, 2)
+    prior = PRIOR_PEOPLE * precision.shape[2]
+    for _ in range(3):
+        good = inliers & (squared < OUTLIER_SIGMAS**2 * scale)
+        expected = prior + (freedom * good).sum((1, 2), keepdims=True)
+        scale = (prior + (squared * good).sum((1, 2), keepdims=True)) / expected
+    return scale
 
 
 def initiate_from_depth(

@@ -31,13 +31,13 @@ from pose3d_ros.multiview.association import (
     missed_views,
     occluded_views,
 )
-from pose3d_ros.multiview.bones import Bones
+from pose3d_ros.multiview.bones import BodySize, Bones
 from pose3d_ros.multiview.depth import correct_by_depth
 from pose3d_ros.multiview.measurement_noise import AdaptiveNoise
 from pose3d_ros.multiview.pose_buffer import MAX_AGE_S
 from pose3d_ros.multiview.rig import NEAR_M, Rig
 from pose3d_ros.multiview.tracks import CONFIRM_EVIDENCE, Tracks
-from pose3d_ros.multiview.triangulation import measure_joints
+from pose3d_ros.multiview.triangulation import TriangulatedPoints, measure_joints
 from pose3d_ros.people import MAX_PEOPLE, People2D, People3D, TrackState
 from pose3d_ros.skeleton import Skeleton
 from pose3d_ros.stamps import Order, StampOrder
@@ -92,6 +92,7 @@ class MultiViewTracker:
         self.frame_id = frame_id
         self.max_occlusion_s = max_occlusion_s
         self._appearance = appearance
+        self._size = BodySize.of(skeleton)
         self._next_id = 0
         self._crowded: set[int] = set()  # cameras
         self.reset()
@@ -291,6 +292,7 @@ class MultiViewTracker:
         tracks.confidence = np.where(
             measured, (weight.swapaxes(1, 2) * inliers).max(-1), tracks.confidence
         )
+        tracks.doubt_m = self._doubt_m(found, inliers, precision, measured, tracks.doubt_m)
         tracks.seen_ns[views > 0] = stamp_ns
         tracks.located_ns[(views > 1) | located] = stamp_ns
         absent = np.zeros(chosen.shape, bool)
@@ -302,9 +304,14 @@ class MultiViewTracker:
                 tracks.confirmed
             ]
         tracks.update_evidence(views, located, absent.sum(1))
-        squared = (found.residual_px**2).sum(-1).reshape(*measured.shape, -1).swapaxes(1, 2)
+        count, joints = measured.shape
         self._noise.learn(
-            squared, precision, (weight > 0) & tracks.confirmed[:, None, None], elapsed_s
+            found.residual_px.reshape(count, joints, -1, 2).swapaxes(1, 2),
+            precision,
+            found.freedom.reshape(count, joints, -1).swapaxes(1, 2),
+            (weight > 0) & tracks.confirmed[:, None, None],
+            tracks.ids,
+            elapsed_s,
         )
         uncertain_depth = (chosen != NOBODY).sum(1) == 1
         if uncertain_depth.any():
@@ -316,6 +323,27 @@ class MultiViewTracker:
             wrong_size &= self._bones.wrong_size(tracks.mean, measured & (inliers.sum(-1) >= 2))
         return assigned.owner, uncertain_depth, wrong_size
 
+    def _doubt_m(
+        self,
+        found: TriangulatedPoints,
+        inliers: np.ndarray,
+        precision: np.ndarray,
+        measured: np.ndarray,
+        before: np.ndarray,
+    ) -> np.ndarray:
+        """(T, J) how far joints that only one view supports are from where others see them: root
+        mean square, where the prediction and each view have one vote. ``before`` where a joint is
+        not measured.
+        """
+        shape = inliers.shape
+        rejected = (precision.swapaxes(1, 2) > 0) & ~inliers
+        metres = (
+            np.sqrt((found.residual_px**2).sum(-1)) * found.depth_m / self.rig.focal_px
+        ).reshape(shape)
+        squared = (np.minimum(metres, GATE_M) ** 2 * rejected).sum(-1) / (2 + rejected.sum(-1))
+        alone = inliers.sum(-1) < 2
+        return np.where(measured, np.sqrt(squared) * alone, before)
+
     def _start_tracks(
         self,
         detections: RigDetections,
@@ -326,11 +354,21 @@ class MultiViewTracker:
         stamp_ns: int,
     ) -> None:
         """Start tracks of people seen by two cameras, or by one with depth."""
-        groups = group_detections(self.rig, detections, similarity)
-        if len(groups):
-            new, good = track_initiation.initiate_from_views(
-                self.rig, self._noise, detections, groups, observed, stamp_ns
+        noise = self._noise
+        while True:
+            groups = group_detections(
+                self.rig, detections, noise.scatter(self.rig), self._size, similarity
             )
+            if not len(groups):
+                break
+            new, good, scale = track_initiation.initiate_from_views(
+                self.rig, noise, self._size, detections, groups, observed, stamp_ns
+            )
+            if noise is not self._noise or noise.well_known:
+                break
+            # A rig of which little is known: the people of this moment tell how well it fits.
+            noise = noise.after_people(scale, groups != NOBODY)
+        if len(groups):
             self._add(
                 new[good], np.where(groups == NOBODY, NOBODY, owner[groups])[good], wrong_size
             )
@@ -396,6 +434,9 @@ class MultiViewTracker:
         tracks = self._tracks
         unseen_s = (stamp_ns - tracks.joint_seen_ns) * 1e-9
         shown = tracks.known
+        variance = tracks.sigma_m**2 * self._noise.excess + self._noise.common_variance_m2
+        # Errors that bones and other views show, of which the filter knows nothing, per axis.
+        variance += self._bones.misfit_m(tracks.mean, shown) ** 2 / 3 + tracks.doubt_m**2 / 3
         states = np.where(
             ~tracks.confirmed,
             TrackState.TENTATIVE,
@@ -405,10 +446,30 @@ class MultiViewTracker:
             self.skeleton,
             np.where(shown[..., None], tracks.mean, np.nan),
             np.where(shown, tracks.confidence * np.exp(-unseen_s / FILL_S), 0),
-            np.where(shown, tracks.sigma_m, np.nan),
+            np.where(shown, np.sqrt(variance), np.nan),
             np.where(shown[..., None], tracks.velocity, np.nan),
             tracks.ids,
             states,
             stamp_ns,
             self.frame_id,
         )
+
+
+def fuse(
+    people_2d_per_camera: Sequence[People2D | None],
+    cameras: Sequence[Camera | None],
+    frame_id: str = "world",
+) -> People3D:
+    """People of a single moment from each camera's 2D poses, without a past: a photograph by
+    several cameras.
+
+    ``people_2d_per_camera``: of one skeleton, None from a camera that saw nothing; stamps may
+    differ by ``MAX_AGE_S``, and the result has the newest. People whom three cameras see alike
+    are confirmed; those who rest on two are tentative, for nothing tests what two say. Raises
+    ``ValueError`` without any 2D poses, and as ``MultiViewTracker`` does.
+    """
+    seen = [people for people in people_2d_per_camera if people is not None]
+    if not seen:
+        raise ValueError("expected 2D poses of at least one camera, got None of each")
+    tracker = MultiViewTracker(cameras, seen[0].skeleton, frame_id)
+    return tracker.update(people_2d_per_camera, max(people.stamp_ns for people in seen))

@@ -25,7 +25,7 @@ ACCELERATION = 5.0  # spectral density of white noise in m^2/s^3
 BIRTH_SPEED_MPS = 1.0  # one standard deviation of a new track's velocity per axis
 UNSEEN_BONE_M = 0.35  # length of a bone whose end was not seen yet
 BODY_MEMORY_S = 0.2  # the velocity of a joint that is not seen turns into the body's
-COAST_S = 0.4  # the velocity of a person who is not seen fades
+COAST_S = 0.4  # the velocity of a person whom fewer than two views see fades
 # Evidence: views beyond the first, summed over frames.
 CONFIRM_EVIDENCE = 3.0
 MAX_EVIDENCE = 12.0
@@ -41,7 +41,8 @@ class Tracks:
 
     ``mean`` and ``velocity`` (T, J, 3) of each joint in metres and m/s, with the blocks (T, J, 3,
     3) of their covariance: ``pp`` of position, ``pv`` between both, ``vv`` of velocity.
-    ``confidence`` and ``known`` (T, J). Stamps in nanoseconds: ``joint_seen_ns`` (T, J),
+    ``confidence`` and ``known`` (T, J). ``doubt_m`` (T, J): how far a joint may be from its place
+    because views contradict each other. Stamps in nanoseconds: ``joint_seen_ns`` (T, J),
     ``seen_ns`` (T,), and ``located_ns`` (T,) when two views or a view with depth saw the person.
     ``evidence`` (T,) for the person, who is ``confirmed`` (T,) or tentative. ``side_votes`` (T,):
     views that had left and right as the track has, less those that had not. ``ids`` (T,).
@@ -54,6 +55,7 @@ class Tracks:
     vv: np.ndarray
     confidence: np.ndarray
     known: np.ndarray
+    doubt_m: np.ndarray
     joint_seen_ns: np.ndarray
     seen_ns: np.ndarray
     located_ns: np.ndarray
@@ -74,6 +76,7 @@ class Tracks:
             np.zeros((*t, 3, 3)),
             np.zeros(t),
             np.zeros(t, bool),
+            np.zeros(t),
             np.zeros(t, np.int64),
             np.zeros(people, np.int64),
             np.zeros(people, np.int64),
@@ -129,12 +132,15 @@ class Tracks:
         """Copy the joints that a track lacks from another, the rest of the same person."""
         new = other.known[other_row] & ~self.known[row]
         self.velocity[row, new] = self.velocity[row][self.known[row]].mean(0)
-        for name in ("mean", "pp", "pv", "vv", "confidence", "joint_seen_ns", "known"):
+        for name in ("mean", "pp", "pv", "vv", "confidence", "joint_seen_ns", "known", "doubt_m"):
             getattr(self, name)[row, new] = getattr(other, name)[other_row, new]
 
     def swap_sides(self, rows: np.ndarray, flip: np.ndarray) -> None:
         """Swap left and right of some people."""
-        for name in ("mean", "velocity", "pp", "pv", "vv", "confidence", "known", "joint_seen_ns"):
+        for name in (
+            *("mean", "velocity", "pp", "pv", "vv"),
+            *("confidence", "known", "doubt_m", "joint_seen_ns"),
+        ):
             value = getattr(self, name)
             value[rows] = value[rows][:, flip]
         self.side_votes[rows] *= -1
@@ -149,7 +155,7 @@ class Tracks:
         self.velocity += np.where(seen, 0, 1 - np.exp(-dt / BODY_MEMORY_S))[..., None] * (
             body[:, None] - self.velocity
         )
-        self.velocity[self.seen_ns < before_ns] *= np.exp(-dt / COAST_S)
+        self.velocity[self.located_ns < before_ns] *= np.exp(-dt / COAST_S)
         self.mean += dt * self.velocity
         eye = np.eye(3)
         self.pp += (

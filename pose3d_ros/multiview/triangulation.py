@@ -49,6 +49,8 @@ class TriangulatedPoints:
 
     ``inliers`` (M, C): views that agree; ``prior_holds`` (M,): the prior does; ``residual_px`` (M,
     C, 2) in undistorted pixels; ``depth_m`` (M, C) in each camera, at least ``NEAR_M``.
+    ``freedom`` (M, C): of the two dimensions of a residual those that the point has not followed,
+    so that its square is ``freedom`` variances on average.
     """
 
     mean_m: np.ndarray
@@ -57,6 +59,7 @@ class TriangulatedPoints:
     prior_holds: np.ndarray
     residual_px: np.ndarray
     depth_m: np.ndarray
+    freedom: np.ndarray
 
     @property
     def known(self) -> np.ndarray:
@@ -155,8 +158,8 @@ def _gauss_newton(
     start: np.ndarray,
     prior: PointPrior,
     steps: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, covariance, residuals and depth, as in ``TriangulatedPoints``, that minimise
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, covariance, residuals, depth and freedom, as in ``TriangulatedPoints``, that minimise
     Huber's loss of reprojection.
     """
     mean = start
@@ -179,7 +182,9 @@ def _gauss_newton(
         covariance = inverse_symmetric(weighted @ jacobian + prior.information)
         gradient = (weighted @ residual.reshape(count, 2 * len(rig), 1))[..., 0]
         mean = mean + _times(covariance, gradient + _times(prior.information, prior.mean_m - mean))
-    return mean, covariance, residual, depth
+    # The trace of each view's block of the hat matrix (Hoaglin and Welsch, 1978).
+    followed = ((derivative @ covariance[:, None]) * derivative).sum((-1, -2)) * precision
+    return mean, covariance, residual, depth, np.clip(2 - followed, 0, 2)
 
 
 def _consensus(
@@ -245,7 +250,9 @@ def triangulate_robust(
     else:
         start = prior.mean_m
         prior = replace(prior, information=prior.information + weak)
-    mean, covariance, residual, depth = _gauss_newton(rig, points, precision, start, prior, 2)
+    mean, covariance, residual, depth, freedom = _gauss_newton(
+        rig, points, precision, start, prior, 2
+    )
     inliers, holds = precision > 0, np.ones(count, bool)
     offset = mean - prior.mean_m
     surprise = np.maximum(
@@ -261,10 +268,14 @@ def triangulate_robust(
         some = PointPrior(
             some.mean_m, np.where(holds[doubtful, None, None], some.information, weak)
         )
-        mean[doubtful], covariance[doubtful], residual[doubtful], depth[doubtful] = _gauss_newton(
-            rig, points[doubtful], precision[doubtful] * inliers[doubtful], start, some, 2
-        )
-    return TriangulatedPoints(mean, covariance, inliers, holds, residual, depth)
+        agreeing = precision[doubtful] * inliers[doubtful]
+        for whole, part in zip(
+            (mean, covariance, residual, depth, freedom),
+            _gauss_newton(rig, points[doubtful], agreeing, start, some, 2),
+            strict=True,
+        ):
+            whole[doubtful] = part
+    return TriangulatedPoints(mean, covariance, inliers, holds, residual, depth, freedom)
 
 
 def measure_joints(

@@ -213,13 +213,13 @@ def test_stamps_of_their_own():
 def test_old_repeated_and_impossible_input():
     cameras, rng = ring(3), np.random.default_rng(0)
     person = walking([(0, 0)], [(0.5, 0)])(0)
-    tracker = MultiViewTracker(cameras, H36M17)
+    tracker = MultiViewTracker(cameras, H36M17, max_occlusion_s=0.2)
     seen = [detected(camera, person, STEP_NS, rng) for camera in cameras]
     first = tracker.update(seen, STEP_NS)
     assert len(first) == 1
     # The same 2D poses again add nothing: no second person, no confidence in the first.
     again = tracker.update(seen, 2 * STEP_NS)
-    assert again.states[0] == TrackState.TENTATIVE and again.sigma_m.mean() > first.sigma_m.mean()
+    assert again.states[0] == TrackState.OCCLUDED and again.sigma_m.mean() > first.sigma_m.mean()
     assert len(tracker.update(seen, 10 * STEP_NS)) == 0
     unknown = People2D(
         H36M17, np.full((2, 17, 2), np.nan), np.ones((2, 17)), 11 * STEP_NS, (1280, 960)
