@@ -113,10 +113,10 @@ def uses_gpu(engine: str) -> bool:
     if engine != "auto":
         return engine not in autotune.FACTORIES
     from pose3d_ros.inference.engines import onnxruntime
-    from pose3d_ros.inference.engines.tensorrt import engine as tensorrt
+    from pose3d_ros.inference.engines.tensorrt import library as tensorrt
 
     for check in (
-        tensorrt.check,
+        tensorrt.of_this_gpu,
         functools.partial(onnxruntime.check, "cuda", "CUDAExecutionProvider"),
     ):
         with suppress(MissingEngineError):

@@ -20,7 +20,7 @@ import pytest
 
 from pose3d_ros import inference, registry
 from pose3d_ros.detection import choice, create, detector_class
-from pose3d_ros.inference import autotune
+from pose3d_ros.inference import autotune, gpu
 from pose3d_ros.inference.autotune import Tuned
 from pose3d_ros.settings import PipelineSettings
 
@@ -64,6 +64,11 @@ def test_what_the_benchmark_measured_decides(monkeypatch, milliseconds, detector
 @pytest.mark.parametrize("engine", ["cpu", "openvino"])
 def test_engines_of_the_cpu_do_not_count_as_a_gpu(engine):
     assert not inference.uses_gpu(engine)
+
+
+def test_without_a_driver_auto_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(gpu, "find", lambda: None)
+    assert not inference.uses_gpu("auto") and inference.uses_gpu("cuda")
 
 
 def test_it_is_said_in_one_line(monkeypatch, caplog):
