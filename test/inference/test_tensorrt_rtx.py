@@ -21,7 +21,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import onnx
@@ -198,6 +200,22 @@ def test_an_engine_serves_every_gpu_of_its_compute_capability():
     assert rtx.key("sm89") != rtx.key("sm120")
     classic = Recipe(library.Library(np, rtx=False), store.locate(LIFTER), "fp16", 10)
     assert classic.key("sm89", "RTX 4090") != classic.key("sm89", "L4")
+
+
+@needs_rtx
+def test_a_build_tells_how_far_it_is_and_lets_others_run_and_stops_when_told():
+    recipe = Recipe(library.for_rtx(), store.locate("lifter-rpsm"), "fp16", 10)
+    assert recipe.model
+    progress, shares = Progress(), []
+    thread = Thread(target=lambda: recipe.build("sm89", b"", progress))
+    thread.start()
+    while thread.is_alive():
+        shares.append(progress.share or 0.0)
+        time.sleep(0.01)
+    assert shares == sorted(shares) and progress.share == 1
+    assert len(set(shares)) > 2, "this thread had its turns meanwhile"
+    with pytest.raises(EngineError, match="BuildCanceled"):
+        recipe.build("sm89", b"", Progress(cancelled=True))
 
 
 ORDER = ["models", "build", LIFTER, "--engine", "tensorrt", "--for", "sm89"]

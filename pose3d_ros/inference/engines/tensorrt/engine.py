@@ -22,6 +22,7 @@ off.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +42,8 @@ from pose3d_ros.inference.mixed_precision import IN_FLOAT32, in_precision
 from pose3d_ros.inference.options import Options
 from pose3d_ros.inference.reference_check import TOLERANCES
 from pose3d_ros.model_store.store import pictures_of
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from pose3d_ros.inference.engines.tensorrt.runtime import TensorRtEngine
@@ -125,13 +128,23 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
                 cache.write(timings, done.timings)
             return done.engine
 
-        before = cache.read(compiled) or b""
-        engine = cache.get(key, built, lambda data: TensorRtEngine(library, path, data, before))
+        engine = cache.get(
+            key,
+            built,
+            lambda data: TensorRtEngine(
+                library,
+                path,
+                data,
+                cache.read(compiled) or b"",
+                lambda kernels: cache.write(compiled, kernels),
+            ),
+        )
         if outputs is not None:
             engine.restrict(outputs)
+        began = time.monotonic()
         warm_up(engine)
-        if (after := engine.compiled) != before:
-            cache.write(compiled, after)
+        _log.info("%s: the first run took %.1f s", path.stem, time.monotonic() - began)
+        engine.keep_compiled()
         return engine
 
     if options.wait or cache.read(key) is not None:

@@ -17,7 +17,7 @@ Written against NVIDIA's documentation; nobody has run it yet (see ``tensorrt.en
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +41,23 @@ class TensorRtEngine:
     profile, so that addresses never change. With classic TensorRT the second call in a row with
     the same shapes is captured as a CUDA graph, with its transfers, and replayed from then on;
     other shapes run without until they come twice. TensorRT for RTX makes its graphs itself, once
-    it has compiled the kernels of these shapes; what it compiles on this GPU it keeps in
-    ``compiled``.
+    it has compiled the kernels of these shapes; what it compiles on this GPU is given to ``keep``.
     """
 
     name = "tensorrt"
 
-    def __init__(self, library: Library, path: Path, data: bytes, compiled: bytes = b"") -> None:
-        """``compiled``: of an earlier run of the engine on this GPU, or empty."""
+    def __init__(
+        self,
+        library: Library,
+        path: Path,
+        data: bytes,
+        compiled: bytes,
+        keep: Callable[[bytes], None],
+    ) -> None:
+        """``compiled``: what an earlier engine has given to ``keep``, or empty."""
         trt = library.module
-        self._path = path
+        call(cuda.cudaSetDevice, 0)  # TensorRT for RTX wants CUDA's context to be there
+        self._path, self._keep = path, keep
         self._logger = logger(library)
         self._runtime = trt.Runtime(self._logger)
         engine = self._runtime.deserialize_cuda_engine(data)
@@ -95,10 +102,12 @@ class TensorRtEngine:
         config.set_runtime_cache(self._compiled)
         return engine.create_execution_context(config)
 
-    @property
-    def compiled(self) -> bytes:
-        """What TensorRT for RTX has compiled on this GPU so far; empty with classic TensorRT."""
-        return b"" if self._compiled is None else bytes(memoryview(self._compiled.serialize()))
+    def keep_compiled(self) -> None:
+        """Keep what TensorRT for RTX has compiled on this GPU so far; nothing with classic
+        TensorRT.
+        """
+        if self._compiled is not None:
+            self._keep(bytes(memoryview(self._compiled.serialize())))
 
     def __call__(self, feeds: Mapping[str, np.ndarray]) -> Arrays:
         """Run once; more rows than the engine was built for run in parts."""
@@ -114,6 +123,7 @@ class TensorRtEngine:
 
     def close(self) -> None:
         """Free the memory of both sides; the engine cannot be called any more."""
+        self.keep_compiled()
         self._drop_graph()
         for buffer in self._buffers.values():
             buffer.close()
