@@ -10,7 +10,8 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The monocular node; with video:= also a node that plays one, with rviz:=true also RViz.
+"""The monocular node; with video:= also a node that plays one, with viewer:=true one that
+shows people in a web browser, with rviz:=true also RViz.
 
 Every setting of the nodes is an argument; one that is not given is as the configuration file has
 it.
@@ -62,6 +63,8 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if given["video"]:
         check_exists(given["video"])
         started.append(node("video"))
+    if given["viewer"] == "true":
+        started.append(node("viewer"))
     if rviz:
         started.append(
             Node(

@@ -14,7 +14,8 @@
 of what they see.
 
 The rig file names the cameras. Every setting of the nodes is an argument; one that is not given is
-as the configuration file has it. With rviz:=true also RViz.
+as the configuration file has it. With viewer:=true people move in a web browser, with rviz:=true
+in RViz.
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction

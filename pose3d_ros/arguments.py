@@ -30,6 +30,7 @@ from pose3d_ros.settings import (
     Settings,
     SettingsError,
     VideoNodeSettings,
+    ViewerNodeSettings,
     check,
 )
 
@@ -38,8 +39,9 @@ NODES: dict[str, type[Settings]] = {
     "video": VideoNodeSettings,
     "multiview": MultiviewNodeSettings,
     "separation": SeparationNodeSettings,
+    "viewer": ViewerNodeSettings,
 }
-ONE_CAMERA, RIG = ("monocular", "video"), ("multiview", "monocular", "video")
+ONE_CAMERA, RIG = ("monocular", "video", "viewer"), ("multiview", "monocular", "video", "viewer")
 TOPICS = ("image", "camera_info", "depth")
 TOLD_BY_RIG = {
     *TOPICS,
@@ -82,6 +84,7 @@ def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
         "video": Argument(
             "", "Video file, folder, camera device or bag to play on the image topic"
         ),
+        "viewer": Argument("false", "Show people in a web browser", ("true", "false")),
         "use_sim_time": Argument("", "Take the time from /clock", ("", "true", "false")),
         "log_level": Argument(
             "info", "Least severity to log", ("debug", "info", "warn", "error", "fatal")

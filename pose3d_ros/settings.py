@@ -354,6 +354,24 @@ class SeparationNodeSettings(Settings):
 
 
 @dataclass(frozen=True)
+class ViewerNodeSettings(Settings):
+    """Parameters of the ``viewer`` node."""
+
+    rig: str = setting("", "Rig file whose cameras are shown with what they see")
+    viewer_address: str = setting(
+        "localhost",
+        "Address of this machine to serve the browser view on; 0.0.0.0 lets everybody look who "
+        "reaches the machine",
+    )
+    viewer_port: int = setting(
+        8080, "Port of the browser view, or the next that is free; 0 takes any", low=0, high=65535
+    )
+    autostart: bool = setting(
+        True, "Configure and activate at start; false leaves both to a lifecycle manager"
+    )
+
+
+@dataclass(frozen=True)
 class MultiviewNodeSettings(Settings):
     """Parameters of the ``multiview`` node."""
 

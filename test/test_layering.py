@@ -45,6 +45,7 @@ LAYERS = (
         "arrays",
         "resources",
         "drawing",
+        "browser_view",
     },
     {"networks", "io", "tracking", "multiview", "place", "separation"},
     {"calibration", "model_store", "inference"},

@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("output"),
         help="folder of the results (default output)",
     )
+    parser.add_argument(
+        "--view",
+        action="store_true",
+        help="show people in a web browser instead, again and again until Ctrl-C",
+    )
 
 
 def _seconds(text: str) -> float:
@@ -62,9 +67,11 @@ def _seconds(text: str) -> float:
 
 
 def command(options: argparse.Namespace) -> int:
-    """Play, watch, report."""
+    """Play, watch, report; or show in a browser."""
     from pose3d_ros.nodes import demo
 
+    if options.view:
+        return demo.view(options.source, options.calibration, ASSUMED_FOV_DEG)
     return demo.play(
         options.source, options.calibration, options.seconds, options.output, ASSUMED_FOV_DEG
     )

@@ -24,13 +24,14 @@ from pose3d_ros.skeleton import Skeleton
 
 _NEEDED = ("x", "y", "z", "sigma", "person")
 _INT32 = np.iinfo(np.int32)
-_KNOWN = (*_NEEDED, "confidence", "vx", "vy", "vz")
+_KNOWN = (*_NEEDED, "confidence", "vx", "vy", "vz", "state")
 
 
 def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
     """People of a ``joints`` cloud: ``x y z``, ``sigma`` and ``person`` are needed, in any layout.
 
-    What is not there, or not finite, is NaN. Raises ``CloudError``; no number of the message
+    What is not there, or not finite, is NaN; ``states`` are CONFIRMED where the cloud does not
+    tell. Raises ``CloudError``; no number of the message
     reaches numpy unchecked.
     """
     points = fields_of(cloud, skeleton, _NEEDED, _KNOWN)
@@ -42,7 +43,7 @@ def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
                 np.float32
             )
             for name in _KNOWN
-            if name != "person"
+            if name not in ("person", "state")
         }
     return People3D(
         skeleton,
@@ -53,7 +54,9 @@ def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
         of_people(points, "person", _INT32.min, _INT32.max)
         if len(points["x"])
         else np.zeros(0, np.int32),
-        np.full(len(points["x"]), TrackState.CONFIRMED, np.int8),
+        of_people(points, "state", min(TrackState), max(TrackState))
+        if "state" in points
+        else np.full(len(points["x"]), TrackState.CONFIRMED),
         int(cloud.header.stamp.sec) * 1_000_000_000 + int(cloud.header.stamp.nanosec),
         str(cloud.header.frame_id),
     )

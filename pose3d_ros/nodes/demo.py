@@ -36,7 +36,7 @@ from pose3d_ros.io.keypoints_cloud import KEYPOINTS
 from pose3d_ros.nodes import image_messages, process_tuning
 from pose3d_ros.nodes.messages import JOINTS, stamp_ns
 from pose3d_ros.nodes.process import in_background
-from pose3d_ros.nodes.up import up_in_process
+from pose3d_ros.nodes.up import up, up_in_process
 from pose3d_ros.people import People2D, guessed
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
@@ -45,6 +45,10 @@ NAMESPACE = "pose3d_demo"
 PLACE = f"namespace:={NAMESPACE}"
 START_S = 60.0  # loading models on a slow machine
 PANE = (640, 360)
+NEXT = """\
+next     see them move in your browser:  pose3d demo --view
+         your webcam:                    pose3d demo 0 --view
+         your robot's camera:            pose3d up monocular viewer image:=TOPIC"""
 
 
 class Watcher(Node):
@@ -99,14 +103,8 @@ def play(
     Raises ``ValueError`` for a source or a calibration that is not there, ``ChildProcessError``
     when a node gives up.
     """
-    if source is None:
-        source, calibration = str(share("demo", "cam0.mp4")), str(share("demo", "cam0.yaml"))
-    _check_source(source)
-    if calibration is not None:
-        Camera.from_yaml(calibration)
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    source, lens = _checked(source, calibration, assumed_fov_deg)
     process_tuning.tune()
-    lens = f"calibration:={calibration}" if calibration else f"assumed_fov_deg:={assumed_fov_deg}"
     # the video node first: the other one shall find somebody who publishes images
     video_words = ("video", f"source:={source}", lens, "wait_for_subscribers:=2", PLACE)
     with (
@@ -130,7 +128,32 @@ def play(
         raise ChildProcessError("no joints were published; the lines above say why")
     _report(watcher)
     _film(watcher, output)
+    print(NEXT)
     return 0
+
+
+def view(source: str | None, calibration: str | None, assumed_fov_deg: float) -> int:
+    """Play ``source``, or the shipped clip, again and again, and serve the browser view of it,
+    until Ctrl-C. Returns the exit code.
+
+    Raises ``ValueError`` for a source or a calibration that is not there.
+    """
+    source, lens = _checked(source, calibration, assumed_fov_deg)
+    return up(["monocular", "viewer", f"video:={source}", lens, "loop:=true", PLACE])
+
+
+def _checked(
+    source: str | None, calibration: str | None, assumed_fov_deg: float
+) -> tuple[str, str]:
+    """The source, by default the shipped clip, and the argument that tells of its lens."""
+    if source is None:
+        source, calibration = str(share("demo", "cam0.mp4")), str(share("demo", "cam0.yaml"))
+    _check_source(source)
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    if calibration is None:
+        return source, f"assumed_fov_deg:={assumed_fov_deg}"
+    Camera.from_yaml(calibration)
+    return source, f"calibration:={calibration}"
 
 
 def _check_source(source: str) -> None:

@@ -47,6 +47,11 @@ def video() -> int:
     return _run("video")
 
 
+def viewer() -> int:
+    """Run the viewer node."""
+    return _run("viewer")
+
+
 def _run(node: str) -> int:
     quiet_signals()
     return int(import_module(f"pose3d_ros.nodes.{node}").main())

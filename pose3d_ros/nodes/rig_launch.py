@@ -62,6 +62,8 @@ def nodes_of_rig(given: Mapping[str, str]) -> list[NodeToStart]:
         )
 
     planned = [NodeToStart("multiview", base, parameters("multiview", given), {})]
+    if given.get("viewer") == "true":
+        planned.append(NodeToStart("viewer", base, parameters("viewer", given), {}))
     video = {
         "wait_for_subscribers": 1,
         **parameters("video", given),

@@ -43,6 +43,7 @@ CLASSES = {
     "video": "pose3d_ros.nodes.video:VideoNode",
     "multiview": "pose3d_ros.nodes.multiview:MultiviewNode",
     "separation": "pose3d_ros.nodes.separation:SeparationNode",
+    "viewer": "pose3d_ros.nodes.viewer:ViewerNode",
 }
 
 
@@ -70,6 +71,8 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
     nodes = [word for word in words if ":=" not in word]
     if given.get("video") and "video" not in nodes:
         nodes.append("video")
+    if given.get("viewer") == "true" and "viewer" not in nodes:
+        nodes.append("viewer")
     if unknown := [node for node in nodes if node not in NODES]:
         raise ValueError(f"expected nodes among {', '.join(NODES)}, got '{unknown[0]}'")
     if not nodes:
@@ -79,10 +82,10 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
             f"expected each node once, got {' '.join(nodes)}; start the second with another "
             "namespace in a process of its own"
         )
-    if "multiview" in nodes and len(nodes) > 1:
+    if "multiview" in nodes and set(nodes) - {"multiview", "viewer"}:
         raise ValueError(
-            f"expected multiview alone, got {' '.join(nodes)}: it starts the nodes of its cameras "
-            f"itself"
+            f"expected multiview alone or with viewer, got {' '.join(nodes)}: it starts the nodes "
+            f"of its cameras itself"
         )
     known = arguments(nodes)
     if unknown := sorted(set(given) - set(known)):
@@ -104,7 +107,8 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
         "--log-level",
         values["log_level"],
     ]
-    if nodes == ["multiview"]:
+    if "multiview" in nodes:
+        values["viewer"] = "true" if "viewer" in nodes else "false"
         return [_factory(planned) for planned in nodes_of_rig(values)], ros_arguments
     for topic in TOPICS:
         _check_name(

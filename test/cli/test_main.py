@@ -153,11 +153,11 @@ def test_help_of_up_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
     [
         (
             ["juggler"],
-            "expected nodes among monocular, video, multiview, separation, got 'juggler'",
+            "expected nodes among monocular, video, multiview, separation, viewer, got 'juggler'",
         ),
         (["use_sim_time:=true"], "expected at least one node"),
         (["monocular", "colour:=red"], "unknown argument colour"),
-        (["monocular", "detector:=magic"], "detector: expected one of blazepose"),
+        (["monocular", "detector:=magic"], "detector: expected one of auto, blazepose"),
         (["monocular", "smoothing:=much"], "smoothing: expected float"),
         (["monocular", "smoothing:=11"], "smoothing: expected 0 to 10, got 11"),
         (["monocular", "log_level:=loud"], "log_level: expected one of debug"),
@@ -173,7 +173,10 @@ def test_help_of_up_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
         ),
         (["multiview"], "rig: expected a rig file"),
         (["multiview", "rig:=/nowhere.yaml"], "/nowhere.yaml: No such file"),
-        (["multiview", "video", "rig:=rig.yaml"], "expected multiview alone, got multiview video"),
+        (
+            ["multiview", "video", "rig:=rig.yaml"],
+            "expected multiview alone or with viewer, got multiview video",
+        ),
         (["multiview", "rig:=rig.yaml", "image:=/camera/image"], "unknown argument image"),
         (
             ["monocular", "image:=bad//topic"],
