@@ -69,7 +69,13 @@ _TRUNK = _between(
     np.linspace(0.1, 0.9, SAMPLES // 4).tolist(),
 )
 _POINTS = np.stack(
-    [_TRUNK, _limbs("shoulder", "elbow"), _limbs("hip", "knee"), _limbs("knee", "ankle")]
+    [
+        _TRUNK,
+        _limbs("shoulder", "elbow"),
+        _limbs("elbow", "wrist"),
+        _limbs("hip", "knee"),
+        _limbs("knee", "ankle"),
+    ]
 )
 """Weights (parts, SAMPLES, 17) of the joints for the points of each part."""
 _ENDS = _POINTS.any(1)  # (parts, 17)

@@ -30,7 +30,7 @@ from pose3d_ros.tracking.left_right import SwapState, correct_swaps
 MEMORY_S = 2.0  # an id is kept this long for somebody who may come back where they were
 RETURN_S = 10.0  # and this long for somebody whom colours tell, wherever they come back
 CONFIRM_FRAMES = 3  # frames in which a newcomer is seen before being believed
-DECIDE_FRAMES = 10  # and at most, while those who may come back are remembered
+DECIDE_FRAMES = 6  # and at most, while those who may come back are remembered
 GATE_SIZES = 1.0  # a match lies within this many body sizes of the prediction ...
 GATE_GROWTH = 1.5  # ... and as many more for each second unseen
 VELOCITY_MEMORY_S = 0.15
@@ -38,7 +38,7 @@ FADING_S = 0.5  # of the velocity of somebody who is not seen
 # Differences of colours, in units of CIE L, a and b:
 COLOUR_UNIT = 10.0  # counts as much as a motion by one body size
 MOST_COLOUR = 3.0  # and more than three of them no more
-SAME_COLOUR = 14.0  # somebody comes back
+SAME_COLOUR = 7.0  # somebody comes back
 OTHER_COLOUR = 25.0  # it is somebody else who appears in the place of one who is hidden
 RECOGNISE_PARTS = 3  # by the colours of so many parts
 HIDDEN_S = 0.3  # somebody who is not seen for longer may come back
@@ -131,7 +131,7 @@ class IdentityTracker:
         confidence lowered at leaps.
 
         A newcomer is confirmed in the third frame, or, where it may be somebody who was seen
-        before, when their colours are seen, at the latest in the tenth. ``image_bgr`` (H, W, 3)
+        before, when their colours are seen, at the latest in the sixth. ``image_bgr`` (H, W, 3)
         uint8 shows the colours; without it motion alone tells who is who.
         """
         stamp_ns = people.stamp_ns

@@ -109,7 +109,7 @@ def test_who_comes_back_after_three_seconds_is_known_by_the_clothes(clothes, sam
             shown += tracker(people[inside], image).without_tentative().ids.tolist()
         return set(shown)
 
-    (before,), (after,) = walk(0, 1.0, RED, 1.0), walk(4.5, -2.7, clothes, 0.85)
+    (before,), (after,) = walk(0, 1.0, RED, 1.0), walk(4.5, -2.7, clothes, 0.95)
     assert (before == after) == (same and colours)
 
 
