@@ -221,10 +221,9 @@ Two people before two calibrated cameras (1280x720, 30 fps, no distortion), rend
 - `truth.npz`: `joints_m` (T, P, 17, 3) metres in a world with z up, joints as `pose3d_ros.skeleton.H36M17`: the joint
   centres of the rendered bodies, exact to float32; `camera_from_world` (C, 4, 4); `fps`.
 
-Made in the repository's root, with both data sets at hand and `moderngl` and `av` installed, by
+Made in the repository's root, with both data sets at hand, in the environment of `scripts/venv train`, by
 
-    python -c "from pathlib import Path; from pose3d_ros.training.rendering.clip import render_clip; \\
-               render_clip(Path('MAKEHUMAN'), [Path('CMU_MOCAP')], Path('demo'))"
+    pose3d render clip demo --makehuman MAKEHUMAN --mocap CMU_MOCAP
 
 The scene is fixed, so there is no seed. The man walks CMU's seq_train_walking_extra_50, the woman
 seq_train_directing_traffic_4 (names of the exponential-map release).
