@@ -91,7 +91,7 @@ class BrowserView:
             with socket.create_server((address, 0)):  # viser waits for ever where this fails
                 pass
             with redirect_stdout(io.StringIO()):  # it prints a banner
-                self._server = viser.ViserServer(host=address, port=port, label="pose3d")
+                self._server = viser.ViserServer(address, port, "pose3d", verbose=False)
         except OSError as error:
             raise BrowserViewError(
                 f"expected an address of this machine, such as localhost or 0.0.0.0, got "
