@@ -24,9 +24,10 @@ from typing import Any
 
 import pytest
 
-os.environ["ROS_DOMAIN_ID"] = str(
-    os.getpid() % 100 + 1
-)  # above 101 the ports meet those of other programs
+# Above 101 the ports meet those of other programs; of two workers (pytest-xdist) each has its own.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+os.environ["ROS_DOMAIN_ID"] = str((_run + 50 * _worker) % 100 + 1)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 
 DISCOVERY_S = 10.0

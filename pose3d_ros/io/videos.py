@@ -168,6 +168,8 @@ def _opened(
 
 def _reason(error: Exception) -> str:
     """FFmpeg's own words, without its numbers and names of files."""
+    if getattr(error, "strerror", None) == "Immediate exit requested":
+        return "nothing came in time"
     return str(getattr(error, "strerror", None) or one_line(error))
 
 

@@ -33,6 +33,7 @@ from std_msgs.msg import Header
 from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.io.image_sources import Frame, SourceError, camera_of, frames, is_device
 from pose3d_ros.io.rig_file import read_rig, topic_of
+from pose3d_ros.io.videos import without_password
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
 from pose3d_ros.nodes.messages import camera_info, time_of
@@ -76,6 +77,11 @@ class Channel:
             if assumed_fov_deg
             else None
         )
+
+    @property
+    def name(self) -> str:
+        """The source as messages name it."""
+        return without_password(self.source)
 
     @property
     def publishers(self) -> list[Any]:
@@ -177,7 +183,7 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
                 channel.camera = camera_of(channel.source, self.settings.bag_topic)
             except CameraError as error:
                 self.get_logger().warning(
-                    f"{channel.source}: its camera_info is not used: {in_one_line(error)}; set "
+                    f"{channel.name}: its camera_info is not used: {in_one_line(error)}; set "
                     f"calibration to a file"
                 )
         channel.camera_of(head, self.settings.assumed_fov_deg)  # raises if it does not fit
@@ -277,7 +283,7 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
         for channel in channels:
             channel.image.wait_for_all_acked(Duration(seconds=DELIVERY_TIMEOUT_S))
         self.get_logger().info(
-            f"end of {', '.join(channel.source for channel in channels)}: {sent} images sent"
+            f"end of {', '.join(channel.name for channel in channels)}: {sent} images sent"
         )
 
     def _play_live(self, channel: Channel, stop: Event) -> int:
@@ -295,7 +301,7 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
                         return sent
                     if channel.source in self.problems:
                         self.solved(channel.source)
-                        self.get_logger().info(f"camera {channel.source} delivers images again")
+                        self.get_logger().info(f"camera {channel.name} delivers images again")
                     wait_s = FIRST_RETRY_S
                     self._send([(0, frame)], self.get_clock().now().nanoseconds)
                     sent += 1

@@ -182,7 +182,9 @@ def test_wrong_pictures_say_what_to_do(photos, tmp_path, capsys):
 
     few = f"cam={photos}/0[0-1].png"
     assert "but one of 8x5 in" in fails(few, "--chessboard", "9x6", "--square", "0.03")
-    assert "is it in view" in fails(few, "--charuco", "6x5", "--square", "0.1", "--marker", "0.07")
+    assert "is it in view" in fails(
+        f"cam={photos}/00.png", "--charuco", "6x5", "--square", "0.1", "--marker", "0.07"
+    )
     assert "--square" in fails(f"cam={photos}", "--chessboard", "8x5")
     assert "a name of its own" in fails(f"cam={photos}", f"cam={photos}", *BOARD_OPTIONS)
     mixed = tmp_path / "mixed"

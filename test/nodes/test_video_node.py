@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -34,7 +34,7 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
-from pose3d_ros.io import image_encodings
+from pose3d_ros.io import image_encodings, videos
 from pose3d_ros.io.image_sources import SourceError, frames
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes import video as video_node
@@ -380,6 +380,24 @@ def cameras(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     Camera.there = {}
     monkeypatch.setattr(cv2, "VideoCapture", Camera)
     return Camera.there
+
+
+def test_the_password_of_a_network_camera_is_told_to_nobody(
+    ros: Any, play: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    def stream(url: str) -> Iterator[tuple[np.ndarray, None]]:
+        given.append(url)
+        yield picture(0), None
+        raise SourceError(f"camera {videos.without_password(url)} stopped delivering images")
+
+    monkeypatch.setattr(videos, "stream_frames", stream)
+    url = "rtsp://user:secret@camera/stream"
+    node = play(source=url, wait_for_subscribers=0)
+    assert node.start()
+    ros.line("camera rtsp://camera/stream delivers images again")
+    assert given[:2] == [url, url] and "secret" not in ros.log
 
 
 def test_a_camera_that_is_unplugged_is_said_once_and_tried_again(
