@@ -51,7 +51,7 @@ LAYERS = (
     {"calibration", "model_store", "inference"},
     {"detection", "lifting"},
     {"pipeline", "training"},
-    {"nodes", "evaluation"},
+    {"nodes", "evaluation", "offline"},
     {"profiling", "cli"},
 )
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}

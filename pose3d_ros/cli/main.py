@@ -29,6 +29,7 @@ from pose3d_ros.errors import missing_package, one_line
 COMMANDS = {
     "up": "run nodes in one process, without a launch system",
     "demo": "play a video through the nodes and make a film of the result",
+    "track": "write the people of a recording to a file for analysis",
     "models": "list, fetch, verify, build, locate and import models",
     "doctor": "try every inference engine of this machine on every model: a report",
     "evaluate": "measure the pipeline on videos, lifters and rigs on recordings",

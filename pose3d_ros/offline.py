@@ -1,0 +1,101 @@
+# Copyright 2026 pose3d_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+
+"""People of recordings, frame by frame: of one camera, or of a rig whose cameras were recorded."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.io.image_sources import Frame, SourceError, camera_of, frames, is_device
+from pose3d_ros.io.rig_file import RigFile
+from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
+from pose3d_ros.people import People3D, TrackState
+from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.skeleton import H36M17
+
+ASSUMED_FOV_RAD = math.radians(60)
+
+
+def people_of(
+    source: str,
+    camera: Camera | None = None,
+    settings: PipelineSettings | None = None,
+    bag_topic: str = "",
+) -> Iterator[People3D]:
+    """People of each frame of a video, folder of images or bag, in the camera's optical frame or
+    the settings' ``fixed_frame``; those who are not believed yet are left out.
+
+    Without a camera, that of the bag's camera_info is taken, else a field of view of 60 degrees is
+    assumed. Raises ``SourceError``.
+    """
+    if is_device(source):
+        raise SourceError(f"{source}: expected a recording, got a live camera")
+    camera = camera or camera_of(source, bag_topic)
+    with MonocularPipeline(settings) as pipeline:
+        for image, due_s in frames(source, bag_topic=bag_topic):
+            height, width = image.shape[:2]
+            camera = camera or Camera.from_fov(width, height, ASSUMED_FOV_RAD)
+            yield _believed(pipeline(image, camera.at_resolution(width, height), _stamp_ns(due_s)))
+
+
+def people_of_rig(
+    rig: RigFile, folder: Path, settings: PipelineSettings | None = None
+) -> Iterator[People3D]:
+    """People at each common time of the videos that a rig file names, in the rig's frame; paths
+    count from ``folder``. Those who are not believed yet are left out.
+
+    Raises ``SourceError`` where a camera has no recording, or a rig has no poses.
+    """
+    if not rig.posed:
+        raise SourceError("expected a rig file that says where its cameras stand, got one without")
+    sources = []
+    for name in rig.cameras:
+        video = rig.sources.get(name, {}).get("video", "")
+        if not video or is_device(video):
+            raise SourceError(
+                f"camera {name}: expected a recording, got {video or 'nothing'}; set video in its "
+                f"entry of the rig file"
+            )
+        sources.append(str(folder / Path(video).expanduser()))
+    settings = (settings or PipelineSettings()).changed(lift=False)
+    cameras = list(rig.cameras.values())
+    buffer = PoseBuffer(len(cameras))
+    tracker = MultiViewTracker(cameras, H36M17, rig.frame_id, settings.max_occlusion_s)
+    with ExitStack() as stack:
+        pipelines = [stack.enter_context(MonocularPipeline(settings)) for _ in cameras]
+        for stamp_ns, index, frame in heapq.merge(
+            *(_timed(index, source) for index, source in enumerate(sources)),
+            key=lambda timed: timed[:2],
+        ):
+            seen = pipelines[index].detect(frame.image_bgr, stamp_ns)
+            buffer.add(index, seen, stamp_ns)
+            while (taken := buffer.take(stamp_ns)) is not None:
+                yield _believed(tracker.update(*taken))
+
+
+def _timed(index: int, source: str) -> Iterator[tuple[int, int, Frame]]:
+    return ((_stamp_ns(frame.due_s), index, frame) for frame in frames(source))
+
+
+def _stamp_ns(due_s: float | None) -> int:
+    return round((due_s or 0.0) * 1e9)
+
+
+def _believed(people: People3D) -> People3D:
+    return people[people.states != TrackState.TENTATIVE]

@@ -1,0 +1,85 @@
+# Copyright 2026 pose3d_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+
+"""``pose3d track`` on the first moments of the demo clip: one camera, and both fused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pose3d_ros.cli.main import main
+from pose3d_ros.io.rig_file import read_rig, write_rig
+from pose3d_ros.io.videos import frames
+from pose3d_ros.resources import share
+from pose3d_ros.skeleton import H36M17
+
+FRAMES, RATE_HZ = 12, 30.0
+
+
+def folder_of(name: str, folder: Path) -> Path:
+    """The first pictures of one of the clip's cameras, with their times as names."""
+    folder.mkdir()
+    for index, (image, time_ns) in enumerate(frames(share("demo", f"{name}.mp4"))):
+        if index == FRAMES:
+            break
+        cv2.imwrite(str(folder / f"{10**18 + time_ns}.jpg"), image)
+    return folder
+
+
+def truth_m() -> np.ndarray:
+    with np.load(share("demo", "truth.npz")) as truth:
+        return np.asarray(truth["joints_m"][:FRAMES])
+
+
+def test_people_of_a_folder_go_to_an_npz(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, output = folder_of("cam0", tmp_path / "cam0"), tmp_path / "people.npz"
+    calibration = str(share("demo", "cam0.yaml"))
+    words = ["track", str(source), "--calibration", calibration, "--output", str(output)]
+    assert main(words) == 0
+    assert f"{FRAMES} frames, 2 people" in capsys.readouterr().out
+    with np.load(output) as data:
+        assert len(data["stamp_ns"]) == FRAMES and sorted(set(data["ids"])) == [0, 1]
+        np.testing.assert_allclose(np.diff(data["stamp_ns"]), 1e9 / RATE_HZ, rtol=0.01)
+
+
+def test_people_of_a_rig_stand_where_they_are(tmp_path: Path) -> None:
+    rig = read_rig(share("demo", "rig.yaml"))
+    for name in rig.cameras:
+        folder_of(name, tmp_path / name)
+        rig.sources[name]["video"] = name
+    write_rig(tmp_path / "rig.yaml", rig)
+    output = tmp_path / "people.npz"
+    assert main(["track", str(tmp_path / "rig.yaml"), "--output", str(output)]) == 0
+    pelvis = H36M17.index("pelvis")
+    with np.load(output) as data:
+        last = data["frame"] == data["frame"].max()
+        places = data["joints_m"][last][:, pelvis]
+    assert len(places) == 2
+    apart = np.linalg.norm(places[:, None] - truth_m()[-1][None, :, pelvis], axis=-1)
+    assert apart.min(1).max() < 0.1
+
+
+def test_rig_without_videos_says_what_to_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig = read_rig(share("demo", "rig.yaml"))
+    rig.sources.clear()
+    write_rig(tmp_path / "rig.yaml", rig)
+    output = str(tmp_path / "people.csv")
+    assert main(["track", str(tmp_path / "rig.yaml"), "--output", output]) == 1
+    assert "camera cam0: expected a recording, got nothing; set video" in capsys.readouterr().err
