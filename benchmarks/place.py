@@ -49,7 +49,7 @@ from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.place.floor import Floor
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.training.rendering import images, textures
-from pose3d_ros.training.rendering.body import Assets, Body
+from pose3d_ros.training.rendering.body import Assets, Body, Posed
 from pose3d_ros.training.rendering.motions import Motions, cut, placed
 from pose3d_ros.training.rendering.renderer import Actor, Renderer, Scene
 from pose3d_ros.training.rendering.retarget import retarget
@@ -113,6 +113,15 @@ def person(rng: np.random.Generator, assets: Assets, layers: int) -> tuple[Body,
     return assets.build(shape, wardrobe), random_look(rng, shape, layers), stature_m
 
 
+def grounded(posed: Posed) -> Posed:
+    """The motion with the lower foot on the floor in every frame: captures float and sink by up to
+    0.2 m.
+    """
+    ankles = [posed.rig.index["foot.L"], posed.rig.index["foot.R"]]
+    lift = posed.heads[:, ankles, 2].min(1) - posed.rig.heads[ankles, 2].min()
+    return replace(posed, heads=posed.heads - lift[:, None, None] * np.array([0, 0, 1.0]))
+
+
 def view(rng: np.random.Generator, joints_m: np.ndarray) -> Camera:
     """A camera that has most of the joints (T, 17, 3) in its picture."""
     while True:
@@ -145,7 +154,7 @@ def shots(
         rng = np.random.default_rng((seed, clip))
         body, look, stature_m = person(rng, assets, len(textures_))
         motion = motions.random(rng, 2 * FRAMES * STEP)[1]
-        posed = cut(retarget(motion, body), slice(0, FRAMES * STEP))
+        posed = grounded(cut(retarget(motion, body), slice(0, FRAMES * STEP)))
         actor = Actor(body, placed(posed, (0.0, 0.0), rng.uniform(0, 2 * np.pi)), look)
         joints_m = actor.posed.joints_m
         camera = view(rng, joints_m)

@@ -36,6 +36,7 @@ from pose3d_ros.people import People2D, People3D
 from pose3d_ros.place.depth_image import DEPTH_SIGMA_M, joint_depths
 from pose3d_ros.place.floor import Floor
 from pose3d_ros.place.placement import Placement
+from pose3d_ros.place.stature import feet_seen
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.stamps import Order, StampOrder
@@ -370,6 +371,7 @@ class MonocularPipeline:
             stature_m=settings.person_height_m,
             stature_sigma_m=settings.person_height_sigma_m,
             floor=floor,
+            feet=feet_seen(people.keypoints_px, seen.confidence, people.image_size),
             depths_m=depths,
         )
         # Those measured for the first time are elsewhere than thought, but did not run there.

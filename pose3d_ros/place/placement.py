@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pose3d_ros.place import depth_image
 from pose3d_ros.place.depth_image import DepthCheck, Float
@@ -76,12 +77,14 @@ class Placement:
         stature_m: float,
         stature_sigma_m: float,
         floor: Floor | None = None,
+        feet: npt.NDArray[np.bool_] | None = None,
         depths_m: Float | None = None,
     ) -> Placed:
         """Places of poses (P, 17, 3), relative to the root, in the camera's axes, of people
         ``stature_m`` tall.
 
         ``sigma_m`` (P, 17), ``rays`` (P, 17, 2), ``confidence`` (P, 17) with 0 for unseen.
+        ``feet`` (P, 17): which may be taken for feet on the ``floor`` (``stature.feet_seen``).
         ``depths_m`` (P, 17): ``depth_image.joint_depths``.
         """
         root, covariance = solve_root(joints_m, sigma_m, rays, confidence)
@@ -92,10 +95,9 @@ class Placement:
             depths_m = self.depth_check.by_stature(depths_m, scale, stature_m)
             scale, variance = depth_image.measure(root, joints_m, depths_m)
             resized += self._statures.update(ids, scale, variance, prior, stamp_ns)[0]
-        if floor is not None:
-            by_feet, floor_variance = by_floor(
-                root, joints_m, sigma_m, rays, confidence > 0, floor
-            )
+        z_by_feet = z_variance = np.full(len(ids), np.nan)
+        if floor is not None and feet is not None:
+            by_feet, floor_variance = by_floor(root, joints_m, sigma_m, rays, feet, floor)
             new, believed = self._statures.update(ids, by_feet, floor_variance, prior, stamp_ns)
             resized += new
             z_by_feet = np.where(believed, by_feet * root[:, 2], np.nan)
@@ -105,8 +107,7 @@ class Placement:
         covariance = covariance * scale[:, None, None] ** 2
         # Distance is proportional to stature, and so is its uncertainty.
         total = covariance + variance[:, None, None] * np.einsum("pa,pb->pab", root, root)
-        if floor is not None:
-            root, total = refine(root, total, z_by_feet, z_variance)
+        root, total = refine(root, total, z_by_feet, z_variance)
         if depths_m is not None:
             root, total = refine(root, total, *depth_image.root_depths(root, joints_m, depths_m))
         return Placed(root, covariance, total, joints_m, resized)

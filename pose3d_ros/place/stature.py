@@ -34,8 +34,12 @@ _ANKLES, _KNEES, _HIPS = (
     H36M17.indices(f"l_{name}", f"r_{name}") for name in ("ankle", "knee", "hip")
 )
 _PELVIS, _THORAX = H36M17.indices("pelvis", "thorax")
-SOLE_SHARE = 0.11  # height of the ankle above the ground, shoe included, in lengths of the leg
-ANKLE_SIGMA_M = 0.015  # of that height
+# Height above the ground of what detectors call the ankle, in lengths of the leg: BlazePose on
+# renders in shoes 0.135 to 0.15, OpenPose on a barefoot man 0.14.
+SOLE_SHARE = 0.14
+ANKLE_SIGMA_M = 0.02  # of that height
+FOOT_CONFIDENCE = 0.6  # of an ankle that is used
+FOOT_SHARE = 0.05  # of a person's height in the picture, by which an ankle is inside of it
 CONTACT_M = 0.06  # an ankle that much above the other one is in the air
 UPRIGHT, STRAIGHT = (
     0.82,
@@ -45,7 +49,27 @@ LEAST_BELOW_M = 0.15  # a floor nearer below the camera tells no distance
 OUTLIER_SQUARED = 9.0  # measurements beyond three sigma: taller ones do not count,
 MOST_DOUBT = 25.0  # shorter ones count less
 ALIKE_S = 0.25  # errors of measurements within this time are alike: they count as one together
-LASTING_SHARE = 0.25  # of the variance of one measurement: what no repetition averages out
+LASTING_SHARE = 0.5  # of the variance of one measurement: what no repetition averages out
+
+
+def feet_seen(
+    keypoints_px: Float, confidence: Float, image_size: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """Keypoints (P, 17) that are good enough to be taken for feet: surer than others, and so far
+    inside the picture of ``image_size`` that the sole below an ankle is in it too.
+
+    ``keypoints_px`` (P, 17, 2), ``confidence`` (P, 17). Detectors draw feet that are below the
+    picture at its edge.
+    """
+    known = (confidence > 0) & np.isfinite(keypoints_px).all(-1)
+    x, y = np.moveaxis(np.where(known[..., None], keypoints_px, np.nan), -1, 0)
+    top = np.where(known, y, np.inf).min(1, initial=np.inf, keepdims=True)
+    bottom = np.where(known, y, -np.inf).max(1, initial=-np.inf, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        margin = FOOT_SHARE * (bottom - top)
+        inside = (x >= margin) & (x <= image_size[0] - 1 - margin)
+        inside &= y <= image_size[1] - 1 - margin
+    return np.asarray(inside & (confidence >= FOOT_CONFIDENCE))
 
 
 def by_floor(
@@ -53,7 +77,7 @@ def by_floor(
     joints_m: Float,
     sigma_m: Float,
     rays: Float,
-    seen: npt.NDArray[np.bool_],
+    feet: npt.NDArray[np.bool_],
     floor: Floor,
 ) -> tuple[Float, Float]:
     """Ratio (P,) of people's size to the assumed one, with the variance (P,), by their feet on the
@@ -61,16 +85,16 @@ def by_floor(
 
     ``root_m`` (P, 3) and ``joints_m`` (P, 17, 3), relative to the root with ``sigma_m`` (P, 17),
     are lifted poses of the assumed stature in the camera's axes; ``rays`` (P, 17, 2) of their
-    keypoints, ``seen`` (P, 17). The ankle's ray meets the floor, less the ankle's height, at the
-    person's distance. NaN for people who do not stand or walk upright, whose feet are not seen,
-    or who stand too little below the camera.
+    keypoints, ``feet`` (P, 17): ``feet_seen``. The ankle's ray meets the floor, less the ankle's
+    height, at the person's distance. NaN for people who do not stand or walk upright, whose feet
+    are not seen, or who stand too little below the camera.
     """
     depth = (root_m[:, None, 2] + joints_m[..., 2])[:, _ANKLES]  # (P, 2)
     ankles = depth[..., None] * np.concatenate([rays[:, _ANKLES], np.ones((*depth.shape, 1))], -1)
     sole_m = SOLE_SHARE * _leg_lengths(joints_m).max(1, keepdims=True)
     below = sole_m - ankles @ floor.up  # of the sole, below the camera
     height = joints_m[:, _ANKLES] @ floor.up
-    known = seen[:, _ANKLES] & np.isfinite(below) & (below > 0)
+    known = feet[:, _ANKLES] & np.isfinite(below) & (below > 0)
     lowest = np.where(known, height, np.inf).min(1)
     known &= (height < lowest[:, None] + CONTACT_M) & stands(joints_m, floor.up)[:, None]
     known &= floor.height_m > LEAST_BELOW_M

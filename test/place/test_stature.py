@@ -20,7 +20,7 @@ from bodies import CAMERA, STANDING_M
 
 from pose3d_ros.place.floor import Floor
 from pose3d_ros.place.root import solve_root
-from pose3d_ros.place.stature import SOLE_SHARE, Statures, by_floor, stands
+from pose3d_ros.place.stature import SOLE_SHARE, Statures, by_floor, feet_seen, stands
 from pose3d_ros.skeleton import H36M17
 
 PRIOR = 0.06**2
@@ -107,6 +107,17 @@ def test_unseen_feet_tell_nothing_and_a_raised_one_does_not_count():
     np.testing.assert_allclose(told(), 1, atol=0.01)
     seen[0, ANKLES] = False
     assert np.isnan(told()).all()
+
+
+def test_feet_at_the_picture_s_edge_or_unsure_are_not_seen():
+    body = CAMERA.project(STANDING_M + [0, 0, 4.0], "camera")
+    below = body + [0, CAMERA.size[1] - 5 - body[ANKLES, 1].max()]
+    confidence = np.full((3, 17), 0.9)
+    confidence[2] = 0.5
+    seen = feet_seen(np.stack([body, below, body]), confidence, CAMERA.size)
+    assert seen[:, ANKLES].all(1).tolist() == [True, False, False]
+    nothing = feet_seen(np.full((1, 17, 2), np.nan), np.zeros((1, 17)), CAMERA.size)
+    assert not nothing.any() and feet_seen(body[None][:0], confidence[:0], CAMERA.size).size == 0
 
 
 def _fed(statures, values, sigma=0.04, start_s=0.0):
