@@ -22,6 +22,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 
@@ -198,8 +199,19 @@ def test_an_engine_serves_every_gpu_of_its_compute_capability():
     rtx = Recipe(library.for_rtx(), store.locate(LIFTER), "fp16", 10)
     assert rtx.key("sm89", "RTX 4090") == rtx.key("sm89")
     assert rtx.key("sm89") != rtx.key("sm120")
-    classic = Recipe(library.Library(np, rtx=False), store.locate(LIFTER), "fp16", 10)
+    classic = Recipe(replace(rtx.library, rtx=False), store.locate(LIFTER), "fp16", 10)
     assert classic.key("sm89", "RTX 4090") != classic.key("sm89", "L4")
+
+
+@needs_rtx
+def test_the_way_of_classic_tensorrt_as_far_as_this_builder_goes_it_too():
+    """Its flag of strong types, plugins and timings; what it times is the GPU's."""
+    classic = replace(library.for_rtx(), rtx=False)
+    assert classic.network_flags != 0 == library.for_rtx().network_flags
+    recipe = Recipe(classic, store.locate(LIFTER), "fp32", 10)
+    first = recipe.build("sm89", b"", Progress())
+    again = recipe.build("sm89", first.timings, Progress())
+    assert first.timings and len(again.engine) == len(first.engine)
 
 
 @needs_rtx

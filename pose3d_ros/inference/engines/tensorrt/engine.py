@@ -105,9 +105,9 @@ class Recipe:
 def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Engine:
     """On an NVIDIA GPU with TensorRT, in fp16 unless asked otherwise.
 
-    An engine in the cache is loaded at once. Otherwise one is built, in the background unless
-    ``options.wait``. For ``int8`` a model must have been calibrated (``pose3d models build
-    --images``).
+    An engine in the cache is loaded at once, if it has run on this GPU before (TensorRT for RTX
+    compiles the rest of it then). Otherwise it is made in the background, unless ``options.wait``.
+    For ``int8`` a model must have been calibrated (``pose3d models build --images``).
     """
     library = libraries.of_this_gpu()
     device = gpu.required("tensorrt")
@@ -147,7 +147,8 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
         engine.keep_compiled()
         return engine
 
-    if options.wait or cache.read(key) is not None:
+    here_already = [key, compiled] if library.rtx else [key]
+    if options.wait or all(cache.read(parts) is not None for parts in here_already):
         return make(Progress())
     quick = onnxruntime.quick(path, replace(options, precision="auto"), outputs)
     return HotSwap(quick, f"tensorrt of {path.stem}", make, TOLERANCES[recipe.precision])
