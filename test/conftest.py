@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,6 +30,10 @@ _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 _run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
 os.environ["ROS_DOMAIN_ID"] = str((_run + 50 * _worker) % 100 + 1)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+
+# A shell lets what it starts in the background ignore Ctrl-C, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DISCOVERY_S = 10.0
 

@@ -12,9 +12,15 @@
 
 """``python -m pose3d_ros.cli``: the ``pose3d`` command, where it is not on the path."""
 
+import signal
 import sys
 
-from pose3d_ros.cli.main import main
+_handler = signal.getsignal(signal.SIGINT)
+if _handler is signal.default_int_handler:  # Ctrl-C during imports ends without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+from pose3d_ros.cli.main import main  # noqa: E402
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, _handler)
     sys.exit(main())

@@ -85,10 +85,12 @@ def frames(
 
 def check_exists(source: str) -> None:
     """Raise ``SourceError`` for a recording that is not there; a camera may come later."""
-    if not (is_device(source) or source and Path(source).expanduser().exists()):
+    path = Path(source).expanduser()
+    if not (is_device(source) or source and (path.is_file() or path.is_dir())):
+        what = "is neither (a pipe or a socket)" if path.exists() else "does not exist"
         raise SourceError(
             f"source: expected a video file, a folder of images, a bag, /dev/videoN or a URL, got "
-            f"'{source}', which does not exist"
+            f"'{source}', which {what}"
         )
 
 
@@ -175,7 +177,7 @@ def _reason_of_absence(source: str) -> str:
 
 def _folder(path: Path, rate_hz: float) -> Iterator[Frame]:
     files = sorted(
-        (file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES),
+        (f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.is_fifo()),
         key=lambda file: natural_key(file.name),
     )
     if not files:

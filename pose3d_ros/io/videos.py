@@ -20,7 +20,7 @@ import logging
 import re
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,9 +70,15 @@ def frame_times_ns(path: str | Path) -> npt.NDArray[np.int64]:
     times. Raises ``VideoError``.
     """
     with _opened(str(path)) as (container, stream):
+        from av import FFmpegError
+
         stamps: list[int] = []
         last_dts: int | None = None
+        first: int | None = None  # a recording may begin with frames that follow from absent ones
         for packet in container.demux(stream):
+            if first is None:
+                with suppress(FFmpegError):
+                    first = next((frame.pts for frame in packet.decode()), None)
             if packet.size == 0 or packet.is_discard:
                 continue
             if packet.pts is None or (
@@ -83,7 +89,7 @@ def frame_times_ns(path: str | Path) -> npt.NDArray[np.int64]:
             stamps.append(packet.pts)
         else:
             times = _Times(stream)
-            pts = sorted(set(stamps))
+            pts = sorted(p for p in set(stamps) if first is not None and p >= first)
             return np.array([times.next_ns(_seconds(p, stream)) for p in pts], np.int64)
     return np.array([time_ns for _, time_ns in frames(path)], np.int64)
 
@@ -154,7 +160,7 @@ def _opened(
     with container:
         if not container.streams.video:
             raise VideoError(f"{name}: expected a video, got a file or stream without images")
-        stream = container.streams.video[0]
+        stream: Any = container.streams.best("video")  # the first may be a cover
         if stream.codec_context is None:
             raise VideoError(f"{name}: expected a codec that FFmpeg has a decoder for")
         if stream.width * stream.height > MAX_PIXELS:

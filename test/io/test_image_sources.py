@@ -90,6 +90,15 @@ def test_stamps_of_some_names_only_are_said_to_be_ignored(tmp_path, caplog):
     assert "stamps in the names of 1 of 2" in caplog.text
 
 
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(SourceError, match="which is neither"):
+        next(frames(str(tmp_path / "pipe.mp4")))
+    os.mkfifo(tmp_path / "1.png")
+    cv2.imwrite(str(tmp_path / "2.png"), np.full((4, 6, 3), 50, np.uint8))
+    assert len(list(frames(str(tmp_path)))) == 1
+
+
 def test_a_broken_image_of_a_folder_is_left_out_and_said(tmp_path, caplog):
     folder = folder_of(tmp_path / "images", *(f"{n}.png" for n in range(6)))
     (folder / "2.png").write_bytes((folder / "2.png").read_bytes()[:60])

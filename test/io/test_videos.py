@@ -173,6 +173,36 @@ def test_some_frames_by_their_times(tmp_path, name):
     assert some == [(0, 3), (1, 7), (2, 19)]
 
 
+def test_a_recording_that_begins_between_two_whole_pictures(tmp_path):
+    """As the middle of a stream: its first frames follow from absent ones."""
+    path = write_clip(tmp_path / "clip.ts", list(range(0, 2400, 40)), options={"g": "24"})
+    path.write_bytes(path.read_bytes()[188 * 8 :])
+    times_ns = videos.frame_times_ns(path)
+    played_ns = [time_ns for _, time_ns in videos.frames(path)]
+    assert times_ns.tolist() == played_ns and 30 < len(played_ns) < 60
+    shown = list(enumerate(number_of(image) for image, _ in videos.frames(path)))
+    assert [(i, number_of(image)) for i, image in videos.frames_at(path, times_ns)] == shown
+
+
+def test_the_picture_of_a_cover_is_not_the_video(tmp_path):
+    av = pytest.importorskip("av")
+    clip = write_clip(tmp_path / "clip.mp4", EVEN_MS)
+    path = tmp_path / "covered.mkv"
+    with av.open(str(clip)) as read, av.open(str(path), "w") as written:
+        cover = written.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        video = written.add_stream_from_template(read.streams.video[0])
+        picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "bgr24")
+        picture.pts = 0
+        written.mux([*cover.encode(picture), *cover.encode(None)])
+        for packet in read.demux(read.streams.video[0]):
+            if packet.size:
+                packet.stream = video
+                written.mux(packet)
+    assert played(path)[0] == list(range(len(EVEN_MS)))
+
+
 def test_a_broken_part_is_left_out_and_said(tmp_path, caplog):
     path = write_clip(tmp_path / "clip.ts", list(range(0, 4000, 40)), options={"g": "10"})
     data = bytearray(path.read_bytes())
