@@ -94,16 +94,6 @@ def test_points_outside_of_the_crop_stay():
     np.testing.assert_array_equal(landmarks.refine(points, np.full((1, 2, 64, 64), 9.0)), points)
 
 
-def test_confidence_rises_with_visibility_and_heat():
-    logits = np.linspace(-100, 100, 41)
-    for values in (
-        landmarks.confidence_from_logits(logits, np.zeros(41)),
-        landmarks.confidence_from_logits(np.zeros(41), logits),
-    ):
-        assert (np.diff(values) >= 0).all()
-        assert 0 < values[0] < 0.5 < values[-1] < 1
-
-
 def test_of_one_pose_seen_twice_the_sharper_stays() -> None:
     pose = np.random.default_rng(0).uniform(0, 200, (33, 2))
     reading = Reading(

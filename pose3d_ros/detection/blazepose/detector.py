@@ -23,7 +23,8 @@ import numpy.typing as npt
 from pose3d_ros import inference
 from pose3d_ros.detection import regions
 from pose3d_ros.detection.blazepose import landmarks
-from pose3d_ros.detection.blazepose.landmarks import LEVELS, REGION_SCALE
+from pose3d_ros.detection.blazepose.landmarks import FULL, HEAVY, LEVELS, REGION_SCALE
+from pose3d_ros.detection.confidence import CALIBRATIONS
 from pose3d_ros.detection.following import FollowingDetector, Reading
 from pose3d_ros.detection.movenet import multipose
 from pose3d_ros.detection.movenet.multipose import Found
@@ -31,7 +32,6 @@ from pose3d_ros.model_store.store import locate
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import BLAZEPOSE33, COCO17
 
-FULL, HEAVY = "blazepose-full", "blazepose-heavy"
 MIN_SCORE = 0.2
 HEAD_AND_FEET = 1.15
 """The circle around the body reaches so much further from the hips than the keypoints do."""
@@ -76,6 +76,7 @@ class BlazePoseReader:
             settings.precision,
             settings.max_people,
         )
+        self._calibration = CALIBRATIONS[model]
         self.maps = tuple(self._engine.outputs[level][1:] for level in LEVELS) if features else ()
 
     @property
@@ -89,7 +90,7 @@ class BlazePoseReader:
 
     def __call__(self, image_bgr: Array, where: Array) -> Reading:
         """Keypoints in the regions ``where`` (P, 4)."""
-        found = landmarks.read(self._engine, image_bgr, where)
+        found = landmarks.read(self._engine, image_bgr, where, self._calibration)
         return Reading(
             found.keypoints_px,
             found.confidence,

@@ -21,8 +21,10 @@ import numpy as np
 from scipy.special import expit
 
 from pose3d_ros.detection import regions
+from pose3d_ros.detection.confidence import Calibration
 from pose3d_ros.inference import Engine
 
+FULL, HEAVY = "blazepose-full", "blazepose-heavy"
 SIDE = 256
 LANDMARKS = 33
 REGION_SCALE = 1.25
@@ -64,29 +66,21 @@ class Landmarks:
         )
 
 
-# Logistic regression of "right" (within a fifth of the body's root mean square size, about 9 cm)
-# on 10,044 joints of 837 rendered frames, a quarter of them hidden: expected calibration error
-# 0.014 there, and 0.02 on 4,685 joints of real video against OpenPose that it was not fitted to.
-# MediaPipe's visibility taken as this probability errs by 0.11.
-BIAS, VISIBILITY_WEIGHT, HEAT_WEIGHT = 0.514, 0.110, 1.977
-
-
-def confidence_from_logits(visibility: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Probability that a keypoint is right, from the logits that it is visible and of the highest
-    heat in its map.
-    """
-    logits = (
-        BIAS + VISIBILITY_WEIGHT * np.clip(visibility, -8, 8) + HEAT_WEIGHT * np.clip(heat, -8, 8)
-    )
-    return np.asarray(expit(logits.astype(float)))
-
-
-def read(engine: Engine, image_bgr: np.ndarray, where: np.ndarray) -> Landmarks:
+def read(
+    engine: Engine,
+    image_bgr: np.ndarray,
+    where: np.ndarray,
+    calibration: Calibration,
+) -> Landmarks:
     """Landmarks in the regions ``where`` (P, 4) of an image (H, W, 3) uint8."""
-    return decode(engine({"image": regions.crop(image_bgr, where, SIDE)}), where)
+    return decode(engine({"image": regions.crop(image_bgr, where, SIDE)}), where, calibration)
 
 
-def decode(raw: Mapping[str, np.ndarray], where: np.ndarray) -> Landmarks:
+def decode(
+    raw: Mapping[str, np.ndarray],
+    where: np.ndarray,
+    calibration: Calibration,
+) -> Landmarks:
     """Landmarks from the network's outputs for crops of the regions ``where`` (P, 4)."""
     values = raw["landmarks"].reshape(len(where), -1, 5)  # 39 x (x, y, z, visibility, presence)
     points = refine(values[..., :2] / SIDE, raw["heatmap"])
@@ -97,7 +91,7 @@ def decode(raw: Mapping[str, np.ndarray], where: np.ndarray) -> Landmarks:
     heat = (visible * expit(peak.astype(float))).sum(1) / np.maximum(visible.sum(1), 1e-6)
     return Landmarks(
         points_px[:, :LANDMARKS],
-        confidence_from_logits(visibility, peak),
+        calibration(peak, visibility),
         points_px[:, LANDMARKS : LANDMARKS + 2],
         raw["presence"][:, 0],
         heat,

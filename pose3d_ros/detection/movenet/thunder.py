@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from pose3d_ros import inference
 from pose3d_ros.detection import regions
+from pose3d_ros.detection.confidence import CALIBRATIONS, logits_of
 from pose3d_ros.detection.following import FollowingDetector, Reading
 from pose3d_ros.detection.movenet import multipose
 from pose3d_ros.detection.movenet.decoding import decode_single
@@ -70,6 +71,7 @@ class Thunder:
             settings.precision,
             settings.max_people,
         )
+        self._calibration = CALIBRATIONS[MODEL]
 
     @property
     def engine_name(self) -> str:
@@ -85,7 +87,13 @@ class Thunder:
         heads = self._engine({"image": regions.crop(image_bgr, where, SIDE)})
         points, scores, centre = decode_single(heads)
         keypoints = regions.transform(regions.image_from_region(where), points)
-        return Reading(keypoints, scores, centre, scores.mean(1), square_around(keypoints, scores))
+        return Reading(
+            keypoints,
+            self._calibration(logits_of(scores)),
+            centre,
+            scores.mean(1),
+            square_around(keypoints, scores),
+        )
 
     def believed(self, reading: Reading, known: Array, vouched: Array) -> Array:
         """By the mean score."""

@@ -29,11 +29,10 @@ from pose3d_ros.arrays import as_float32
 from pose3d_ros.detection import regions
 from pose3d_ros.detection.blazepose import landmarks
 from pose3d_ros.detection.blazepose.detector import (
-    FULL,
-    HEAVY,
     MIN_HEAT,
     MIN_PRESENCE_FOLLOWED,
 )
+from pose3d_ros.detection.confidence import CALIBRATIONS
 from pose3d_ros.geometry import transform_points
 from pose3d_ros.lifting.feature_maps import crop_keypoints, crop_rays
 from pose3d_ros.model_store.store import locate
@@ -52,8 +51,8 @@ VALIDATION = 12  # training clips for each one of the validation subjects
 LEVELS = landmarks.LEVELS[NOT_STORED["blazepose"] :]
 """Maps that are kept: (48, 32, 32), (48, 16, 16) and (144, 8, 8)."""
 READERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "blazepose": (FULL, LEVELS),
-    "blazepose-heavy": (HEAVY, ()),
+    "blazepose": (landmarks.FULL, LEVELS),
+    "blazepose-heavy": (landmarks.HEAVY, ()),
 }
 """Networks that can read rendered crops, and their feature maps that are kept."""
 FRAME_STEP = 3  # of 30 a second
@@ -80,6 +79,7 @@ class CropDetector:
 
     def __init__(self, threads: int = 0, detector: str = "blazepose") -> None:
         reader, maps = READERS[detector]
+        self._calibration = CALIBRATIONS[reader]
         self._engine = inference.load(
             locate(reader), "auto", threads, ["landmarks", "presence", "heatmap", *maps]
         )
@@ -88,7 +88,7 @@ class CropDetector:
         self, images: np.ndarray, where: np.ndarray, size: tuple[int, int]
     ) -> CropDetections:
         """``images`` (P, 256, 256, 3) of the regions ``where`` (P, 4) of a picture of ``size``."""
-        found = landmarks.decode(self._engine({"image": images}), where)
+        found = landmarks.decode(self._engine({"image": images}), where, self._calibration)
         people = People2D(
             BLAZEPOSE33,
             found.keypoints_px,
