@@ -103,6 +103,7 @@ def _line(
 
 
 BACKGROUND, GRID, SHADOW = (40, 36, 32), (78, 72, 66), (24, 22, 20)  # BGR
+TEXT = (200, 200, 200)
 CELL_M = 0.5
 
 
@@ -174,7 +175,17 @@ def render_view(
             colours: Any = [SHADOW] if shadow else 255 * limb_colours(skeleton, person)[:, ::-1]
             dashed = unseen[skeleton.limb_indices].any(1)
             _segments(picture, view, limbs, colours, thick, solid if shadow else dashed)
+            if not shadow and np.isfinite(joints).any():
+                top = view.project(joints[np.nanargmin(joints[:, 1])])
+                if np.isfinite(top).all() and np.abs(top).max() < MOST_PX:
+                    _text(picture, str(person), top - [0, 4 * thick])
+    _text(picture, f"grid {CELL_M:g} m", np.array([8.0, view.size[1] - 8.0]))
     return picture
+
+
+def _text(picture: np.ndarray, text: str, place_px: np.ndarray) -> None:
+    x, y = place_px.round().astype(int).tolist()
+    cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, TEXT, 1, cv2.LINE_AA)
 
 
 def _segments(

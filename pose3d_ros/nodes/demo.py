@@ -38,6 +38,8 @@ from pose3d_ros.nodes.messages import JOINTS, stamp_ns
 from pose3d_ros.nodes.process import in_background
 from pose3d_ros.nodes.up import up, up_in_process
 from pose3d_ros.people import People2D, guessed
+from pose3d_ros.place.floor import Floor
+from pose3d_ros.place.floor_of_people import floor_of_people
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
 
@@ -209,7 +211,7 @@ def _report(watcher: Watcher) -> None:
 
 def _film(watcher: Watcher, folder: Path) -> None:
     """``demo.mp4`` and, its richest moment, ``demo.png``: the picture with 2D poses, and the 3D
-    poses from the side.
+    poses from the side, upright on the floor that they stand on.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stamps = sorted(set(watcher.images) & set(watcher.joints) & set(watcher.keypoints))
@@ -221,13 +223,17 @@ def _film(watcher: Watcher, folder: Path) -> None:
         stamp: np.stack([watcher.joints[stamp][axis] for axis in "xyz"], -1) for stamp in stamps
     }
     everybody = np.concatenate([joints[stamp].reshape(-1, len(H36M17), 3) for stamp in stamps])
-    focus, reach, floor = np.array([0.0, 0.0, 4.0]), 1.0, 1.0
+    floor = floor_of_people(everybody)
+    if floor is None:  # nobody stands: as if the camera were level
+        lowest_m = np.nanmax(everybody[..., 1], initial=1.0)
+        floor = Floor.from_tilt(float(lowest_m))
+    upright = floor.upright_from_camera.T
+    joints = {stamp: seen_m @ upright for stamp, seen_m in joints.items()}
+    focus, reach = np.array([0.0, 0.0, 4.0]), 1.0
     if len(everybody):
-        focus = np.nanmedian(everybody[:, 0], 0)
-        reach = float(np.nanpercentile(np.linalg.norm(everybody[:, 0] - focus, axis=1), 95))
-        floor = (
-            float(np.nanpercentile(np.nanmax(everybody[..., 1], 1), 75)) + 0.08
-        )  # the ankle is above the floor
+        pelvises_m = everybody[:, 0] @ upright
+        focus = np.nanmedian(pelvises_m, 0)
+        reach = float(np.nanpercentile(np.linalg.norm(pelvises_m - focus, axis=1), 95))
     view = viewpoint(focus, 3.5 + 1.5 * reach, PANE)
     best = max(stamps, key=lambda stamp: np.nansum(watcher.joints[stamp]["confidence"]))
     film = None
@@ -246,7 +252,7 @@ def _film(watcher: Watcher, folder: Path) -> None:
         people = watcher.joints[stamp]
         ids = people["person"][:, 0]
         unseen = guessed(people["confidence"], people["sigma"], people["state"][:, 0])
-        space = render_view(joints[stamp], ids, H36M17, view, floor, unseen)
+        space = render_view(joints[stamp], ids, H36M17, view, floor.height_m, unseen)
         both = np.hstack([draw_people(image, seen), space])
         if film is None:
             rate = max(1.0, len(stamps) / max((stamps[-1] - stamps[0]) * 1e-9, 0.1))

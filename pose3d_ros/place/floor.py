@@ -84,6 +84,14 @@ class Floor(EqualByValue):
         rotation = np.stack([forward, np.cross(self.up, forward), self.up], 1)
         return rigid(rotation, -self.height_m * self.up)
 
+    @property
+    def upright_from_camera(self) -> Float:
+        """(3, 3) rotation to the optical axes of a level camera at the same place, which looks
+        where this one does: x right, y down, z forward.
+        """
+        forward, left, up = self.camera_from_level[:3, :3].T
+        return np.stack([-left, -up, forward])
+
     def heights(self, points_m: npt.NDArray[np.floating]) -> Float:
         """Heights (...) above the floor of points (..., 3) in the camera's frame."""
         return np.asarray(points_m @ self.up + self.height_m)

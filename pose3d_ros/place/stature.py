@@ -91,7 +91,7 @@ def by_floor(
     """
     depth = (root_m[:, None, 2] + joints_m[..., 2])[:, _ANKLES]  # (P, 2)
     ankles = depth[..., None] * np.concatenate([rays[:, _ANKLES], np.ones((*depth.shape, 1))], -1)
-    sole_m = SOLE_SHARE * _leg_lengths(joints_m).max(1, keepdims=True)
+    sole_m = SOLE_SHARE * leg_lengths(joints_m).max(1, keepdims=True)
     below = sole_m - ankles @ floor.up  # of the sole, below the camera
     height = joints_m[:, _ANKLES] @ floor.up
     known = feet[:, _ANKLES] & np.isfinite(below) & (below > 0)
@@ -122,11 +122,19 @@ def stands(joints_m: Float, up: Float) -> npt.NDArray[np.bool_]:
     """
     trunk = joints_m[:, _THORAX] - joints_m[:, _PELVIS]
     upright = trunk @ up > UPRIGHT * np.linalg.norm(trunk, axis=-1)
-    reach = ((joints_m[:, _HIPS] - joints_m[:, _ANKLES]) @ up).max(1)
-    return np.asarray(upright & (reach > STRAIGHT * _leg_lengths(joints_m).max(1)))
+    return np.asarray(upright & reaches_down(joints_m, up))
 
 
-def _leg_lengths(joints_m: Float) -> Float:
+def reaches_down(joints_m: Float, up: Float) -> npt.NDArray[np.bool_]:
+    """Whether the hips of people (P, 17, 3) are nearly a leg's length above the lower ankle, by
+    one direction up (3,) or one for each (P, 3).
+    """
+    legs = joints_m[:, _HIPS] - joints_m[:, _ANKLES]
+    reach = (legs * np.reshape(up, (-1, 1, 3))).sum(-1).max(1)
+    return np.asarray(reach > STRAIGHT * leg_lengths(joints_m).max(1))
+
+
+def leg_lengths(joints_m: Float) -> Float:
     """(P, 2) from hip over knee to ankle."""
     hips, knees, ankles = (joints_m[:, which] for which in (_HIPS, _KNEES, _ANKLES))
     return np.asarray(
