@@ -46,7 +46,7 @@ def test_people_who_stand_tell_tilt_and_height(height_m, pitch_deg, roll_deg):
     unknown = np.full((5, 17, 3), np.nan)
     found = floor_of_people(np.concatenate([poses, lying, unknown]))
     assert found is not None
-    assert math.degrees(math.acos(min(found.up @ truth.up, 1))) < 2.5
+    assert math.degrees(math.acos(min(float(found.up @ truth.up), 1.0))) < 2.5
     assert found.height_m == pytest.approx(height_m, abs=0.15)
 
 
