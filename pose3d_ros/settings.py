@@ -389,7 +389,11 @@ class MultiviewNodeSettings(Settings):
         "", "Frame to publish people in, z up; empty takes the rig file's, or world"
     )
     max_latency_s: float = setting(
-        0.1, "How long to wait for a camera that is later than the first", low=0.0, high=2.0
+        0.0,
+        "How long to wait for a camera that is later than the first; 0: as long as the cameras' "
+        "rates and usual lateness need, at most 1 s",
+        low=0.0,
+        high=2.0,
     )
     max_occlusion_s: float = setting(
         0.5,

@@ -27,6 +27,7 @@ from pose3d_ros.multiview.triangulation import OUTLIER_SIGMAS
 KEYPOINT_SIGMA_M = 0.025
 PIXEL_SIGMA_PX = 2.0  # and in the image not better than this.
 UNMODELLED_MPS2 = 10.0  # acceleration between a camera's stamp and the common time
+WALKING_MPS = 1.0  # one standard deviation of the speed of somebody who is new
 MEMORY_S = 1.0  # time constant over which residuals count
 PRIOR_PEOPLE = 1.0  # the assumed noise counts as much as so many people in one moment
 PERSISTENCE_MEMORY_S = 5.0
@@ -93,10 +94,15 @@ class AdaptiveNoise:
         )
         return result
 
-    def scatter(self, rig: Rig) -> Scatter:
-        """Scatter of the cameras as large as is likely, for people whom nobody has seen yet."""
+    def scatter(self, rig: Rig, offset_s: np.ndarray) -> Scatter:
+        """Scatter of the cameras as large as is likely, for people whom nobody has seen yet and
+        who walk, where cameras (C,) are ``offset_s`` from the common time.
+        """
         likely = np.sqrt(self.upper_inflation)
-        return Scatter(KEYPOINT_SIGMA_M * likely, PIXEL_SIGMA_PX / rig.focal_px * likely)
+        return Scatter(
+            np.hypot(KEYPOINT_SIGMA_M * likely, WALKING_MPS * offset_s),
+            PIXEL_SIGMA_PX / rig.focal_px * likely,
+        )
 
     @property
     def upper_inflation(self) -> np.ndarray:
@@ -127,11 +133,19 @@ class AdaptiveNoise:
         """
         return float(0.5 + 0.5 * np.mean(self.usual_inflation / self.filter_inflation))
 
-    def variance_px(self, rig: Rig, depth: np.ndarray, offset_s: np.ndarray | float) -> np.ndarray:
+    def variance_px(
+        self,
+        rig: Rig,
+        depth: np.ndarray,
+        offset_s: np.ndarray,
+        speed_mps: float = 0.0,
+    ) -> np.ndarray:
         """Variance per axis (P, C, J) in px^2 of keypoints of confidence 1 at ``depth`` (P, C, J),
-        seen ``offset_s`` before or after the common time.
+        seen ``offset_s`` (C,) before or after the common time, of people whose velocity is known
+        to ``speed_mps``.
         """
-        metres = KEYPOINT_SIGMA_M**2 + (0.5 * UNMODELLED_MPS2 * np.square(offset_s)) ** 2
+        moved = 0.5 * UNMODELLED_MPS2 * np.square(offset_s) + speed_mps * np.abs(offset_s)
+        metres = (KEYPOINT_SIGMA_M**2 + moved**2)[:, None]
         pixels = (
             PIXEL_SIGMA_PX**2 + metres * (rig.focal_px[:, None] / np.maximum(depth, NEAR_M)) ** 2
         )

@@ -22,10 +22,13 @@ from dataclasses import dataclass, field
 from pose3d_ros.people import People2D
 from pose3d_ros.stamps import JUMP_BACK_S, Order, StampOrder
 
-LIVE_S = 0.5  # a camera that has sent nothing for this long is not waited for,
+# A camera that has sent nothing for this long, or for two of its periods, is not waited for,
+LIVE_S = 0.5
 HEARD_S = 2.0  # and after this long has no vote on what time it is
 MAX_AGE_S = 0.3  # 2D poses further from the common time than this are of no use to the tracker
 MAX_SKEW_S = 1.0  # a camera whose stamps are later than this, or ahead, has another clock
+USUAL_LATENCY_S = 0.1  # the wait for a late camera where nothing else is asked or needed,
+LONGEST_WAIT_S = 1.0  # and the longest one.
 MAX_POSES = 30  # 2D poses buffered per camera
 MAX_PERIODS_AHEAD = 3  # of its own by which a camera may be ahead of the others, and JUMP_BACK_S
 
@@ -42,6 +45,8 @@ class _Stream:
     period_ns: int = 0  # between its newest stamp in step and the one before
     used_ns: int | None = None
     arrival_ns: int | None = None
+    delay_ns: float | None = None  # from stamp to arrival, smoothed, with its mean deviation
+    deviation_ns: float = 0.0
 
     @property
     def clock_ns(self) -> int:
@@ -53,6 +58,19 @@ class _Stream:
         """Whether something arrived within some time."""
         return self.arrival_ns is not None and now_ns - self.arrival_ns <= within_s * 1e9
 
+    def live(self, now_ns: int) -> bool:
+        """Whether it still sends, at its own rate."""
+        return self.heard(now_ns, max(LIVE_S, 2e-9 * self.period_ns))
+
+    def learn_delay(self, delay_ns: int) -> None:
+        """Smooth the delay as TCP does its round-trip time (RFC 6298)."""
+        if self.delay_ns is None:
+            self.delay_ns, self.deviation_ns = float(delay_ns), 0.0
+            return
+        error = delay_ns - self.delay_ns
+        self.deviation_ns += (abs(error) - self.deviation_ns) / 4
+        self.delay_ns += error / 8
+
 
 class PoseBuffer:
     """Buffers 2D poses per camera; ``take`` hands out one from each for a common time.
@@ -60,7 +78,9 @@ class PoseBuffer:
     A common time is complete when every live camera has something new. Late cameras are waited for
     ``max_latency_s`` after the first arrival, and what comes later still counts the next time.
     Silent ones are not waited for at all, nor slow ones whose next stamp, as their last two tell,
-    is not due within that time. Arrival times ``now_ns`` come from any steady clock.
+    is not due within that time. With 0 the cameras tell how long: half of their usual period, so
+    that slow ones meet, and as much as one is usually later than the others, up to
+    ``LONGEST_WAIT_S``. Arrival times ``now_ns`` come from any steady clock.
 
     Stamps out of step are left out until they fit again: those of a camera that jump, back by more
     than ``JUMP_BACK_S`` or ahead, and those more than ``MAX_SKEW_S`` behind the others' or
@@ -70,7 +90,7 @@ class PoseBuffer:
     was in use goes on; at first, the one whose clock is behind.
     """
 
-    def __init__(self, cameras: int, max_latency_s: float = 0.1) -> None:
+    def __init__(self, cameras: int, max_latency_s: float = 0.0) -> None:
         self._streams = [_Stream() for _ in range(cameras)]
         self._latency_ns = round(max_latency_s * 1e9)
         self._newest: tuple[int, int] | None = None  # newest stamp in step, and its arrival
@@ -97,6 +117,7 @@ class PoseBuffer:
         ):
             return False
         stream.pending.append((people, now_ns))
+        stream.learn_delay(now_ns - stamp_ns)
         before_ns = stream.order.newest_ns
         if stream.order(stamp_ns) is Order.ADVANCES and before_ns is not None:
             stream.period_ns = min(stamp_ns - before_ns, round(MAX_SKEW_S * 1e9))
@@ -166,22 +187,43 @@ class PoseBuffer:
         if not waiting:
             return None
         reached = sorted(max(people.stamp_ns for people, _ in pending) for pending in waiting)
+        due_ns, wait_ns = self._waits(now_ns, alone=len(waiting) == 1)
         complete = all(
             stream.pending
-            or not stream.heard(now_ns, LIVE_S)
+            or not stream.live(now_ns)
             or stream.order.newest_ns is not None
-            and stream.order.newest_ns + stream.period_ns > reached[-1] + self._latency_ns
+            and stream.order.newest_ns + stream.period_ns > reached[-1] + due_ns
             for stream in streams
         )
-        if not complete and now_ns - min(pending[0][1] for pending in waiting) < self._latency_ns:
+        if not complete and now_ns - min(pending[0][1] for pending in waiting) < wait_ns:
             return None
         # One camera that is ahead of most others does not leave these behind.
         most_ns = reached[len(reached) // 2]
-        stamp_ns = min(r for r in reached if r >= most_ns - self._latency_ns)
+        stamp_ns = min(r for r in reached if r >= most_ns - wait_ns)
         if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
             return None
         self._stamp_ns = stamp_ns
         return [self._nearest(stream, stamp_ns) for stream in streams], stamp_ns
+
+    def _waits(self, now_ns: int, alone: bool) -> tuple[float, float]:
+        """How far ahead a camera's next stamp may be to be worth waiting for, and how long to wait
+        after the first arrival, in nanoseconds. One that is ``alone`` finds nobody: a second one
+        is worth a whole period.
+        """
+        if self._latency_ns:
+            return self._latency_ns, self._latency_ns
+        live = [s for s in self._streams if s.in_step and s.live(now_ns) and s.period_ns]
+        if not live:
+            return USUAL_LATENCY_S * 1e9, USUAL_LATENCY_S * 1e9
+        period_ns = sorted(s.period_ns for s in live)[(len(live) - 1) // 2]
+        share = 1.0 if alone else 0.5
+        due_ns = min(max(USUAL_LATENCY_S * 1e9, share * period_ns), MAX_AGE_S * 1e9)
+        delays = [
+            (s.delay_ns or 0.0, s.deviation_ns) for s in live if s.period_ns <= 2 * period_ns
+        ]
+        latest = max(delay + 2 * deviation for delay, deviation in delays)
+        late_ns = latest - min(delay for delay, _ in delays)
+        return due_ns, min(due_ns + late_ns, LONGEST_WAIT_S * 1e9)
 
     @staticmethod
     def _nearest(stream: _Stream, stamp_ns: int) -> People2D | None:

@@ -29,7 +29,7 @@ from pose3d_ros.multiview.association import (
 )
 from pose3d_ros.multiview.bones import BodySize, Bones
 from pose3d_ros.multiview.depth import locate
-from pose3d_ros.multiview.measurement_noise import PRIOR_PEOPLE, AdaptiveNoise
+from pose3d_ros.multiview.measurement_noise import PRIOR_PEOPLE, WALKING_MPS, AdaptiveNoise
 from pose3d_ros.multiview.rig import Rig
 from pose3d_ros.multiview.tracks import (
     DEPTH_EVIDENCE,
@@ -56,12 +56,14 @@ def initiate_from_views(
     detections: RigDetections,
     groups: np.ndarray,
     observed: np.ndarray,
+    offset_s: np.ndarray,
     stamp_ns: int,
 ) -> tuple[Tracks, np.ndarray, np.ndarray]:
     """Tracks of the detections' ``groups`` (P, C), a mask (P,) of those with enough evidence, and
     the variance (P,) of their keypoints by ``noise.variance_px``.
 
-    ``observed`` (C,): cameras that had an image; of those that should see a person, enough must.
+    ``observed`` (C,): cameras that had an image, ``offset_s`` (C,) from the common time; of those
+    that should see a person, enough must.
     """
     count, joints = len(groups), detections.points.shape[1]
     points, weight = detections.of(groups)
@@ -75,7 +77,7 @@ def initiate_from_views(
     depth[np.broadcast_to((weight > 0).sum(1, keepdims=True) < 2, depth.shape)] = np.nan
     usual = np.nanmedian(depth, axis=(1, 2), keepdims=True)
     depth = np.where(np.isnan(depth), usual, np.clip(depth, 0.5 * usual, 2 * usual))
-    variance = noise.variance_px(rig, depth, 0.0)
+    variance = noise.variance_px(rig, depth, offset_s, WALKING_MPS)
     blank = Tracks.blank(count, joints)
     # Views are rejected where they are wrong for what people scatter in this frame; at first, for
     # the worst that is likely of this rig.
@@ -152,7 +154,7 @@ def initiate_from_depth(
     sigma = np.where(
         np.abs(far - np.nanmedian(far, 1, keepdims=True)) < BODY_SIZE_M[1], sigma, np.inf
     )
-    variance = noise.variance_px(rig, depth[:, None].repeat(len(rig), 1), 0.0)[
+    variance = noise.variance_px(rig, depth[:, None].repeat(len(rig), 1), np.zeros(len(rig)))[
         np.arange(len(detections)), detections.view
     ]
     mean, covariance, seen = locate(

@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 TENTATIVE_S = 0.2  # a tentative track that two views do not see again for this long is deleted
 ONE_VIEW_S = 2.0  # a person whom only one camera sees is tracked for this long
 FILL_S = 1.0  # a joint that is not seen is predicted for this long
+MAX_PERIOD_S = 1.0  # slower cameras than this are too slow to follow people
 # Tracks seen by one view may be so many standard deviations from their estimate.
 UNCERTAIN_SIGMAS = 2.0
 
@@ -115,6 +116,7 @@ class MultiViewTracker:
         self._order = StampOrder()
         self._noise = AdaptiveNoise(len(self.rig))
         self._used_ns: list[int | None] = [None] * len(self.rig)
+        self._period_s = 0.0  # between updates, smoothed
 
     @property
     def residuals_px(self) -> list[float | None]:
@@ -156,6 +158,8 @@ class MultiViewTracker:
         before_ns = stamp_ns if before_ns is None else before_ns
         self._tracks.predict(before_ns, stamp_ns)
         elapsed_s = (stamp_ns - before_ns) * 1e-9
+        if elapsed_s > 0:
+            self._period_s += (min(elapsed_s, MAX_PERIOD_S) - self._period_s) / 4
         self._noise.begin_frame()
         owner = np.full(len(detections), NOBODY)
         if len(self._tracks) and observed.any():
@@ -174,7 +178,7 @@ class MultiViewTracker:
                     self._appearance, people_2d, detections.view, rows
                 )
             self._start_tracks(
-                detections[rows], owner[rows], similarity, wrong_size, observed, stamp_ns
+                detections[rows], owner[rows], similarity, wrong_size, observed, offset_s, stamp_ns
             )
         self._delete_lost(stamp_ns)
         return self._result(stamp_ns)
@@ -274,7 +278,7 @@ class MultiViewTracker:
         )
         chosen, weight = assigned.chosen, assigned.weight
         points = assigned.points + (pixels - at_view_time).swapaxes(0, 1)
-        precision = weight / self._noise.variance_px(rig, depth.swapaxes(0, 1), offset_s[:, None])
+        precision = weight / self._noise.variance_px(rig, depth.swapaxes(0, 1), offset_s)
         located, with_depth = np.zeros(len(tracks), bool), np.zeros(tracks.known.shape, bool)
         if detections.depth is not None:
             far, sigma = detections.depths_of(chosen)
@@ -351,18 +355,19 @@ class MultiViewTracker:
         similarity: np.ndarray | None,
         wrong_size: np.ndarray,
         observed: np.ndarray,
+        offset_s: np.ndarray,
         stamp_ns: int,
     ) -> None:
         """Start tracks of people seen by two cameras, or by one with depth."""
         noise = self._noise
         while True:
             groups = group_detections(
-                self.rig, detections, noise.scatter(self.rig), self._size, similarity
+                self.rig, detections, noise.scatter(self.rig, offset_s), self._size, similarity
             )
             if not len(groups):
                 break
             new, good, scale = track_initiation.initiate_from_views(
-                self.rig, noise, self._size, detections, groups, observed, stamp_ns
+                self.rig, noise, self._size, detections, groups, observed, offset_s, stamp_ns
             )
             if noise is not self._noise or noise.well_known:
                 break
@@ -422,10 +427,12 @@ class MultiViewTracker:
         not confirm.
         """
         tracks = self._tracks
-        lost = stamp_ns - tracks.seen_ns > self.max_occlusion_s * 1e9
+        # Who is missed once by slow cameras is not lost.
+        once_s = 1.5 * self._period_s
+        lost = stamp_ns - tracks.seen_ns > max(self.max_occlusion_s, once_s) * 1e9
         lost |= (
             stamp_ns - tracks.located_ns
-            > np.where(tracks.confirmed, ONE_VIEW_S, TENTATIVE_S) * 1e9
+            > np.where(tracks.confirmed, ONE_VIEW_S, max(TENTATIVE_S, once_s)) * 1e9
         )
         tracks.known &= stamp_ns - tracks.joint_seen_ns <= FILL_S * 1e9
         self._keep(~lost)

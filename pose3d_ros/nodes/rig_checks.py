@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pose3d_ros.multiview.calibration_monitor import Displacement
-from pose3d_ros.multiview.pose_buffer import MAX_AGE_S
+from pose3d_ros.multiview.pose_buffer import LONGEST_WAIT_S, MAX_AGE_S
 from pose3d_ros.nodes.camera_input import CameraInput
 from pose3d_ros.nodes.inputs import SILENCE_S
 from pose3d_ros.nodes.managed_node import ManagedNode
@@ -109,12 +109,14 @@ class RigChecks:
             return
         depth = any(camera.tells_depth for camera in self._inputs)
         if len(self._seeing) > 1 and 2 * self._common < self._moments and not depth:
+            limit_s = self._node.settings.max_latency_s
             self._node.problem(
                 "apart",
                 f"several cameras see people, and for {APART_S:g} s nobody was found: of most "
-                f"moments only one camera sent its poses within max_latency_s "
-                f"({self._node.settings.max_latency_s:g} s); lower the images' rate to what the "
-                f"cameras' nodes manage, or raise max_latency_s",
+                "moments only one camera sent its poses within "
+                + (f"max_latency_s ({limit_s:g} s)" if limit_s else f"{LONGEST_WAIT_S:g} s")
+                + "; lower the images' rate to what the cameras' nodes manage"
+                + (", or set max_latency_s to 0, which waits as they need" if limit_s else ""),
             )
         else:
             self._node.solved("apart")
@@ -131,12 +133,14 @@ class RigChecks:
                 camera.in_time_at = time.monotonic()
                 camera.solved("clock")
             elif time.monotonic() - camera.in_time_at > SILENCE_S:
+                waits = not self._node.settings.max_latency_s and -LONGEST_WAIT_S < offset_s < 0
                 camera.problem(
                     "clock",
                     f"its stamps are {abs(offset_s):.1f} s "
                     f"{'ahead of' if offset_s > 0 else 'behind'}"
-                    f" the other cameras', so that its poses are not used: synchronise the clocks "
-                    f"(chrony, PTP), or make its detector faster",
+                    f" the other cameras', "
+                    + ("for which all wait" if waits else "so that its poses are not used")
+                    + ": synchronise the clocks (chrony, PTP), or make its detector faster",
                 )
             else:
                 camera.solved("clock")

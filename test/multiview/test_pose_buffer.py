@@ -223,3 +223,56 @@ def test_a_recording_that_plays_fast():
     arrivals = [(s // 10, c, s) for c in range(2) for s in range(0, 16000, 200)]
     taken = play(arrivals, cameras=2)
     assert [stamps for _, _, stamps in taken][-60:] == [[s, s] for s in range(4000, 16000, 200)]
+
+
+def pairs(taken):
+    """Cameras of each common time that gave poses within 0.3 s of it."""
+    return [sum(s is not None and abs(s - t) <= 300 for s in stamps) for _, t, stamps in taken]
+
+
+@pytest.mark.parametrize("phase", [30, 120, 180])
+@pytest.mark.parametrize("period", [200, 250, 500])
+def test_slow_cameras_out_of_phase_meet(period, phase):
+    """Two cameras at 2 to 5 Hz, of which each takes its pictures at moments of its own."""
+    arrivals = stream(0, period, end=10_000) + stream(1, period, end=10_000, phase=phase)
+    taken = play(arrivals, 2, 0, until_ms=10_000)
+    met = pairs(taken[3:])
+    assert np.mean(np.array(met) == 2) > 0.9
+    assert len(met) > 0.8 * 10_000 / period - 4
+
+
+def test_cameras_of_an_overloaded_machine_meet():
+    """Each node takes the newest picture when it is done with the last one, after 0.2 to 0.5 s."""
+    rng = np.random.default_rng(0)
+    arrivals = []
+    for camera in range(2):
+        now = rng.uniform(0, 300)
+        while now < 20_000:
+            stamp = int(now)
+            now += rng.uniform(200, 500)
+            arrivals.append((int(now), camera, stamp))
+    met = pairs(play(arrivals, 2, 0, until_ms=20_000)[3:])
+    assert np.mean(np.array(met) == 2) > 0.8 and len(met) > 30
+
+
+@pytest.mark.parametrize("late", [300, 600, 800])
+def test_a_camera_that_is_always_late_is_fused(late):
+    arrivals = stream(0, end=6000) + stream(1, end=6000) + stream(2, end=6000, delay=10 + late)
+    taken = [t for t in play(arrivals, 3, 0, until_ms=6000) if t[0] > 3000]
+    assert np.mean(np.array(pairs(taken)) == 3) > 0.9 and len(taken) > 50
+    # Who sets a limit is not kept waiting.
+    taken = play(arrivals, 3, 0.1, until_ms=6000)
+    assert max(now - stamp for now, stamp, _ in taken) < 200
+
+
+def test_seconds_of_latency_of_all_cameras_change_nothing():
+    arrivals = stream(0, end=4000, delay=2500) + stream(1, end=4000, delay=2520)
+    assert np.mean(np.array(pairs(play(arrivals, 2, 0, until_ms=7000))) == 2) > 0.95
+
+
+def test_uneven_rates():
+    """Two fast cameras go on at their own rate, and a slow one counts when it has something."""
+    arrivals = stream(0, end=6000) + stream(1, end=6000, phase=20) + stream(2, 330, end=6000)
+    taken = [t for t in play(arrivals, 3, 0, until_ms=6000) if t[0] > 1000]
+    met = np.array(pairs(taken))
+    assert (met >= 2).mean() > 0.95 and (met == 3).sum() >= 12 and len(met) > 100

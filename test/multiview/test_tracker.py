@@ -617,6 +617,7 @@ def test_more_people_than_can_be_are_cut_and_said_and_the_real_ones_stay(caplog)
                     keypoints_px=np.concatenate([wild, real.keypoints_px]),
                     confidence=np.concatenate([np.full((1000, 17), 0.2), real.confidence]),
                     ids=np.zeros(0, int),
+                    states=np.zeros(0, int),
                 )
             )
         result = tracker.update(seen, frame * STEP_NS)
@@ -708,3 +709,24 @@ def test_nobody_is_lost_because_some_joints_are_seen_once(turn):
         assert len(found) == 1, f"seed {seed}"
         error = found.joints_m[0] - transform_points(world, person[0])
         assert np.linalg.norm(error, axis=-1)[np.setdiff1d(np.arange(17), once)].max() < 0.06
+
+
+@pytest.mark.parametrize("rate_hz", [2.5, 4.0])
+def test_two_slow_cameras_out_of_phase_find_walking_people(rate_hz):
+    cameras, rng = ring(2), np.random.default_rng(0)
+    people = walking([(-1, 0), (1, 0.5)], [(0.6, 0), (-0.4, 0.3)])
+    buffer, tracker, shown = PoseBuffer(2), MultiViewTracker(cameras, H36M17), []
+    arrivals = sorted(
+        (taken + rng.uniform(0.1, 0.3), c, taken)
+        for c in range(2)
+        for taken in np.arange(0, 5, 1 / rate_hz) + 0.4 * c / rate_hz
+    )
+    for now, c, taken in arrivals:
+        seen = detected(cameras[c], people(taken), round(taken * 1e9), rng)
+        buffer.add(c, seen, round(now * 1e9))
+        while (got := buffer.take(round(now * 1e9))) is not None:
+            result = tracker.update(*got)
+            away = np.linalg.norm(result.joints_m[:, None] - people(got[1] * 1e-9), axis=-1)
+            near = believed(result) & (np.nanmean(away, -1).min(1) < 0.3)
+            shown.append(int(near.sum()))
+    assert len(shown) > 3.5 * rate_hz and np.mean(np.array(shown[4:]) == 2) > 0.9
