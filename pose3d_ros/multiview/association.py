@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+from scipy.special import chdtri
 
 from pose3d_ros.multiview.bones import BodySize
 from pose3d_ros.multiview.rig import NEAR_M, Rig
@@ -38,7 +39,10 @@ OCCLUSION_M = (0.4, 1.0)
 VISIBLE_SHARE = 0.8  # of the joints inside the image: the camera should see the person
 HYPOTHESES_PER_DETECTION = 3
 MAX_HYPOTHESES = 120  # in all, at once
-JOINT_STRIDE = 4  # pairs of detections are tested by every 4th joint first
+UPPER = 0.95  # probability that a camera scatters no more than is taken for likely
+MAX_PLACES = 30.0  # as if no more people had been seen, for calibration changes
+# Pairs of detections are tested by every 4th joint first, and a little less strictly.
+JOINT_STRIDE, FIRST_TEST = 4, 0.75
 
 
 @dataclass(frozen=True)
@@ -197,17 +201,44 @@ def occluded_views(
 
 @dataclass(frozen=True)
 class Scatter:
-    """Standard deviation in metres of what a camera sees from where it is, per axis and as large
-    as is likely: ``at_m`` (C,) near the camera, and ``per_m`` (C,) more for each metre of
-    distance, in the square.
+    """What cameras see of people whom nobody has seen yet, from where it is, as standard deviation
+    per axis: ``at_m`` (C,) near the camera, and ``per_m`` (C,) more for each metre of distance, in
+    the square; ``moved_m`` (C,), how far they have walked between a camera's time and the common
+    one. ``places`` (C,): at how many places people were seen that tell so.
     """
 
     at_m: np.ndarray
     per_m: np.ndarray
+    moved_m: np.ndarray
+    places: np.ndarray
+
+    @property
+    def _likely(self) -> np.ndarray:
+        """Variance (C,) that a camera has at most, with the probability ``UPPER``, by the usual
+        one: of a scaled inverse chi-squared distribution, large until people were seen.
+        """
+        return np.asarray(self.places / chdtri(self.places, UPPER))
 
     def variance(self, view: np.ndarray, distance_m: np.ndarray) -> np.ndarray:
-        """Variance in m^2 of points in cameras ``view`` at some distance; shapes broadcast."""
-        return np.asarray(self.at_m[view] ** 2 + (self.per_m[view] * distance_m) ** 2)
+        """Largest likely variance in m^2 of points in cameras ``view`` at some distance; shapes
+        broadcast.
+        """
+        likely = self._likely
+        at = self.at_m**2 * likely + self.moved_m**2
+        return np.asarray(at[view] + (self.per_m**2 * likely)[view] * distance_m**2)
+
+    def after(self, excess: np.ndarray, view: np.ndarray) -> Scatter:
+        """The scatter when pairs of detections are known that most likely show one person each:
+        ``excess`` (G,), mean square of their misses by ``variance``, in two cameras ``view`` (G,
+        2). A pair tells half a place of each.
+        """
+        cameras = len(self.places)
+        new = 0.5 * np.bincount(view.ravel(), minlength=cameras)
+        seen = 0.5 * np.bincount(view.ravel(), np.repeat(excess, 2), minlength=cameras)
+        share = (self.places + self._likely * seen) / (self.places + new)
+        places = np.minimum(self.places + new, MAX_PLACES)
+        root = np.sqrt(share)
+        return Scatter(self.at_m * root, self.per_m * root, self.moved_m, places)
 
 
 def _likely_pairs(
@@ -233,7 +264,9 @@ def _likely_pairs(
         ratio = np.sqrt(np.maximum(miss, 0) / gate) / BIRTH_SIGMAS
         ratio[(on_a < NEAR_M) | (on_b < NEAR_M)] = 2
         both = known[:, :start, None] & known[:, None, start:end]
-        first, second = np.nonzero((np.minimum(ratio, 2) * both).sum(0) <= both.sum(0))
+        first, second = np.nonzero(
+            (np.minimum(ratio, 2) * both).sum(0) <= FIRST_TEST * both.sum(0)
+        )
         firsts.append(first)
         seconds.append(second + start)
     return np.concatenate(firsts), np.concatenate(seconds)
@@ -263,12 +296,22 @@ def _pairs(
     near_a, near_b = on_a[..., None] * a, gap + on_b[..., None] * b
     miss = np.sqrt(((near_a - near_b) ** 2).sum(-1))
     poses = origin[first][:, None] + 0.5 * (near_a + near_b)
-    variance = scatter.variance(view[first, None], on_a)
-    variance += scatter.variance(view[second, None], on_b)
-    gate = BIRTH_SIGMAS * np.sqrt(variance)
-    before = (on_a > NEAR_M) & (on_b > NEAR_M)
     shared = np.sqrt(detections.confidence[first] * detections.confidence[second])
-    meet = (shared > 0) & before
+    meet = (shared > 0) & (on_a > NEAR_M) & (on_b > NEAR_M)
+
+    def variance_of(scatter: Scatter) -> np.ndarray:
+        return scatter.variance(view[first, None], on_a) + scatter.variance(
+            view[second, None], on_b
+        )
+
+    variance = variance_of(scatter)
+    squares = (np.minimum(miss**2 / variance, BIRTH_SIGMAS**2) * meet).sum(-1)
+    excess = squares / np.maximum(meet.sum(-1), 1)
+    mutual = _mutual_best(first, second, view, np.where(meet.sum(-1) < MIN_JOINTS, np.inf, excess))
+    if len(mutual):
+        scatter = scatter.after(excess[mutual], view[np.stack([first, second], 1)[mutual]])
+        variance = variance_of(scatter)
+    gate = BIRTH_SIGMAS * np.sqrt(variance)
     score = (shared * (1 - np.minimum(np.where(meet, miss, np.inf) / gate, 2))).sum(-1)
     count = np.maximum(meet.sum(-1), 1)[:, None]
     centre = (poses * meet[..., None]).sum(1) / count
@@ -282,6 +325,19 @@ def _pairs(
     order = np.argsort(-np.where(good, score, -np.inf))[: good.sum()]
     pairs = np.stack([first, second], 1)
     return poses[order], meet[order], pairs[order], score[order], gate[order]
+
+
+def _mutual_best(
+    first: np.ndarray, second: np.ndarray, view: np.ndarray, cost: np.ndarray
+) -> np.ndarray:
+    """Rows of pairs that are the cheapest of both detections with the other's camera, and no
+    costlier than a good pair is.
+    """
+    best = np.full((len(view), int(view.max(initial=0)) + 1), np.inf)
+    np.minimum.at(best, (first, view[second]), cost)
+    np.minimum.at(best, (second, view[first]), cost)
+    mutual = (cost == best[first, view[second]]) & (cost == best[second, view[first]])
+    return np.flatnonzero(mutual & (cost < (BIRTH_MIN_AGREEMENT * BIRTH_SIGMAS) ** 2))
 
 
 def _hypotheses(pairs: np.ndarray, free: np.ndarray) -> list[int]:

@@ -14,12 +14,10 @@
 
 from __future__ import annotations
 
-from copy import copy
-
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
-from pose3d_ros.multiview.association import Scatter
+from pose3d_ros.multiview.association import MAX_PLACES, UPPER, Scatter
 from pose3d_ros.multiview.rig import NEAR_M, Rig
 from pose3d_ros.multiview.triangulation import OUTLIER_SIGMAS
 
@@ -33,9 +31,8 @@ PRIOR_PEOPLE = 1.0  # the assumed noise counts as much as so many people in one 
 PERSISTENCE_MEMORY_S = 5.0
 MIN_INFLATION, MAX_INFLATION = 0.25, 100.0
 # What is known of a rig before anybody was seen is worth so many people at places of their own,
-PRIOR_PLACES, MAX_PLACES = 4.0, 30.0
+PRIOR_PLACES = 4.0
 PLACE_S = 1.0  # who walks is at another place after this long.
-UPPER = 0.95  # probability that a camera is better than ``upper_inflation``
 PRIOR_PERSISTENCE = 0.5  # share of a residual that is there in the next frame again
 
 
@@ -74,43 +71,22 @@ class AdaptiveNoise:
             for c in range(len(self.inflation))
         ]
 
-    @property
-    def well_known(self) -> bool:
-        """Whether people were seen at more places than the prior is worth."""
-        return bool((self._places > 2 * PRIOR_PLACES).all())
-
-    def after_people(self, scale: np.ndarray, views: np.ndarray) -> AdaptiveNoise:
-        """A copy that knows some people of this moment: ``scale`` (P,), variance of their
-        keypoints by that of ``variance_px``, in ``views`` (P, C).
-        """
-        result = copy(self)
-        count = views.sum(0)
-        found = (views * scale[:, None]).sum(0) * self.filter_inflation / (1 + self.persistence)
-        result._places = np.minimum(self._places + count, MAX_PLACES)
-        result.inflation = np.clip(
-            (self._places * self.inflation + found) / (self._places + count),
-            MIN_INFLATION,
-            MAX_INFLATION,
-        )
-        return result
-
     def scatter(self, rig: Rig, offset_s: np.ndarray) -> Scatter:
-        """Scatter of the cameras as large as is likely, for people whom nobody has seen yet and
-        who walk, where cameras (C,) are ``offset_s`` from the common time.
+        """Scatter of people whom nobody has seen yet and who walk, where cameras (C,) are
+        ``offset_s`` from the common time.
         """
-        likely = np.sqrt(self.upper_inflation)
+        usual = np.sqrt(self.usual_inflation)
         return Scatter(
-            np.hypot(KEYPOINT_SIGMA_M * likely, WALKING_MPS * offset_s),
-            PIXEL_SIGMA_PX / rig.focal_px * likely,
+            KEYPOINT_SIGMA_M * usual,
+            PIXEL_SIGMA_PX / rig.focal_px * usual,
+            WALKING_MPS * np.abs(offset_s),
+            self._places,
         )
 
     @property
     def upper_inflation(self) -> np.ndarray:
-        """(C,) inflation that a camera has at most, with the probability ``UPPER``: of a scaled
-        inverse chi-squared distribution, far above ``inflation`` until people were seen.
-        """
-        places = self._places
-        return np.asarray(self.usual_inflation * places / chi2.ppf(1 - UPPER, places))
+        """(C,) inflation that a camera has at most, with the probability ``UPPER``."""
+        return self.usual_inflation * self._places / chdtri(self._places, UPPER)
 
     @property
     def usual_inflation(self) -> np.ndarray:

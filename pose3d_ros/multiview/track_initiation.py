@@ -58,9 +58,8 @@ def initiate_from_views(
     observed: np.ndarray,
     offset_s: np.ndarray,
     stamp_ns: int,
-) -> tuple[Tracks, np.ndarray, np.ndarray]:
-    """Tracks of the detections' ``groups`` (P, C), a mask (P,) of those with enough evidence, and
-    the variance (P,) of their keypoints by ``noise.variance_px``.
+) -> tuple[Tracks, np.ndarray]:
+    """Tracks of the detections' ``groups`` (P, C), and a mask (P,) of those with enough evidence.
 
     ``observed`` (C,): cameras that had an image, ``offset_s`` (C,) from the common time; of those
     that should see a person, enough must.
@@ -111,7 +110,7 @@ def initiate_from_views(
         evidence,
         stamp_ns,
     )
-    return people, (views >= 2) & (evidence > 0), scale[:, 0, 0]
+    return people, (views >= 2) & (evidence > 0)
 
 
 def _scatter_of_people(

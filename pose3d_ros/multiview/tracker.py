@@ -359,21 +359,20 @@ class MultiViewTracker:
         stamp_ns: int,
     ) -> None:
         """Start tracks of people seen by two cameras, or by one with depth."""
-        noise = self._noise
-        while True:
-            groups = group_detections(
-                self.rig, detections, noise.scatter(self.rig, offset_s), self._size, similarity
-            )
-            if not len(groups):
-                break
-            new, good, scale = track_initiation.initiate_from_views(
-                self.rig, noise, self._size, detections, groups, observed, offset_s, stamp_ns
-            )
-            if noise is not self._noise or noise.well_known:
-                break
-            # A rig of which little is known: the people of this moment tell how well it fits.
-            noise = noise.after_people(scale, groups != NOBODY)
+        groups = group_detections(
+            self.rig, detections, self._noise.scatter(self.rig, offset_s), self._size, similarity
+        )
         if len(groups):
+            new, good = track_initiation.initiate_from_views(
+                self.rig,
+                self._noise,
+                self._size,
+                detections,
+                groups,
+                observed,
+                offset_s,
+                stamp_ns,
+            )
             self._add(
                 new[good], np.where(groups == NOBODY, NOBODY, owner[groups])[good], wrong_size
             )

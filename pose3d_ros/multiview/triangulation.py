@@ -30,6 +30,7 @@ LARGEST_SIGMA_M = 10.0  # a point known worse than this is not known
 # Determinant of a matrix, by the cube of its trace, below which it is singular, and the share of
 # the trace that is added to its diagonal then.
 SINGULAR, RAISED = 1e-15, 1e-6
+MOST_VIEWS = 6  # whose rays are crossed: most of them are right
 _WEAK = 1e-4  # information in 1/m^2 that stands for none and keeps the equations regular
 
 
@@ -193,22 +194,26 @@ def _consensus(
     """Hypothesis (M, 3) that most views agree with, the views (M, C) that do, and whether the
     prior does (M,).
 
-    Hypotheses are the crossing of every two rays and the prior's mean; the smallest truncated
-    squared error wins. This is RANSAC without chance: all the samples there are.
+    Hypotheses are the crossing of every two rays of the ``MOST_VIEWS`` most precise views, and the
+    prior's mean; the smallest truncated squared error of all views wins. This is RANSAC without
+    chance.
     """
+    chosen = np.argsort(-precision, 1)[:, :MOST_VIEWS]
     first, second = (
-        np.array(side) for side in zip(*combinations(range(len(rig)), 2), strict=True)
+        np.array(side) for side in zip(*combinations(range(chosen.shape[1]), 2), strict=True)
     )
     rays = rig.directions(points.transpose(1, 0, 2), np.arange(len(rig))).transpose(1, 0, 2)
+    rays = np.take_along_axis(rays, chosen[..., None], 1)
+    weight, origin = np.take_along_axis(precision, chosen, 1), rig.position_m[chosen]
     a, b = rays[:, first], rays[:, second]
-    gap = rig.position_m[second] - rig.position_m[first]
+    gap = origin[:, second] - origin[:, first]
     on_a, on_b, sine_squared = closest_approach(a, b, gap)
     crossing = 0.5 * (
-        rig.position_m[first] + on_a[..., None] * a + rig.position_m[second] + on_b[..., None] * b
+        origin[:, first] + on_a[..., None] * a + origin[:, second] + on_b[..., None] * b
     )
     possible = (
-        (precision[:, first] > 0)
-        & (precision[:, second] > 0)
+        (weight[:, first] > 0)
+        & (weight[:, second] > 0)
         & (on_a > NEAR_M)
         & (on_b > NEAR_M)
         & (sine_squared > MIN_PARALLAX**2)
