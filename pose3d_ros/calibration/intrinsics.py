@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ MIN_IMPROVEMENT = 0.05
 FOCAL_SIGMA = 0.01  # of the focal length: known worse, it is not determined
 CELLS = (8, 6)  # coverage is counted on such a grid
 MIN_COVERAGE = 0.4
+JACKKNIFE_GROUPS = 8
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,11 @@ class Intrinsics:
         focal = self.camera.matrix[[0, 1], [0, 1]]
         share = float((self.sigma_px[:2] / focal).max())
         if share > FOCAL_SIGMA:
+            known = (
+                f"is only known to {share:.1%}" if np.isfinite(share) else "hangs on single views"
+            )
             found.append(
-                f"the focal length is only known to {share:.1%}: the views are too alike or face "
+                f"the focal length {known}: the views are too alike or face "
                 "the camera; tilt the board by 30 to 45 degrees, to all sides, near and far"
             )
         if self.coverage < MIN_COVERAGE:
@@ -115,12 +120,40 @@ def calibrate(views: BoardDetections, board: Board, fisheye: bool = False) -> In
                 f"camera {name}: the {len(rows)} views do not determine it ({error}): tilt the "
                 "board to all sides"
             ) from None
+        solve = _fisheye if fisheye else _pinhole
+        sigma = np.maximum(sigma, _jackknife(solve, objects, pixels, views.size, matrix))
         return Intrinsics(
             camera, rms, sigma, _coverage(pixels, views.size), len(rows), tuple(rejected)
         )
 
 
 Solved = tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _jackknife(
+    solve: Callable[[list[np.ndarray], list[np.ndarray], tuple[int, int]], Solved],
+    objects: list[np.ndarray],
+    pixels: list[np.ndarray],
+    size: tuple[int, int],
+    matrix: np.ndarray,
+) -> np.ndarray:
+    """Standard deviation (4,) of fx, fy, cx, cy by leaving out one part of the views after another
+    (delete-a-group jackknife, Kott 2001).
+
+    A board that is not flat and a lens that is not quite the model's shift all corners of a view
+    together, which a sigma from independent corners does not count.
+    """
+    groups = min(len(objects), JACKKNIFE_GROUPS)
+    values = []
+    for group in range(groups):
+        kept = [i for i in range(len(objects)) if i % groups != group]
+        try:
+            found = solve([objects[i] for i in kept], [pixels[i] for i in kept], size)[1]
+        except (cv2.error, ValueError):  # the other views alone do not determine the camera
+            return np.full(4, np.inf)
+        values.append(found[[0, 1, 0, 1], [0, 1, 2, 2]])
+    away = np.array(values) - matrix[[0, 1, 0, 1], [0, 1, 2, 2]]
+    return np.asarray(np.sqrt((groups - 1) / groups * (away**2).sum(0)))
 
 
 def _pinhole(objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[int, int]) -> Solved:
