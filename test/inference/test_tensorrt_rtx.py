@@ -204,6 +204,7 @@ def test_an_engine_serves_every_gpu_of_its_compute_capability():
 
 
 @needs_rtx
+@pytest.mark.filterwarnings("ignore:.*Timing cache:DeprecationWarning")
 def test_the_way_of_classic_tensorrt_as_far_as_this_builder_goes_it_too():
     """Its flag of strong types, plugins and timings; what it times is the GPU's."""
     classic = replace(library.for_rtx(), rtx=False)

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pose3d_ros.inference import gpu, int8
 from pose3d_ros.inference.cache import Cache, hash_of
-from pose3d_ros.inference.engine import Engine, warm_up
+from pose3d_ros.inference.engine import Engine
 from pose3d_ros.inference.engines import onnxruntime
 from pose3d_ros.inference.engines.tensorrt import library as libraries
 from pose3d_ros.inference.engines.tensorrt.build import Built, build
@@ -142,8 +142,8 @@ def tensorrt(path: Path, options: Options, outputs: Sequence[str] | None) -> Eng
         if outputs is not None:
             engine.restrict(outputs)
         began = time.monotonic()
-        warm_up(engine)
-        _log.info("%s: the first run took %.1f s", path.stem, time.monotonic() - began)
+        engine.warm_up()
+        _log.info("%s: the first runs took %.1f s", path.stem, time.monotonic() - began)
         engine.keep_compiled()
         return engine
 

@@ -102,6 +102,17 @@ class TensorRtEngine:
         config.set_runtime_cache(self._compiled)
         return engine.create_execution_context(config)
 
+    def warm_up(self) -> None:
+        """Run on nothing, in the usual and the smallest shapes: the first runs are slow."""
+        for which in ("usual", "least"):
+            shapes = {name: getattr(of, which) for name, of in self._profiles.items()}
+            self(
+                {
+                    name: np.zeros(shapes.get(name, shape), self.types[name])
+                    for name, shape in self.inputs.items()
+                }
+            )
+
     def keep_compiled(self) -> None:
         """Keep what TensorRT for RTX has compiled on this GPU so far; nothing with classic
         TensorRT.
