@@ -20,7 +20,8 @@ given:
     python benchmarks/beside_mediapipe.py VIDEO --mediapipe mp/bin/python
 
 Both get the same frames, resized to 1280x720 beforehand, one person each; rounds alternate,
-medians are compared.
+medians are compared. With `--detector blazepose-heavy` mediapipe runs its heavy network too, which
+it fetches at first use.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ MEDIAPIPE = """
 import json, sys, time
 import cv2, numpy as np, mediapipe
 frames = np.load(sys.argv[1], mmap_mode="r")
-pose = mediapipe.solutions.pose.Pose(model_complexity=1)
+pose = mediapipe.solutions.pose.Pose(model_complexity=int(sys.argv[2]))
 seconds = []
 for frame in frames:
     start = time.perf_counter()
@@ -69,10 +70,13 @@ def ours(frames: np.ndarray, settings: PipelineSettings) -> list[Stopwatch]:
     return stopwatches
 
 
-def mediapipe(frames_file: Path, python: Path) -> list[float]:
+def mediapipe(frames_file: Path, python: Path, complexity: int) -> list[float]:
     """Seconds of each frame."""
     done = subprocess.run(
-        [python, "-c", MEDIAPIPE, frames_file], capture_output=True, text=True, check=True
+        [python, "-c", MEDIAPIPE, frames_file, str(complexity)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     seconds: list[float] = json.loads(done.stdout.strip().splitlines()[-1])
     return seconds
@@ -90,6 +94,7 @@ def main() -> None:
     add_options(parser, PipelineSettings)
     arguments = parser.parse_args()
     settings = from_options(arguments, PipelineSettings).changed(max_people=1)
+    complexity = 2 if settings.detector == "blazepose-heavy" else 1
     frames = np.stack(
         [cv2.resize(image, SIZE) for image, _ in islice(read(arguments.video), arguments.frames)]
     )
@@ -102,7 +107,7 @@ def main() -> None:
             stopwatches += measured
             ours_ms.append(float(np.median([stopwatch.total_s for stopwatch in measured]) * 1e3))
             theirs_ms.append(
-                float(np.median(mediapipe(file, arguments.mediapipe)[WARM_UP:]) * 1e3)
+                float(np.median(mediapipe(file, arguments.mediapipe, complexity)[WARM_UP:]) * 1e3)
             )
             print(
                 f"round {number + 1}: ours {ours_ms[-1]:.2f} ms, mediapipe {theirs_ms[-1]:.2f} ms "
