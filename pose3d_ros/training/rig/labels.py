@@ -35,7 +35,7 @@ AGREEMENT_M = 0.06
 """A camera agrees with a joint if the ray of its keypoint passes this near..."""
 MIN_CONFIDENCE = 0.5
 """... and if the keypoint has this confidence."""
-MAX_SIGMA_M = 0.05
+MAX_SIGMA_M = 0.08  # with what all views have in common (``multiview.measurement_noise``)
 MATCH_M = 0.15
 """A 2D pose is of a person if the median of its rays passes this near the joints."""
 MAX_SHIFT_S = 0.02
