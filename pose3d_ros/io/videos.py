@@ -75,7 +75,7 @@ def frame_times_ns(path: str | Path) -> npt.NDArray[np.int64]:
         stamps: list[int] = []
         last_dts: int | None = None
         first: int | None = None  # a recording may begin with frames that follow from absent ones
-        for packet in container.demux(stream):
+        for packet in _packets(container, stream, _Times(stream)):
             if first is None:
                 with suppress(FFmpegError):
                     first = next((frame.pts for frame in packet.decode()), None)
@@ -222,22 +222,24 @@ def _seconds(pts: int | None, stream: Any) -> float | None:
 
 
 def _decoded(container: Any, stream: Any, times: _Times) -> Iterator[Any]:
-    """Frames of a stream; broken packets are counted, and what ends it early is kept."""
+    """Frames of a stream; broken packets are counted."""
     from av import FFmpegError
 
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except (FFmpegError, OSError) as error:
-            times.interrupted = _reason(error)
-            return
-        if packet is None:
-            return
+    for packet in _packets(container, stream, times):
         try:
             yield from packet.decode()
         except FFmpegError:
             times.broken += 1
+
+
+def _packets(container: Any, stream: Any, times: _Times) -> Iterator[Any]:
+    """Packets of a stream; what ends it early is kept."""
+    from av import FFmpegError
+
+    try:
+        yield from container.demux(stream)
+    except (FFmpegError, OSError) as error:
+        times.interrupted = _reason(error)
 
 
 def _images(
