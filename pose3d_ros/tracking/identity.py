@@ -29,7 +29,8 @@ from pose3d_ros.tracking.left_right import SwapState, correct_swaps
 
 MEMORY_S = 2.0  # an id is kept this long for somebody who may come back where they were
 RETURN_S = 10.0  # and this long for somebody whom colours tell, wherever they come back
-CONFIRM_FRAMES = 3  # frames in which a newcomer is seen before being believed
+CONFIRM_FRAMES = 3  # frames in which a newcomer is seen before being believed,
+CONFIRM_S = 0.2  # or two so far apart: a ghost is seen once
 DECIDE_FRAMES = 6  # and at most, while those who may come back are remembered
 GATE_SIZES = 1.0  # a match lies within this many body sizes of the prediction ...
 GATE_GROWTH = 1.5  # ... and as many more for each second unseen
@@ -56,6 +57,7 @@ class _Tracks(Rows):
     size_px: np.ndarray
     velocity_px_s: np.ndarray  # (P, 2)
     seen_ns: np.ndarray
+    met_ns: np.ndarray
     frames: np.ndarray
     confirmed: np.ndarray
     appearance: Appearance
@@ -72,6 +74,7 @@ class _Tracks(Rows):
             keypoints_px,
             size_px,
             np.zeros((people, 2)),
+            np.full(people, stamp_ns),
             np.full(people, stamp_ns),
             np.zeros(people, int),
             np.zeros(people, bool),
@@ -130,9 +133,9 @@ class IdentityTracker:
         """The same people with ids and states, with left and right as they were before and
         confidence lowered at leaps.
 
-        A newcomer is confirmed in the third frame, or, where it may be somebody who was seen
-        before, when their colours are seen, at the latest in the sixth. ``image_bgr`` (H, W, 3)
-        uint8 shows the colours; without it motion alone tells who is who.
+        A newcomer is confirmed in the third frame (below 5 Hz in the second), or, where it may be
+        somebody who was seen before, when their colours are seen, at the latest in the sixth.
+        ``image_bgr`` (H, W, 3) uint8 shows the colours; without it motion alone tells who is who.
         """
         stamp_ns = people.stamp_ns
         known = (people.confidence > 0) & np.isfinite(people.keypoints_px).all(-1)
@@ -220,7 +223,9 @@ class IdentityTracker:
         remembered = tracks.confirmed & ((stamp_ns - tracks.seen_ns) * 1e-9 > HIDDEN_S)
         told = tracks.appearance.known.sum(1) >= RECOGNISE_PARTS
         told |= ~(remembered & told).any()
-        tracks.confirmed |= tracks.frames >= np.where(told, CONFIRM_FRAMES, DECIDE_FRAMES)
+        slow = (tracks.frames > 1) & ((tracks.seen_ns - tracks.met_ns) * 1e-9 >= CONFIRM_S)
+        frames = np.where(slow, np.maximum(tracks.frames, CONFIRM_FRAMES), tracks.frames)
+        tracks.confirmed |= frames >= np.where(told, CONFIRM_FRAMES, DECIDE_FRAMES)
 
     def _drop(self, stamp_ns: int, image_size: tuple[int, int]) -> None:
         """Forget who is gone: never confirmed, or unseen for too long, which is sooner for those

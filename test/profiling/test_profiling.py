@@ -189,7 +189,7 @@ def test_through_nodes():
     from pose3d_ros.nodes.profiled import play
 
     played = play(
-        share("demo", "cam0.mp4"), PipelineSettings(engine="cpu", threads=1), warm_up=1, frames=3
+        share("demo", "cam0.mp4"), PipelineSettings(engine="cpu", threads=1), warm_up=3, frames=3
     )
     assert len(played.stopwatches) == 3 and played.people >= 1 and played.engine == "cpu"
     for stopwatch in played.stopwatches:
