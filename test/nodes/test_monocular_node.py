@@ -1117,3 +1117,15 @@ def test_a_fixed_frame_that_nothing_tells_is_refused(
     )
     assert not node.start()
     ros.line("cannot configure", "needs tf2_ros", "set camera_height_m")
+
+
+def test_a_camera_of_a_rig_needs_no_transforms(
+    ros: Any, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``pose3d up multiview fixed_frame:=map`` tells the frame to its 2D nodes as well."""
+    monkeypatch.setitem(__import__("sys").modules, "tf2_ros", None)
+    start(fixed_frame="map", lift=False)
+    keypoints = ros.collect(PointCloud2, "keypoints")
+    ros.publisher(Image, "image").publish(image(3))
+    wait_for(lambda: keypoints, "keypoints")
+    assert keypoints[-1].header.frame_id == "camera"
