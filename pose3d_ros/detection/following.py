@@ -12,25 +12,28 @@
 
 """Embedded detectors: a finder looks for people in the whole picture now and then, a reader reads
 the keypoints of each from a crop that follows them.
+
+Both see the same people, which tells when the reader has slid to a neighbour or does not
+understand a pose: where its keypoints are not those of the finder, the finder's are given, moved
+with the picture, and the reader tries again from these.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
 
-from pose3d_ros import inference
 from pose3d_ros.arrays import ImageBgr, Rows
 from pose3d_ros.detection import regions
 from pose3d_ros.detection.detector import Detector
-from pose3d_ros.detection.movenet import multipose
-from pose3d_ros.detection.movenet.multipose import Found
-from pose3d_ros.model_store.store import locate
+from pose3d_ros.detection.finder import FAR, NEAR, Finder, SmallPicture
+from pose3d_ros.detection.poses import Poses, likeness
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import COCO17, Skeleton, convert
@@ -38,18 +41,20 @@ from pose3d_ros.stopwatch import Stopwatch
 
 Array = npt.NDArray[Any]
 
-FIRST_SIDE, SWEEP_SIDE = 640, 512
-"""Long side of the finder's picture in pixels: of the first frame, and later. It finds people of
-25 to 35 of these pixels.
-"""
-DELAY_S = 0.15
-"""A search while people are followed takes this long: it runs beside the frames."""
 IDLE_S = 0.1
-"""Between two searches while nobody is there."""
+"""Between two looks while nobody is there."""
 SEARCH_LOST_S = 2.0
 """How long to look for somebody who was lost, most often behind somebody else."""
 SAME_PERSON = 0.5
 """Two poses with this ``likeness`` are of one person."""
+SAME_POSE = 0.7
+"""The reader reads the person whom the finder sees when both poses have this ``likeness``."""
+SURE = 0.3
+"""Score of a person whom the finder sees without a word from the reader."""
+FADE = 0.8
+"""Each look at a person says so much less than a later one: of a near and a far look, and of one
+while they were hidden, the better one counts.
+"""
 SAME_POINT = 0.05
 SAME_SHARE = 0.4
 """Two poses are of one person when this share of their keypoints is within ``SAME_POINT`` of the
@@ -101,7 +106,7 @@ class Reader(Protocol):
     def engine_name(self) -> str:
         """Name of the engine that runs it now."""
 
-    def regions_of(self, found: Found) -> Array:
+    def regions_of(self, found: Poses) -> Array:
         """Regions (P, 4) to read people in whom the finder found."""
 
     def __call__(self, image_bgr: Array, where: Array) -> Reading:
@@ -116,89 +121,66 @@ class Reader(Protocol):
         """Free the engine."""
 
 
-class Finder:
-    """MultiPose, at once or beside the frames."""
-
-    def __init__(self, settings: PipelineSettings) -> None:
-        self._engine = inference.load(  # int8 is for readers
-            locate(multipose.MODEL), settings.engine, settings.threads, max_people=1
-        )
-        self._thread = ThreadPoolExecutor(1, "finder")
-        self._found: Future[Found] | None = None
-        self._due_ns = 0
-
-    def now(self, image_bgr: Array, side: int) -> Found:
-        """People in the image."""
-        self.drop()
-        return multipose.find(self._engine, *multipose.letterbox(image_bgr, side))
-
-    @property
-    def busy(self) -> bool:
-        """Whether a search runs beside the frames."""
-        return self._found is not None
-
-    def start(self, image_bgr: Array, side: int, stamp_ns: int) -> None:
-        """Begin a search; what it finds is taken ``DELAY_S`` later, however fast the machine is,
-        so that the same film gives the same people everywhere.
-        """
-        self._found = self._thread.submit(
-            multipose.find, self._engine, *multipose.letterbox(image_bgr, side)
-        )
-        self._due_ns = stamp_ns + int(DELAY_S * 1e9)
-
-    def due(self, stamp_ns: int) -> bool:
-        """Whether what a search has found is to be taken now."""
-        return self._found is not None and stamp_ns >= self._due_ns
-
-    def take(self) -> Found:
-        """People whom the search has found."""
-        assert self._found is not None
-        found, self._found = self._found.result(), None
-        return found
-
-    def drop(self) -> None:
-        """Forget a search that runs."""
-        if self._found is not None:
-            self._found.result()
-            self._found = None
-
-    def close(self) -> None:
-        """Free the engine."""
-        self._thread.shutdown()
-        self._engine.close()
-
-
 @dataclass
 class _Followed(Rows):
-    """People who are followed: a ``key`` (P,) of each, the ``region`` (P, 4) to look for them in
-    next, their COCO ``keypoints_px`` (P, 17, 2) with ``confidence`` (P, 17) of the last frame, and
-    whether the finder has ``vouched`` (P,) for them.
+    """People who are followed: a ``key`` (P,) of each and the ``region`` (P, 4) to look for them
+    in next; the reader's COCO ``keypoints_px`` (P, 17, 2) with ``confidence`` (P, 17) of the last
+    frame; how the finder has ``seen`` (P,) them last, moved with the picture. ``vouched`` (P,):
+    the last look that could see them did. ``doubtful`` (P,): the reader's keypoints were not
+    those of the finder, since it looked last, or there are none yet.
     """
 
     key: Array
     region: Array
     keypoints_px: Array
     confidence: Array
+    seen: Poses
     vouched: Array
+    doubtful: Array
+
+    @classmethod
+    def newcomers(cls, key: Array, region: Array, seen: Poses) -> _Followed:
+        """People whom the finder sees and the reader has not read."""
+        none = np.zeros(seen.scores.shape)
+        count_ = len(seen)
+        return cls(
+            key,
+            region,
+            np.zeros((*none.shape, 2)),
+            none,
+            seen,
+            np.ones(count_, bool),
+            np.ones(count_, bool),
+        )
 
     @classmethod
     def nobody(cls) -> _Followed:
-        joints = len(COCO17)
-        return cls(
-            np.zeros(0, int),
-            np.zeros((0, 4)),
-            np.zeros((0, joints, 2)),
-            np.zeros((0, joints)),
-            np.zeros(0, bool),
+        return cls.newcomers(np.zeros(0, int), np.zeros((0, 4)), Poses.nobody())
+
+    def told(self) -> tuple[Array, Array]:
+        """The keypoints (P, 17, 2) and confidence (P, 17) to believe: the finder's of doubtful
+        people.
+        """
+        rows = self.doubtful[:, None]
+        return (
+            np.where(rows[..., None], self.seen.keypoints_px, self.keypoints_px),
+            np.where(rows, self.seen.scores, self.confidence),
         )
+
+    @property
+    def unread(self) -> Array:
+        """Who (P,) was not read in the last frame."""
+        unread: Array = np.asarray(~self.confidence.any(1))
+        return unread
 
 
 class FollowingDetector(Detector):
     """Finds people with MultiPose and reads each with a reader, from a crop that follows them.
 
     Nobody followed: the finder looks at once, ten times a second while nobody comes. Otherwise it
-    looks every ``detect_interval_s``, and without a pause for ``SEARCH_LOST_S`` after somebody was
-    lost, beside the frames: these do not wait for it.
+    looks every ``detect_interval_s``, and without a pause while the reader's word is doubtful for
+    somebody and for ``SEARCH_LOST_S`` after somebody was lost, beside the frames: these do not
+    wait for it.
     """
 
     def __init__(self, settings: PipelineSettings, reader: Reader) -> None:
@@ -216,9 +198,11 @@ class FollowingDetector(Detector):
 
     def reset(self) -> None:
         """Forget where people were."""
-        self._finder.drop()
-        self._followed = self._snapshot = _Followed.nobody()
-        self._searched_ns: int | None = None
+        self._finder.reset()
+        self._followed = self._then = _Followed.nobody()
+        self._picture: SmallPicture | None = None
+        self._picture_then: SmallPicture | None = None
+        self._looked_ns: int | None = None
         self._lost_until_ns: int | None = None
 
     def close(self) -> None:
@@ -231,133 +215,169 @@ class FollowingDetector(Detector):
     ) -> People2D:
         """People in the image (H, W, 3) uint8, at most ``max_people``, without ids."""
         stopwatch = stopwatch or Stopwatch()
-        size = (image_bgr.shape[1], image_bgr.shape[0])
-        searches = self._start(image_bgr, stamp_ns, stopwatch)
-        before = len(self._followed)
-        new = self._new_regions(self._search(image_bgr, stamp_ns, stopwatch))
-        seen = self._read(image_bgr, new, stopwatch)
-        if len(self._followed) < before:
+        picture = SmallPicture(image_bgr)
+        if self._picture is not None:
+            followed = self._followed
+            followed.seen = picture.moved(followed.seen, self._picture)
+        self._picture = picture
+        begins = self._begin_look(image_bgr, stamp_ns, stopwatch)
+        before = self._followed.key
+        self._look(image_bgr, stamp_ns, stopwatch)
+        people = self._read(image_bgr, stamp_ns, stopwatch)
+        if not np.isin(before, self._followed.key).all():
             # Somebody may have moved far between two frames, or come from behind somebody else.
             self._lost_until_ns = stamp_ns + int(SEARCH_LOST_S * 1e9)
             if not self._finder.busy:
-                self._snapshot = self._followed
                 with stopwatch("detect"):
-                    found = self._finder.now(image_bgr, SWEEP_SIDE)
-                if len(new := self._new_regions(found)):
-                    seen = self._read(image_bgr, new, stopwatch)
-        if searches:
-            self._snapshot = self._followed
-        if seen is None:
-            return People2D.empty(self.skeleton, stamp_ns, size)
-        reading, where = seen
-        return People2D(
-            self.skeleton,
-            reading.keypoints_px,
-            reading.confidence,
-            stamp_ns,
-            size,
-            features=reading.features,
-            crop_from_image=regions.region_from_image(where) if reading.features else None,
-            root_relative_depth_px=reading.root_relative_depth_px,
-        )
-
-    def _read(
-        self, image_bgr: ImageBgr, new: Array, stopwatch: Stopwatch
-    ) -> tuple[Reading, Array] | None:
-        """Reading of those who are followed and of newcomers in the regions ``new`` (P, 4),
-        and the regions that show a person each; these are followed from now on.
-        """
-        followed = self._followed
-        where = np.concatenate([followed.region, new])[: self.settings.max_people]
-        if not len(where):
-            return None
-        known = np.arange(len(where)) < len(followed)
-        with stopwatch("pose"):
-            if not known.all():  # the finder's regions are rough: the second look is the good one
-                where[~known] = self._reader(image_bgr, where[~known]).next_regions
-            reading = self._reader(image_bgr, where)
-        vouched = np.append(followed.vouched, np.ones(len(new), bool))[: len(where)]
-        keys = np.append(followed.key, [next(self._keys) for _ in new])[: len(where)].astype(int)
-        believed = self._reader.believed(reading, known, vouched)
-        kept = distinct_people(reading, where[:, 2], believed)
-        if len(kept) < len(where):  # feature maps are not copied without need
-            reading, where = reading[kept], where[kept]
-        keypoints, confidence = convert(
-            reading.keypoints_px, reading.confidence, self.skeleton, COCO17
-        )
-        self._followed = _Followed(
-            keys[kept], reading.next_regions, keypoints, confidence, vouched[kept]
-        )
-        return (reading, where) if len(kept) else None
+                    found = self._finder.now(image_bgr, NEAR)
+                if self._meet(found, self._followed):
+                    people = self._read(image_bgr, stamp_ns, stopwatch)
+        if begins:
+            self._then, self._picture_then = deepcopy(self._followed), picture
+        return people
 
     def _since_s(self, stamp_ns: int) -> float:
-        """Seconds since the last search."""
-        return np.inf if self._searched_ns is None else (stamp_ns - self._searched_ns) * 1e-9
+        """Seconds since the last look."""
+        return np.inf if self._looked_ns is None else (stamp_ns - self._looked_ns) * 1e-9
 
     def _misses_somebody(self, stamp_ns: int) -> bool:
         return self._lost_until_ns is not None and stamp_ns < self._lost_until_ns
 
-    def _start(self, image_bgr: ImageBgr, stamp_ns: int, stopwatch: Stopwatch) -> bool:
-        """Begin a search beside the frames if it is time for one."""
+    def _begin_look(self, image_bgr: ImageBgr, stamp_ns: int, stopwatch: Stopwatch) -> bool:
+        """Begin a look beside the frames if it is time for one."""
         if not len(self._followed) or self._finder.busy:
             return False
-        due = self._since_s(stamp_ns) >= self.settings.detect_interval_s
-        if not due and not self._misses_somebody(stamp_ns):
+        urgent = self._followed.doubtful.any() or self._misses_somebody(stamp_ns)
+        if not urgent and self._since_s(stamp_ns) < self.settings.detect_interval_s:
             return False
         with stopwatch("detect"):
-            self._finder.start(image_bgr, SWEEP_SIDE, stamp_ns)
-        self._searched_ns = stamp_ns
+            self._finder.start(image_bgr, self._finder.next_side(), stamp_ns)
+        self._looked_ns = stamp_ns
         return True
 
-    def _search(self, image_bgr: ImageBgr, stamp_ns: int, stopwatch: Stopwatch) -> Found | None:
-        """People whom the finder sees: now, if nobody is followed, or some frames ago."""
+    def _look(self, image_bgr: ImageBgr, stamp_ns: int, stopwatch: Stopwatch) -> None:
+        """Meet whom the finder sees: now, if nobody is followed, or saw some frames ago."""
         if len(self._followed):
-            if not self._finder.due(stamp_ns):
-                return None
+            if self._finder.due(stamp_ns):
+                with stopwatch("detect"):
+                    found = self._finder.take()
+                assert self._picture is not None and self._picture_then is not None
+                now = self._picture.moved(found, self._picture_then)
+                self._meet(found, self._then, now)
+            return
+        first = self._looked_ns is None
+        if not first and self._since_s(stamp_ns) < IDLE_S and not self._misses_somebody(stamp_ns):
+            return
+        self._looked_ns = stamp_ns
+        for side in (NEAR, FAR) if first else (self._finder.next_side(),):
             with stopwatch("detect"):
-                return self._finder.take()
-        first = self._searched_ns is None
-        idle = self._since_s(stamp_ns) < IDLE_S and not self._misses_somebody(stamp_ns)
-        if idle and not first:
-            return None
-        self._searched_ns, self._snapshot = stamp_ns, _Followed.nobody()
-        with stopwatch("detect"):
-            return self._finder.now(image_bgr, FIRST_SIDE if first else SWEEP_SIDE)
+                found = self._finder.now(image_bgr, side)
+            self._meet(found, self._followed)
 
-    def _new_regions(self, found: Found | None) -> Array:
-        """Regions (P, 4) of people who are found and not followed; whom of the others the finder
-        has seen in the picture that it looked at is vouched for.
+    def _meet(self, found: Poses, then: _Followed, now: Poses | None = None) -> bool:
+        """Compare people who are ``found`` with those who were followed ``then``, in the same
+        picture, and follow newcomers; whether there are any. ``now``: where the found are now.
         """
-        if found is None:
-            return np.zeros((0, 4))
-        then, followed = self._snapshot, self._followed
-        alike: Array = likeness(found, then.keypoints_px, then.confidence) > SAME_PERSON
-        looked_for = np.isin(followed.key, then.key)
-        seen = np.isin(followed.key, then.key[alike.any(0)])
-        followed.vouched = np.where(looked_for, seen, followed.vouched)
-        now: Array = likeness(found, followed.keypoints_px, followed.confidence) > SAME_PERSON
-        new = np.asarray(~alike.any(1) & ~now.any(1))
-        return self._reader.regions_of(found.rows(new))
+        now, followed = now or found, self._followed
+        read: Array = likeness(found, then.keypoints_px, then.confidence)
+        seen: Array = likeness(found, then.seen.keypoints_px, then.seen.scores)
+        same = np.maximum(read, seen)
+        who, whom = linear_sum_assignment(same, maximize=True)
+        met = same[who, whom] > SAME_PERSON
+        who, whom = who[met], whom[met]
+        row = {key: i for i, key in enumerate(followed.key.tolist())}
+        speaks = np.isin(followed.key, then.key[self._finder.sees(then.seen)])
+        followed.vouched[speaks] = False
+        for i, j in zip(who.tolist(), whom.tolist(), strict=True):
+            if (at := row.get(int(then.key[j]))) is not None:
+                followed.vouched[at] = True
+                followed.doubtful[at] &= read[i, j] <= SAME_POSE
+                followed.seen.person[at] *= FADE
+                if now.person[i] > followed.seen.person[at]:
+                    followed.seen[np.array([at])] = now[np.array([i])]
+        new = ~np.isin(np.arange(len(found)), who)
+        for poses, others in ((found, then), (now, followed)):
+            new &= ~(likeness(poses, *others.told()) > SAME_PERSON).any(1)
+        keys = np.array([next(self._keys) for _ in range(new.sum())], int)
+        regions_ = self._reader.regions_of(now[new])
+        self._followed = followed.joined(_Followed.newcomers(keys, regions_, now[new]))
+        return bool(new.any())
+
+    def _read(self, image_bgr: ImageBgr, stamp_ns: int, stopwatch: Stopwatch) -> People2D:
+        """Read those who are followed; who is nobody, or somebody else, is not any more."""
+        rows = np.arange(min(len(self._followed), self.settings.max_people))
+        followed = self._followed[rows]
+        size = (image_bgr.shape[1], image_bgr.shape[0])
+        if not len(followed):
+            self._followed = followed
+            return People2D.empty(self.skeleton, stamp_ns, size)
+        doubtful, vouched = followed.doubtful, followed.vouched
+        where = followed.region.copy()
+        where[doubtful] = self._reader.regions_of(followed.seen[doubtful])
+        with stopwatch("pose"):
+            reading = self._reader(image_bgr, where)
+        keypoints, confidence = convert(
+            reading.keypoints_px, reading.confidence, self.skeleton, COCO17
+        )
+        alike = np.diag(likeness(followed.seen, keypoints, confidence))
+        believed = self._reader.believed(reading, ~followed.unread, vouched)
+        crowded = vouched & in_company(where, followed.seen.box_px)
+        quality = np.where(vouched, alike, reading.sharpness - 1)
+        slid = ~np.isin(rows, distinct_people(reading, where[:, 2], quality, believed))
+        misread = vouched & (~believed | slid) | crowded & (alike <= SAME_POSE)
+        believed |= misread & doubtful & (followed.seen.person > SURE)
+        told = self._as_seen(reading, followed.seen, misread) if misread.any() else reading
+        kept = distinct_people(told, where[:, 2], quality, believed)
+        self._followed = replace(
+            followed,
+            region=reading.next_regions,
+            keypoints_px=keypoints,
+            confidence=confidence,
+            doubtful=misread | (doubtful & vouched & ~followed.unread),
+        )[kept]
+        if len(kept) < len(where):  # feature maps are not copied without need
+            told, where = told[kept], where[kept]
+        return People2D(
+            self.skeleton,
+            told.keypoints_px,
+            told.confidence,
+            stamp_ns,
+            size,
+            features=told.features,
+            crop_from_image=regions.region_from_image(where) if told.features else None,
+            root_relative_depth_px=told.root_relative_depth_px,
+        )
+
+    def _as_seen(self, reading: Reading, seen: Poses, rows: Array) -> Reading:
+        """The reading with the finder's keypoints, which have no depth, for some people (P,)."""
+        keypoints, confidence = convert(seen.keypoints_px, seen.scores, COCO17, self.skeleton)
+        depth = reading.root_relative_depth_px
+        return replace(
+            reading,
+            keypoints_px=np.where(rows[:, None, None], keypoints, reading.keypoints_px),
+            confidence=np.where(rows[:, None], confidence, reading.confidence),
+            root_relative_depth_px=None if depth is None else np.where(rows[:, None], 0, depth),
+        )
 
 
-def likeness(found: Found, keypoints_px: Array, confidence: Array) -> Array:
-    """Likeness of poses (F,) of the finder and others (P, 17, 2), (P, 17): (F, P) in 0 to 1,
-    COCO's object keypoint similarity with one constant for all joints, weighted by both scores.
+def in_company(where: Array, box_px: Array) -> Array:
+    """Whether somebody else's middle is in the region (P, 4) of each person with ``box_px``
+    (P, 4): the reader might read them instead.
     """
-    side = np.sqrt(np.maximum(np.prod(found.box_px[:, 2:] - found.box_px[:, :2], axis=-1), 1))
-    apart = np.linalg.norm(found.keypoints_px[:, None] - keypoints_px, axis=-1)
-    similar = np.exp(-np.square(apart / (0.2 * side[:, None, None])) / 2)
-    weight = np.where(np.isfinite(apart), found.scores[:, None] * confidence, 0)
-    total = (np.where(np.isfinite(apart), similar, 0) * weight).sum(-1)
-    return np.asarray(total / np.maximum(weight.sum(-1), 1e-9))
+    middle = (box_px[:, :2] + box_px[:, 2:]) / 2
+    apart = np.linalg.norm(where[:, None, :2] - middle, axis=-1)
+    np.fill_diagonal(apart, np.inf)
+    near: Array = np.asarray((apart < where[:, 2:3] / 2).any(1))
+    return near
 
 
-def distinct_people(reading: Reading, sides_px: Array, believed: Array) -> Array:
+def distinct_people(reading: Reading, sides_px: Array, quality: Array, believed: Array) -> Array:
     """Indices of the crops that are ``believed`` (P,) to show a person, each a different one. Of
-    two crops with the same pose the one seen more sharply stays. ``sides_px`` (P,) of the crops.
+    two crops with the same pose the one of higher ``quality`` (P,) stays. ``sides_px`` (P,) of the
+    crops.
     """
     kept: list[int] = []
-    for row in np.argsort(-reading.sharpness, kind="stable").tolist():
+    for row in np.argsort(-quality, kind="stable").tolist():
         if not believed[row]:
             continue
         apart = np.linalg.norm(reading.keypoints_px[kept] - reading.keypoints_px[row], axis=-1)

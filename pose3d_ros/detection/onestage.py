@@ -31,21 +31,11 @@ from pose3d_ros.detection.boxes import (
     suppress,
 )
 from pose3d_ros.detection.detector import Detector
+from pose3d_ros.detection.poses import Poses
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import COCO17
 from pose3d_ros.stopwatch import Stopwatch
-
-
-class Found(NamedTuple):
-    """Candidates in the network's pixels: boxes (N, 4), scores (N,), keypoints (N, 17, 2) and
-    confidence (N, 17).
-    """
-
-    boxes: np.ndarray
-    scores: np.ndarray
-    keypoints: np.ndarray
-    confidence: np.ndarray
 
 
 class Convention(NamedTuple):
@@ -57,10 +47,10 @@ class Convention(NamedTuple):
     centred: bool
     min_score: float
     most_overlap: float
-    decode: Callable[[list[np.ndarray]], Found | None]
+    decode: Callable[[list[np.ndarray]], Poses | None]
 
 
-def decode_rtmo(outputs: list[np.ndarray]) -> Found | None:
+def decode_rtmo(outputs: list[np.ndarray]) -> Poses | None:
     """From [1, N, 5] boxes with scores and [1, N, 17, 3] keypoints with visibility; None for
     another form.
     """
@@ -72,10 +62,10 @@ def decode_rtmo(outputs: list[np.ndarray]) -> Found | None:
     ):
         return None
     boxes, poses = outputs[0][0], outputs[1][0]
-    return Found(boxes[:, :4], boxes[:, 4], poses[..., :2], poses[..., 2])
+    return Poses(poses[..., :2], poses[..., 2], boxes[:, :4], boxes[:, 4])
 
 
-def decode_yolo_pose(outputs: list[np.ndarray]) -> Found | None:
+def decode_yolo_pose(outputs: list[np.ndarray]) -> Poses | None:
     """From [1, 56, N]: centre x y, width, height, score, then x y confidence of 17 keypoints; None
     for another form.
     """
@@ -83,7 +73,7 @@ def decode_yolo_pose(outputs: list[np.ndarray]) -> Found | None:
         return None
     rows = outputs[0][0].T
     poses = rows[:, 5:].reshape(-1, len(COCO17), 3)
-    return Found(boxes_from_centres(rows[:, :4]), rows[:, 4], poses[..., :2], poses[..., 2])
+    return Poses(poses[..., :2], poses[..., 2], boxes_from_centres(rows[:, :4]), rows[:, 4])
 
 
 # Thresholds are those of rtmlib and of Ultralytics' predictor.
@@ -135,14 +125,14 @@ class OneStage(Detector):
             self._network(channels_first(fitted.picture[None], how.rgb, (0.0,), (how.divisor,)))
         )
         assert found is not None  # its form was seen when the model was loaded
-        good = np.flatnonzero(found.scores > how.min_score)
-        kept = good[suppress(found.boxes[good], found.scores[good], how.most_overlap)][
+        good = np.flatnonzero(found.person > how.min_score)
+        kept = good[suppress(found.box_px[good], found.person[good], how.most_overlap)][
             : self.settings.max_people
         ]
         return People2D(
             COCO17,
-            fitted.to_image(found.keypoints[kept]),
-            found.confidence[kept].clip(0, 1),
+            fitted.to_image(found.keypoints_px[kept]),
+            found.scores[kept].clip(0, 1),
             stamp_ns,
             (image_bgr.shape[1], image_bgr.shape[0]),
         )

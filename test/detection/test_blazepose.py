@@ -104,8 +104,10 @@ def test_of_one_pose_seen_twice_the_sharper_stays() -> None:
         np.zeros((3, 4)),
     )
     sides = np.full(3, 250.0)
-    assert distinct_people(reading, sides, np.ones(3, bool)).tolist() == [1, 2]
-    assert distinct_people(reading, sides, np.array([True, False, True])).tolist() == [0, 2]
+    assert distinct_people(reading, sides, reading.sharpness, np.ones(3, bool)).tolist() == [1, 2]
+    assert distinct_people(
+        reading, sides, reading.sharpness, np.array([True, False, True])
+    ).tolist() == [0, 2]
 
 
 def test_whom_the_finder_sees_need_not_be_seen_as_sharply(detector) -> None:

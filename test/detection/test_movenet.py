@@ -64,9 +64,9 @@ def heads(size: tuple[int, int], people: Sequence[tuple[float, float]]) -> dict[
 def test_keypoints_are_where_the_heat_is() -> None:
     poses = decode_people(heads((64, 96), [(20, 20), (60, 40)]), 30, 0.1)
     expected = (POSE + [[[20, 20]], [[60, 40]]] + 0.25) * STRIDE
-    order = np.argsort(poses.box[:, 0])
-    np.testing.assert_allclose(poses.keypoints[order], expected)
-    np.testing.assert_allclose(poses.box[order[0]], np.array([12, 8, 28, 32]) * STRIDE)
+    order = np.argsort(poses.box_px[:, 0])
+    np.testing.assert_allclose(poses.keypoints_px[order], expected)
+    np.testing.assert_allclose(poses.box_px[order[0]], np.array([12, 8, 28, 32]) * STRIDE)
     assert (poses.scores > 0.8).all() and (poses.person > 0.8).all()
 
 
@@ -78,15 +78,15 @@ def test_more_than_six_people_are_found() -> None:
 
 def test_nobody_is_nobody() -> None:
     poses = decode_people(heads((16, 16), []), 30, 0.1)
-    assert poses.keypoints.shape == (0, 17, 2) and len(poses.person) == 0
+    assert poses.keypoints_px.shape == (0, 17, 2) and len(poses.person) == 0
 
 
 def test_of_twins_the_better_one_stays() -> None:
     poses = decode_people(heads((64, 96), [(20, 20), (60, 40)]), 30, 0.1)
-    twice = [np.concatenate([value, value[:1]]) for value in poses]
-    twice[0][2] += 1.0  # a quarter of a cell away
-    twice[3][2] = 0.99
-    assert sorted(without_twins(twice[0], twice[1], twice[2], twice[3])) == [1, 2]
+    twice = poses.joined(poses[np.array([0])])
+    twice.keypoints_px[2] += 1.0  # a quarter of a cell away
+    twice.person[2] = 0.99
+    assert sorted(without_twins(twice)) == [1, 2]
 
 
 def test_the_person_in_the_middle_of_the_crop_is_read() -> None:

@@ -27,7 +27,7 @@ from pose3d_ros.detection.blazepose.landmarks import FULL, HEAVY, LEVELS, REGION
 from pose3d_ros.detection.confidence import CALIBRATIONS
 from pose3d_ros.detection.following import FollowingDetector, Reading
 from pose3d_ros.detection.movenet import multipose
-from pose3d_ros.detection.movenet.multipose import Found
+from pose3d_ros.detection.poses import Poses
 from pose3d_ros.model_store.store import locate
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import BLAZEPOSE33, COCO17
@@ -84,7 +84,7 @@ class BlazePoseReader:
         """Name of the engine, as it is now."""
         return self._engine.name
 
-    def regions_of(self, found: Found) -> Array:
+    def regions_of(self, found: Poses) -> Array:
         """Where the finder's people are."""
         return regions_around(found.keypoints_px, found.scores)
 

@@ -22,12 +22,14 @@ from the picture's corner, so a pixel's centre is at a half.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
+
+from pose3d_ros.detection.poses import Poses
 
 STRIDE = 4
 JOINTS = 17
@@ -40,19 +42,9 @@ SINGLE_REACH = 1.8
 Array = npt.NDArray[Any]
 
 
-class Poses(NamedTuple):
-    """P poses: ``keypoints`` (P, 17, 2) x y from the corner of the picture and ``box`` (P, 4)
-    x0 y0 x1 y1, in its pixels; ``scores`` (P, 17); ``person`` (P,), the score of the whole.
-    """
-
-    keypoints: Array
-    scores: Array
-    box: Array
-    person: Array
-
-
 def decode_people(heads: Mapping[str, Array], most: int, min_centre: float) -> Poses:
-    """People in one picture, best first, at most ``most``; some may be there twice.
+    """People in one picture, best first, at most ``most``, in its pixels from its corner; some may
+    be there twice.
 
     ``heads``: ``center`` (1, H, W), ``box_scale`` (2, H, W), ``box_offset`` (2, H, W), ``heat``
     (17, H, W), ``regress`` and ``offset`` (34, H, W), y before x. ``min_centre``: least score of a
@@ -109,24 +101,16 @@ def _with_offsets(offset: Array, rows: Array, columns: Array) -> Array:
     return np.stack([x, y], -1) * float(STRIDE)
 
 
-def without_twins(
-    keypoints: Array,
-    scores: Array,
-    box: Array,
-    person: Array,
-    same: float = 0.08,
-    share: float = 0.45,
-) -> Array:
+def without_twins(poses: Poses, same: float = 0.08, share: float = 0.45) -> Array:
     """Rows of different people, best first: of two poses, the worse one is a twin when ``share``
     of their keypoints (weighted by both scores) are within ``same`` of the square root of its
-    box. Arrays as in ``Poses``.
+    box.
     """
     kept: list[int] = []
-    sides = np.sqrt(np.maximum(np.prod(box[:, 2:] - box[:, :2], axis=-1), 1))
-    for row in np.argsort(-person, kind="stable").tolist():
-        apart = np.linalg.norm(keypoints[kept] - keypoints[row], axis=-1) / sides[row]
-        weight = scores[kept] * scores[row]
-        close = (weight * (apart < same)).sum(1)
+    for row in np.argsort(-poses.person, kind="stable").tolist():
+        apart = np.linalg.norm(poses.keypoints_px[kept] - poses.keypoints_px[row], axis=-1)
+        weight = poses.scores[kept] * poses.scores[row]
+        close = (weight * (apart < same * poses.sides_px[row])).sum(1)
         if not (close > share * np.maximum(weight.sum(1), 1e-9)).any():
             kept.append(row)
     return np.array(kept, int)

@@ -14,13 +14,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from pose3d_ros.detection.movenet.decoding import decode_people, without_twins
+from pose3d_ros.detection.poses import Poses
 from pose3d_ros.inference import Engine
 
 MODEL = "movenet-multipose"
@@ -28,21 +27,6 @@ MULTIPLE = 32
 MOST = 64
 MIN_CENTRE = 0.1
 MIN_PERSON = 0.15
-
-
-class Found(NamedTuple):
-    """P people, best first: rough ``keypoints_px`` (P, 17, 2), COCO's, with ``scores`` (P, 17),
-    ``box_px`` (P, 4) x0 y0 x1 y1, and ``person`` (P,), the score of the whole.
-    """
-
-    keypoints_px: npt.NDArray[np.float64]
-    scores: npt.NDArray[np.float64]
-    box_px: npt.NDArray[np.float64]
-    person: npt.NDArray[np.float64]
-
-    def rows(self, chosen: npt.NDArray[Any]) -> Found:
-        """The people chosen by indices or a mask."""
-        return Found(*(values[chosen] for values in self))
 
 
 def letterbox(
@@ -61,15 +45,15 @@ def letterbox(
     return picture, np.array(size) / (width, height)
 
 
-def find(engine: Engine, picture: npt.NDArray[np.uint8], scale: npt.NDArray[np.float64]) -> Found:
-    """People in a ``letterbox``, in pixels of the picture that it was made of."""
+def find(engine: Engine, picture: npt.NDArray[np.uint8], scale: npt.NDArray[np.float64]) -> Poses:
+    """People in a ``letterbox``, best first, in pixels of the picture that it was made of."""
     heads = {name: head[0] for name, head in engine({"image": picture[None]}).items()}
     poses = decode_people(heads, MOST, MIN_CENTRE)
-    found = Found(
-        poses.keypoints / scale - 0.5,
+    found = Poses(
+        poses.keypoints_px / scale - 0.5,
         poses.scores,
-        poses.box / np.tile(scale, 2) - 0.5,
+        poses.box_px / np.tile(scale, 2) - 0.5,
         poses.person,
     )
-    found = found.rows(found.person > MIN_PERSON)
-    return found.rows(without_twins(found.keypoints_px, found.scores, found.box_px, found.person))
+    found = found[found.person > MIN_PERSON]
+    return found[without_twins(found)]

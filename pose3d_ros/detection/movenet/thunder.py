@@ -26,7 +26,7 @@ from pose3d_ros.detection.confidence import CALIBRATIONS, logits_of
 from pose3d_ros.detection.following import FollowingDetector, Reading
 from pose3d_ros.detection.movenet import multipose
 from pose3d_ros.detection.movenet.decoding import decode_single
-from pose3d_ros.detection.movenet.multipose import Found
+from pose3d_ros.detection.poses import Poses
 from pose3d_ros.model_store.store import locate
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import COCO17
@@ -78,7 +78,7 @@ class Thunder:
         """Name of the engine, as it is now."""
         return self._engine.name
 
-    def regions_of(self, found: Found) -> Array:
+    def regions_of(self, found: Poses) -> Array:
         """Where the finder's people are."""
         return square_around(found.keypoints_px, found.scores)
 
