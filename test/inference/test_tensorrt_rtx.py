@@ -33,7 +33,7 @@ from onnx import TensorProto, helper
 from paths import ROOT
 
 from pose3d_ros.cli.main import main as cli
-from pose3d_ros.detection import following
+from pose3d_ros.detection import finder
 from pose3d_ros.detection.movenet import multipose, thunder
 from pose3d_ros.inference import EngineError, MissingEngineError, Options
 from pose3d_ros.inference.batching import Profile, profiles
@@ -84,7 +84,7 @@ def test_pictures_of_every_film_lie_within_the_finders_profile():
     image = {"image": (None, None, None, 3)}
     path = MODELS[multipose.MODEL].path
     within = profiles(path, image, 10, store.pictures_of(path))["image"]
-    for side in (following.FIRST_SIDE, following.SWEEP_SIDE):
+    for side in (finder.NEAR, finder.FAR):
         for height, width in ((720, 1280), (1280, 720), (480, 640), (8, 4000), (4000, 8), (1, 1)):
             picture, _ = multipose.letterbox(np.zeros((height, width, 3), np.uint8), side)
             shape = (1, *picture.shape)
