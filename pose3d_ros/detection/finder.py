@@ -35,8 +35,8 @@ NEAR, FAR = 384, 640
 """Long side of the finder's picture in pixels. It sees people best who are 90 to 300 of these
 pixels high, and finds them down to 30.
 """
-LEAST, MOST = 60, 300
-"""Heights in its picture of people whom it surely sees, if they are there."""
+LEAST = 60
+"""Height in its picture of people whom it surely sees, if they are there."""
 ROUND = (NEAR, NEAR, FAR)
 """Sizes of one look after the other."""
 DELAY_S = 0.15
@@ -55,19 +55,22 @@ class Finder:
         self._found: Future[Poses] | None = None
         self._due_ns = 0
         self._looks = 0
-        self._scale = 1.0
+        self._side, self._scale = NEAR, 1.0
 
     def now(self, image_bgr: Array, side: int) -> Poses:
         """People in the image."""
         self.drop()
         picture, scale = multipose.letterbox(image_bgr, side)
-        self._scale = scale[1]
+        self._side, self._scale = side, scale[1]
         return multipose.find(self._engine, picture, scale)
 
     def sees(self, poses: Poses) -> Array:
-        """Whom (P,) the last look would have seen: people neither too small nor too large."""
+        """Whom (P,) the last look would have seen: people high enough, and in a far look only
+        those who are too small for a near one.
+        """
         height = (poses.box_px[:, 3] - poses.box_px[:, 1]) * self._scale
-        seen: Array = np.asarray((height >= LEAST) & (height <= MOST))
+        most = LEAST * FAR / NEAR if self._side == FAR else np.inf
+        seen: Array = np.asarray((height >= LEAST) & (height <= most))
         return seen
 
     def next_side(self) -> int:
@@ -85,7 +88,7 @@ class Finder:
         that the same film gives the same people everywhere.
         """
         picture, scale = multipose.letterbox(image_bgr, side)
-        self._scale = scale[1]
+        self._side, self._scale = side, scale[1]
         self._found = self._thread.submit(multipose.find, self._engine, picture, scale)
         self._due_ns = stamp_ns + int(DELAY_S * 1e9)
 

@@ -13,9 +13,10 @@
 """Embedded detectors: a finder looks for people in the whole picture now and then, a reader reads
 the keypoints of each from a crop that follows them.
 
-Both see the same people, which tells when the reader has slid to a neighbour or does not
-understand a pose: where its keypoints are not those of the finder, the finder's are given, moved
-with the picture, and the reader tries again from these.
+Both see the same people, which tells when the reader has slid to a neighbour: where it reads
+somebody in company otherwise than the finder, in the same picture, or one person twice, the
+finder's keypoints are given, moved with the picture, and the reader tries again from these. Until
+the finder has looked again, a difference only makes it look at once: limbs move on.
 """
 
 from __future__ import annotations
@@ -202,6 +203,7 @@ class FollowingDetector(Detector):
         self._followed = self._then = _Followed.nobody()
         self._picture: SmallPicture | None = None
         self._picture_then: SmallPicture | None = None
+        self._suspects = False
         self._looked_ns: int | None = None
         self._lost_until_ns: int | None = None
 
@@ -247,7 +249,8 @@ class FollowingDetector(Detector):
         """Begin a look beside the frames if it is time for one."""
         if not len(self._followed) or self._finder.busy:
             return False
-        urgent = self._followed.doubtful.any() or self._misses_somebody(stamp_ns)
+        doubt = self._suspects or self._followed.doubtful.any()
+        urgent = doubt or self._misses_somebody(stamp_ns)
         if not urgent and self._since_s(stamp_ns) < self.settings.detect_interval_s:
             return False
         with stopwatch("detect"):
@@ -278,7 +281,7 @@ class FollowingDetector(Detector):
         """Compare people who are ``found`` with those who were followed ``then``, in the same
         picture, and follow newcomers; whether there are any. ``now``: where the found are now.
         """
-        now, followed = now or found, self._followed
+        followed = self._followed
         read: Array = likeness(found, then.keypoints_px, then.confidence)
         seen: Array = likeness(found, then.seen.keypoints_px, then.seen.scores)
         same = np.maximum(read, seen)
@@ -286,12 +289,15 @@ class FollowingDetector(Detector):
         met = same[who, whom] > SAME_PERSON
         who, whom = who[met], whom[met]
         row = {key: i for i, key in enumerate(followed.key.tolist())}
-        speaks = np.isin(followed.key, then.key[self._finder.sees(then.seen)])
-        followed.vouched[speaks] = False
+        if now is None:  # another look has seen those whom this one misses
+            now = found
+        else:
+            missed = np.isin(followed.key, then.key[self._finder.sees(then.seen)])
+            followed.vouched[missed] = False
         for i, j in zip(who.tolist(), whom.tolist(), strict=True):
             if (at := row.get(int(then.key[j]))) is not None:
                 followed.vouched[at] = True
-                followed.doubtful[at] &= read[i, j] <= SAME_POSE
+                followed.doubtful[at] = read[i, j] <= SAME_POSE
                 followed.seen.person[at] *= FADE
                 if now.person[i] > followed.seen.person[at]:
                     followed.seen[np.array([at])] = now[np.array([i])]
@@ -324,7 +330,9 @@ class FollowingDetector(Detector):
         crowded = vouched & in_company(where, followed.seen.box_px)
         quality = np.where(vouched, alike, reading.sharpness - 1)
         slid = ~np.isin(rows, distinct_people(reading, where[:, 2], quality, believed))
-        misread = vouched & (~believed | slid) | crowded & (alike <= SAME_POSE)
+        differs = crowded & (alike <= SAME_POSE)
+        self._suspects = bool((differs & ~doubtful).any())
+        misread = vouched & (~believed | slid) | doubtful & differs
         believed |= misread & doubtful & (followed.seen.person > SURE)
         told = self._as_seen(reading, followed.seen, misread) if misread.any() else reading
         kept = distinct_people(told, where[:, 2], quality, believed)
@@ -333,7 +341,7 @@ class FollowingDetector(Detector):
             region=reading.next_regions,
             keypoints_px=keypoints,
             confidence=confidence,
-            doubtful=misread | (doubtful & vouched & ~followed.unread),
+            doubtful=misread | (doubtful & crowded & ~followed.unread),
         )[kept]
         if len(kept) < len(where):  # feature maps are not copied without need
             told, where = told[kept], where[kept]

@@ -85,14 +85,14 @@ class Reader:
     people: Poses
     presence: float = 1.0
     skeleton = COCO17
-    maps = ()
+    maps: tuple[tuple[int | None, ...], ...] = ()
     engine_name = "made up"
 
     def regions_of(self, found: Poses) -> np.ndarray:
         middle = (found.box_px[:, :2] + found.box_px[:, 2:]) / 2
         return np.column_stack([middle, np.full(len(middle), 250.0), np.zeros(len(middle))])
 
-    def __call__(self, image: np.ndarray, where: np.ndarray) -> Reading:
+    def __call__(self, image_bgr: np.ndarray, where: np.ndarray) -> Reading:
         all_ = self.regions_of(self.people)
         nearest = np.linalg.norm(where[:, None, :2] - all_[:, :2], axis=-1).argmin(1)
         count = len(where)
@@ -106,6 +106,9 @@ class Reader:
 
     def believed(self, reading: Reading, known: np.ndarray, vouched: np.ndarray) -> np.ndarray:
         return np.asarray(reading.presence > 0.5)
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.fixture
