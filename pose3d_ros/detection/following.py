@@ -34,7 +34,7 @@ from pose3d_ros.arrays import ImageBgr, Rows
 from pose3d_ros.detection import regions
 from pose3d_ros.detection.detector import Detector
 from pose3d_ros.detection.finder import FAR, NEAR, Finder, SmallPicture
-from pose3d_ros.detection.poses import Poses, likeness
+from pose3d_ros.detection.poses import Poses, likeness, mirrored_likeness, sideless_likeness
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import COCO17, Skeleton, convert
@@ -282,8 +282,8 @@ class FollowingDetector(Detector):
         picture, and follow newcomers; whether there are any. ``now``: where the found are now.
         """
         followed = self._followed
-        read: Array = likeness(found, then.keypoints_px, then.confidence)
-        seen: Array = likeness(found, then.seen.keypoints_px, then.seen.scores)
+        read: Array = sideless_likeness(found, then.keypoints_px, then.confidence)
+        seen: Array = sideless_likeness(found, then.seen.keypoints_px, then.seen.scores)
         same = np.maximum(read, seen)
         who, whom = linear_sum_assignment(same, maximize=True)
         met = same[who, whom] > SAME_PERSON
@@ -303,7 +303,7 @@ class FollowingDetector(Detector):
                     followed.seen[np.array([at])] = now[np.array([i])]
         new = ~np.isin(np.arange(len(found)), who)
         for poses, others in ((found, then), (now, followed)):
-            new &= ~(likeness(poses, *others.told()) > SAME_PERSON).any(1)
+            new &= ~(sideless_likeness(poses, *others.told()) > SAME_PERSON).any(1)
         keys = np.array([next(self._keys) for _ in range(new.sum())], int)
         regions_ = self._reader.regions_of(now[new])
         self._followed = followed.joined(_Followed.newcomers(keys, regions_, now[new]))
@@ -322,10 +322,11 @@ class FollowingDetector(Detector):
         where[doubtful] = self._reader.regions_of(followed.seen[doubtful])
         with stopwatch("pose"):
             reading = self._reader(image_bgr, where)
+        reading = self._with_sides(reading, followed.seen, vouched)
         keypoints, confidence = convert(
             reading.keypoints_px, reading.confidence, self.skeleton, COCO17
         )
-        alike = np.diag(likeness(followed.seen, keypoints, confidence))
+        alike = np.diag(sideless_likeness(followed.seen, keypoints, confidence))
         believed = self._reader.believed(reading, ~followed.unread, vouched)
         crowded = vouched & in_company(where, followed.seen.box_px)
         quality = np.where(vouched, alike, reading.sharpness - 1)
@@ -354,6 +355,27 @@ class FollowingDetector(Detector):
             features=told.features,
             crop_from_image=regions.region_from_image(where) if told.features else None,
             root_relative_depth_px=told.root_relative_depth_px,
+        )
+
+    def _with_sides(self, reading: Reading, seen: Poses, vouched: Array) -> Reading:
+        """The reading with left and right as the finder has them: readers mirror whole bodies more
+        often.
+        """
+        read = convert(reading.keypoints_px, reading.confidence, self.skeleton, COCO17)
+        straight, mirrored = (
+            np.diag(likeness(seen, *read)),
+            np.diag(mirrored_likeness(seen, *read)),
+        )
+        exchanged = vouched & (mirrored > SAME_POSE) & (straight < SAME_PERSON)
+        if not exchanged.any():
+            return reading
+        order = np.where(exchanged[:, None], self.skeleton.flip, np.arange(len(self.skeleton)))
+        rows, depth = np.arange(len(order))[:, None], reading.root_relative_depth_px
+        return replace(
+            reading,
+            keypoints_px=reading.keypoints_px[rows, order],
+            confidence=reading.confidence[rows, order],
+            root_relative_depth_px=None if depth is None else depth[rows, order],
         )
 
     def _as_seen(self, reading: Reading, seen: Poses, rows: Array) -> Reading:

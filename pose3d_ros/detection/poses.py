@@ -70,3 +70,14 @@ def likeness(poses: Poses, keypoints_px: Array, confidence: Array) -> Array:
     weight = np.where(np.isfinite(apart), poses.scores[:, None] * confidence, 0)
     total = (np.where(np.isfinite(apart), similar, 0) * weight).sum(-1)
     return np.asarray(total / np.maximum(weight.sum(-1), 1e-9))
+
+
+def mirrored_likeness(poses: Poses, keypoints_px: Array, confidence: Array) -> Array:
+    """``likeness`` (P, Q) to the others with left and right exchanged."""
+    return likeness(poses, keypoints_px[:, COCO17.flip], confidence[:, COCO17.flip])
+
+
+def sideless_likeness(poses: Poses, keypoints_px: Array, confidence: Array) -> Array:
+    """The larger one (P, Q) of the two: whether they are one body, whichever side is which."""
+    others = keypoints_px, confidence
+    return np.maximum(likeness(poses, *others), mirrored_likeness(poses, *others))

@@ -44,7 +44,7 @@ BODY_SIZE_M = 0.46  # root mean square size of a person, to speak of metres in t
 GAIN_M = (
     0.12  # an exchange must bring the moved joints closer to where they were by this on average
 )
-HOLD_S = 1.0  # a detector that insists for so long is right
+HOLD_S = 1.0  # a detector that insists for so long, or for longer than it said otherwise, is right
 LEAP_M, LEAP_M_S = (
     0.15,
     5.0,
@@ -59,13 +59,14 @@ class SwapState(Rows):
     """Memory of P people's keypoints.
 
     ``keypoints_px`` (P, 17, 2), last believed, NaN where unknown, and ``velocity_px_s``;
-    ``doubt_s`` (P, 17) since they leapt; ``exchanged_s`` (P,) since sides are exchanged;
-    ``stamp_ns`` (P,).
+    ``doubt_s`` (P, 17) since they leapt; ``kept_s`` (P,) for how long the detector has said the
+    sides that are kept, ``exchanged_s`` (P,) since when it exchanges them; ``stamp_ns`` (P,).
     """
 
     keypoints_px: np.ndarray
     velocity_px_s: np.ndarray
     doubt_s: np.ndarray
+    kept_s: np.ndarray
     exchanged_s: np.ndarray
     stamp_ns: np.ndarray
 
@@ -77,6 +78,7 @@ class SwapState(Rows):
             np.where(confidence[..., None] > 0, keypoints_px, np.nan),
             np.zeros(keypoints_px.shape),
             np.zeros(confidence.shape),
+            np.zeros(people),
             np.zeros(people),
             np.full(people, stamp_ns),
         )
@@ -103,7 +105,8 @@ def correct_swaps(
 
     order = _sides(people.keypoints_px, people.confidence, predicted, metre_px)
     exchanged_s = np.where(order > 0, state.exchanged_s + elapsed, 0.0)
-    again |= exchanged_s > HOLD_S
+    kept_s = np.where(order > 0, state.kept_s, state.kept_s + elapsed)
+    again |= exchanged_s > np.minimum(kept_s + 1.01 * elapsed, HOLD_S)  # the first frame counts
     order = np.where(again, 0, order)
     people = people.with_joint_order(_ORDERS[order])
     keypoints_px, confidence = people.keypoints_px, people.confidence
@@ -122,6 +125,7 @@ def correct_swaps(
         np.where(believed[..., None], keypoints_px, state.keypoints_px),
         state.velocity_px_s + share * (step - state.velocity_px_s),
         doubt_s,
+        kept_s,
         exchanged_s,
         np.full(len(order), stamp_ns),
     )

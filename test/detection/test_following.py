@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -139,6 +139,16 @@ def test_of_two_neighbours_both_are_told_where_the_reader_reads_one_twice(watch)
     found = poses((200, 200), (280, 200))
     for people in watch(found, Reader(poses((200, 200)))):
         assert middles(people) == [200, 280]
+
+
+@pytest.mark.parametrize("places", [[(200, 200)], [(200, 200), (300, 200)]])
+def test_a_mirrored_body_has_the_sides_that_the_finder_sees(watch, places) -> None:
+    found = poses(*places)
+    mirrored = replace(found, keypoints_px=found.keypoints_px[:, COCO17.flip])
+    for people in watch(found, Reader(mirrored)):
+        assert people.confidence.max() == np.float32(0.9)  # it is what the reader reads
+        order = people.keypoints_px[..., 0].mean(1).argsort()
+        np.testing.assert_allclose(people.keypoints_px[order], found.keypoints_px)
 
 
 def test_who_stands_alone_is_read_whatever_the_finder_says(watch) -> None:

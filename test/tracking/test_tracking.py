@@ -255,6 +255,19 @@ def test_a_detector_that_insists_is_believed():
     np.testing.assert_array_equal(tracked, said)
 
 
+def test_sides_that_were_wrong_at_first_are_not_kept_for_long():
+    """Mirrored in the two frames that show somebody first, right from then on."""
+    tracker = IdentityTracker()
+    for i, stamp in enumerate(_stamps(0.3)):
+        people = seen([[0, 0, 4.0]], stamp)
+        truth = people.keypoints_px.copy()
+        if i < 2:
+            people = moved(people, np.s_[:], people.keypoints_px[:, H36M17.flip])
+        tracked = tracker(people).keypoints_px
+        if i > 5:
+            np.testing.assert_allclose(tracked, truth, atol=1e-3)
+
+
 def test_turning_round_is_no_exchange():
     """A person who turns once in two seconds: left and right pass through each other smoothly."""
     tracker = IdentityTracker()
