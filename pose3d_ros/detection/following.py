@@ -50,6 +50,8 @@ SAME_PERSON = 0.5
 """Two poses with this ``likeness`` are of one person."""
 SAME_POSE = 0.7
 """The reader reads the person whom the finder sees when both poses have this ``likeness``."""
+SIDES = 0.15
+"""A body is mirrored that is so much more like the finder's with left and right exchanged."""
 SURE = 0.3
 """Score of a person whom the finder sees without a word from the reader."""
 FADE = 0.8
@@ -366,7 +368,7 @@ class FollowingDetector(Detector):
             np.diag(likeness(seen, *read)),
             np.diag(mirrored_likeness(seen, *read)),
         )
-        exchanged = vouched & (mirrored > SAME_POSE) & (straight < SAME_PERSON)
+        exchanged = vouched & (mirrored > SAME_POSE) & (mirrored - straight > SIDES)
         if not exchanged.any():
             return reading
         order = np.where(exchanged[:, None], self.skeleton.flip, np.arange(len(self.skeleton)))

@@ -87,7 +87,8 @@ def check_exists(source: str) -> None:
     """Raise ``SourceError`` for a recording that is not there; a camera may come later."""
     path = Path(source).expanduser()
     if not (is_device(source) or source and (path.is_file() or path.is_dir())):
-        what = "is neither (a pipe or a socket)" if path.exists() else "does not exist"
+        piped = source and path.exists()
+        what = "is neither (a pipe or a socket)" if piped else "does not exist"
         raise SourceError(
             f"source: expected a video file, a folder of images, a bag, /dev/videoN or a URL, got "
             f"'{source}', which {what}"

@@ -53,7 +53,7 @@ def test_people_of_a_folder_go_to_an_npz(
     assert main(words) == 0
     assert f"{FRAMES} frames, 2 people" in capsys.readouterr().out
     with np.load(output) as data:
-        assert len(data["stamp_ns"]) == FRAMES and sorted(set(data["ids"])) == [0, 1]
+        assert len(data["stamp_ns"]) == FRAMES and len(set(data["ids"])) == 2
         np.testing.assert_allclose(np.diff(data["stamp_ns"]), 1e9 / RATE_HZ, rtol=0.01)
 
 
