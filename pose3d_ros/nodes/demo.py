@@ -17,7 +17,9 @@ a film of both.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,9 +50,9 @@ PLACE = f"namespace:={NAMESPACE}"
 START_S = 60.0  # loading models on a slow machine
 PANE = (640, 360)
 NEXT = """\
-next     see them move in your browser:  pose3d demo --view
-         your webcam:                    pose3d demo 0 --view
-         your robot's camera:            pose3d up monocular viewer image:=TOPIC"""
+next     see them move in your browser:  {pose3d} demo --view
+         your webcam:                    {pose3d} demo 0 --view
+         your robot's camera:            {pose3d} up monocular viewer image:=TOPIC"""
 
 
 class Watcher(Node):
@@ -130,7 +132,8 @@ def play(
         raise ChildProcessError("no joints were published; the lines above say why")
     _report(watcher)
     _film(watcher, output)
-    print(NEXT)
+    pose3d = "pose3d" if shutil.which("pose3d") else f"{sys.executable} -m pose3d_ros.cli"
+    print(NEXT.format(pose3d=pose3d))
     return 0
 
 
