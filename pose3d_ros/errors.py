@@ -29,6 +29,10 @@ class ConversionError(Pose3dError, ValueError):
     """A file is not one of the networks that a converter knows."""
 
 
+class CalibrationError(Pose3dError, ValueError):
+    """Pictures, points, poses or options that no calibration can be made of."""
+
+
 class MissingEngineError(EngineError):
     """The engine's library or device is not on this machine; the message ends with the remedy."""
 

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pose3d_ros.calibration.boards import Board, BoardFinder, Corners
+from pose3d_ros.errors import CalibrationError
 from pose3d_ros.io import videos
 from pose3d_ros.io.image_encodings import read_image
 from pose3d_ros.io.image_sources import natural_key
@@ -69,21 +70,25 @@ class BoardImages:
                 if f.suffix.lower() in IMAGES
             )
             if not files:
-                raise ValueError(f"{place}: expected images ({', '.join(IMAGES)}), found none")
+                raise CalibrationError(
+                    f"{place}: expected images ({', '.join(IMAGES)}), found none"
+                )
             return cls(name or path.name, files, False, np.arange(len(files), dtype=np.float64))
         if not path.exists():
-            raise ValueError(f"{place}: no such file or folder")
+            raise CalibrationError(f"{place}: no such file or folder")
         if path.suffix.lower() in IMAGES:
             return cls(name or path.stem, (path,), False, np.arange(1, dtype=np.float64))
         times_ns = videos.frame_times_ns(path)
         if not len(times_ns):
-            raise ValueError(f"{place}: expected a video or an image, got a video of no frame")
+            raise CalibrationError(
+                f"{place}: expected a video or an image, got a video of no frame"
+            )
         return cls(name or path.stem, (path,), True, times_ns.astype(np.float64) * 1e-9)
 
     def read(self, indices: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield index and image (H, W, 3) uint8 BGR of some of them, ascending.
 
-        Raises ``ValueError`` for a file that is no image.
+        Raises ``CalibrationError`` for a file that is no image.
         """
         if not self.video:
             for i in indices:
@@ -124,8 +129,8 @@ def detect_boards(
 ) -> BoardDetections:
     """Detect the board in the images ``indices``, or in up to ``MAX_FRAMES``.
 
-    Raises ``ValueError`` when image sizes differ or no image shows the board, then with the other
-    board that there is.
+    Raises ``CalibrationError`` when image sizes differ or no image shows the board, then with the
+    other board that there is.
     """
     if indices is None:
         indices = np.unique(
@@ -135,7 +140,7 @@ def detect_boards(
     found: list[tuple[int, Corners, float]] = []
     for i, image in pictures.read(indices):
         if size not in (None, image.shape[1::-1]):
-            raise ValueError(
+            raise CalibrationError(
                 f"camera {pictures.name}: {pictures.describe(i)} is "
                 f"{image.shape[1]}x{image.shape[0]}, the pictures before {size[0]}x{size[1]}: "
                 "expected one size; are they of one camera?"
@@ -146,11 +151,11 @@ def detect_boards(
         if corners is not None:
             found.append((i, corners, _sharpness(grey, corners)))
     if size is None:
-        raise ValueError(
+        raise CalibrationError(
             f"camera {pictures.name}: {pictures.files[0]} has no picture that can be read"
         )
     if not found:
-        raise ValueError(
+        raise CalibrationError(
             f"camera {pictures.name}: no {board} in {len(indices)} pictures"
             f"{_other_board(pictures, board)}"
         )

@@ -21,6 +21,8 @@ from itertools import product
 import cv2
 import numpy as np
 
+from pose3d_ros.errors import CalibrationError
+
 MIN_CORNERS = 6  # of a partly visible ChArUco board
 SEARCH_PX = 960  # larger images are searched at this size
 # corners off their board's plane by more than this share of its size belong to another layout
@@ -44,12 +46,12 @@ class Board:
 
     def __post_init__(self) -> None:
         if min(self.columns, self.rows) < 3 or not 0 < self.square_m < 10:
-            raise ValueError(
+            raise CalibrationError(
                 "board: expected at least 3x3 and squares of under 10 m, got "
                 f"{self.columns}x{self.rows} and {self.square_m:g} m"
             )
         if self.charuco and not self.marker_m < self.square_m:
-            raise ValueError(
+            raise CalibrationError(
                 f"board: expected markers smaller than the squares, got {self.marker_m:g} m in "
                 f"{self.square_m:g} m"
             )
@@ -57,7 +59,7 @@ class Board:
             self.dictionary.startswith("DICT_") and hasattr(cv2.aruco, self.dictionary)
         ):
             names = [name for name in dir(cv2.aruco) if name.startswith("DICT_")]
-            raise ValueError(
+            raise CalibrationError(
                 f"board: expected a dictionary among {', '.join(names)}, got '{self.dictionary}'"
             )
 

@@ -28,6 +28,7 @@ from pose3d_ros.calibration.board_images import BoardDetections, BoardImages
 from pose3d_ros.calibration.boards import MIN_CORNERS, Board, Corners
 from pose3d_ros.calibration.bundle_adjustment import PixelObservations, adjust
 from pose3d_ros.camera import Camera
+from pose3d_ros.errors import CalibrationError
 from pose3d_ros.geometry import rigid, rotation_from_vector
 from pose3d_ros.multiview.rig import Rig
 
@@ -87,13 +88,13 @@ def common_indices(pictures: Sequence[BoardImages]) -> list[list[int]]:
     """Indices of the images of each camera that belong to the same moments: the same time in
     videos, the same place in the order of files.
 
-    Raises ``ValueError`` for videos mixed with files, and for different numbers of files.
+    Raises ``CalibrationError`` for videos mixed with files, and for different numbers of files.
     """
     if len({p.video for p in pictures}) > 1:
-        raise ValueError("expected videos of all cameras or images of all cameras, not both")
+        raise CalibrationError("expected videos of all cameras or images of all cameras, not both")
     counts = {p.name: p.count for p in pictures}
     if not pictures[0].video and len(set(counts.values())) > 1:
-        raise ValueError(
+        raise CalibrationError(
             f"expected as many images of every camera, taken in the same moments, got "
             f"{', '.join(f'{n} of {name}' for name, n in counts.items())}"
         )
@@ -132,12 +133,12 @@ def calibrate(
     cameras: Mapping[str, Camera], board: Board, seen: Sequence[BoardObservation]
 ) -> Extrinsics:
     """Poses of cameras whose intrinsics are known: by PnP over a tree of shared views, then bundle
-    adjustment of cameras and boards. Raises ``ValueError`` when cameras share no view, or the
-    board looks alike from two ends.
+    adjustment of cameras and boards. Raises ``CalibrationError`` when cameras share no view, or
+    the board looks alike from two ends.
     """
     names = list(cameras)
     if board.ambiguous:
-        raise ValueError(
+        raise CalibrationError(
             f"the {board} looks the same upside down, so that cameras may disagree: use a board "
             f"with an "
             f"odd number of corners on one side and an even one on the other, or a ChArUco board"
@@ -180,7 +181,7 @@ def calibrate(
     }
     absent = [name for name, error in errors.items() if not len(error)]
     if absent:
-        raise ValueError(
+        raise CalibrationError(
             f"cameras {' '.join(absent)}: what they saw of the board does not fit the others: "
             "are the recordings of the same moments, and the intrinsics right?"
         )
@@ -233,12 +234,12 @@ def _boards(
 
 
 def _within_lens(camera: Camera, seen: BoardObservation) -> BoardObservation:
-    """The observation without corners that have no ray. ``ValueError`` when few are left."""
+    """The observation without corners that have no ray. ``CalibrationError`` when few are left."""
     inside = np.isfinite(camera.rays(seen.corners.pixels)).all(1)
     if inside.all():
         return seen
     if inside.sum() < MIN_CORNERS:
-        raise ValueError(
+        raise CalibrationError(
             f"a board lies where the lens model of camera {camera.frame_id} shows nothing: "
             f"calibrate its intrinsics with boards in the image's corners"
         )
@@ -284,7 +285,7 @@ def _initial_poses(
         groups = " / ".join(
             " ".join(n for n, g in zip(names, label, strict=True) if g == k) for k in range(parts)
         )
-        raise ValueError(
+        raise CalibrationError(
             f"cameras {groups} never see the board in the same moment: nothing tells where they "
             f"are to "
             f"each other; show the board where both see it, and start the recordings together"

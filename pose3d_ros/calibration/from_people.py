@@ -36,6 +36,7 @@ from pose3d_ros.calibration.people_matching import (
     match_people,
 )
 from pose3d_ros.camera import Camera
+from pose3d_ros.errors import CalibrationError
 from pose3d_ros.multiview.rig import Rig
 from pose3d_ros.multiview.triangulation import triangulate_linear
 
@@ -108,12 +109,12 @@ def refine(
     """Adjust the cameras' poses; frame and scale, which images do not determine, stay as given.
 
     ``bone``: two joints of ``LIMB_JOINTS`` and their distance in metres, where the rig's scale is
-    not to be trusted. Raises ``ValueError`` when the recording does not determine the cameras, and
-    says why.
+    not to be trusted. Raises ``CalibrationError`` when the recording does not determine the
+    cameras, and says why.
     """
     given = Rig.of(cameras)
     if len(given) < 2:
-        raise ValueError(
+        raise CalibrationError(
             "expected at least two cameras that see the same people, got one: its place cannot "
             "be seen from its own pictures"
         )
@@ -152,7 +153,7 @@ def refine(
         if not metres < MAX_POSITION_SIGMA_M
     ]
     if unknown:
-        raise ValueError(
+        raise CalibrationError(
             f"the people's places do not tell where cameras are: known to {', '.join(unknown)}, "
             f"expected {MAX_POSITION_SIGMA_M * 1e3:.0f} mm: walk through all of the room, near "
             f"and far, and record longer"
@@ -233,21 +234,21 @@ def _errors(rig: Rig, poses: Poses2D, person: np.ndarray) -> Errors:
 def _check_determined(
     names: Sequence[str], poses: Poses2D, person: np.ndarray, points: np.ndarray
 ) -> None:
-    """Raise ``ValueError`` unless every camera shares enough frames, and enough different poses,
-    with the others.
+    """Raise ``CalibrationError`` unless every camera shares enough frames, and enough different
+    poses, with the others.
     """
     for view, name in enumerate(names):
         mine = (person >= 0) & (poses.view == view)
         frames = len(np.unique(poses.frame[mine]))
         if frames < MIN_FRAMES:
-            raise ValueError(
+            raise CalibrationError(
                 f"camera {name}: {frames} frames show somebody whom another camera sees too, "
                 f"expected at least {MIN_FRAMES}: record longer, or the given extrinsics are too "
                 "far off for this ('pose3d calibrate extrinsics' starts from nothing)"
             )
         different = _different_poses(points[np.isin(points[:, 0], person[mine])])
         if different < MIN_POSES:
-            raise ValueError(
+            raise CalibrationError(
                 f"camera {name}: people hardly move ({different} poses that differ by {POSE_M:g} "
                 f"m, expected {MIN_POSES}): this does not tell where the camera is; walk through "
                 "the room"
@@ -262,7 +263,7 @@ def _check_determined(
             " ".join(n for n, g in zip(names, groups, strict=True) if g == k)
             for k in range(groups.max() + 1)
         ]
-        raise ValueError(
+        raise CalibrationError(
             f"cameras {' / '.join(parts)} never see the same people: nothing tells where they "
             "are to each other; walk where both see you"
         )
@@ -297,7 +298,7 @@ def _bone_length(points: np.ndarray, bone: tuple[str, str, float]) -> float:
         for person in ends[0].keys() & ends[1].keys()
     ]
     if not lengths:
-        raise ValueError(
+        raise CalibrationError(
             f"no frame shows both {bone[0]} and {bone[1]} to two cameras: choose another bone"
         )
     return float(np.median(lengths))

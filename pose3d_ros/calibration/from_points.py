@@ -23,6 +23,7 @@ import numpy as np
 import yaml
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.errors import CalibrationError
 from pose3d_ros.geometry import rigid, rotation_from_vector
 
 MIN_POINTS = 4
@@ -36,8 +37,8 @@ def calibrate(
 
     The file is YAML: ``points: {NAME: [x, y, z]}`` in metres, ``pixels: {CAMERA: {NAME: [u,
     v]}}``. Each camera stands alone (perspective-n-point, SQPnP by Terzakis and Lourakis, then
-    least squares). Raises ``ValueError`` for a camera with fewer than ``MIN_POINTS``, points that
-    are not in the list, and points on one line.
+    least squares). Raises ``CalibrationError`` for a camera with fewer than ``MIN_POINTS``, points
+    that are not in the list, and points on one line.
     """
     try:
         data = yaml.safe_load(path.read_text())
@@ -51,9 +52,9 @@ def calibrate(
             for camera, seen in data["pixels"].items()
         }
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+        raise CalibrationError(f"{path}: {error.strerror}") from None
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(
+        raise CalibrationError(
             f"{path}: expected points: {{NAME: [x, y, z]}} and pixels: "
             f"{{CAMERA: {{NAME: [u, v]}}}}; got {error!r}"
         ) from None
@@ -62,24 +63,24 @@ def calibrate(
         seen = pixels.get(name, {})
         unknown = sorted(set(seen) - set(points))
         if unknown:
-            raise ValueError(
+            raise CalibrationError(
                 f"{path}: camera {name} shows {', '.join(unknown)}, whose places are not among "
                 f"the points"
             )
         if len(seen) < MIN_POINTS:
-            raise ValueError(
+            raise CalibrationError(
                 f"{path}: camera {name} shows {len(seen)} points, expected at least "
                 f"{MIN_POINTS}, better 8 spread over the room and in height"
             )
         places, marks = np.stack([points[p] for p in seen]), np.stack(list(seen.values()))
         outside = np.isnan(camera.rays(marks)).any(1)
         if outside.any():
-            raise ValueError(
+            raise CalibrationError(
                 f"{path}: {', '.join(np.array(list(seen))[outside])} of camera {name} lie where "
                 f"its lens model shows nothing: correct their pixels, or calibrate its intrinsics"
             )
         if np.linalg.svd(places - places.mean(0), compute_uv=False)[1] < 0.05:
-            raise ValueError(
+            raise CalibrationError(
                 f"{path}: the points that camera {name} shows lie on one line: add some beside it"
             )
         placed[name] = replace(camera, camera_from_world=_pose(camera, places, marks))

@@ -25,6 +25,7 @@ import yaml
 from pose3d_ros.calibration.board_images import BoardDetections
 from pose3d_ros.calibration.boards import Board
 from pose3d_ros.camera import Camera
+from pose3d_ros.errors import CalibrationError
 
 MAX_VIEWS = 40  # more take long and improve little
 MIN_VIEWS = 4
@@ -81,7 +82,8 @@ class Intrinsics:
 
 def calibrate(views: BoardDetections, board: Board, fisheye: bool = False) -> Intrinsics:
     """Calibrate one camera (Zhang 2000, by OpenCV) with varied, sharp views; coefficients of
-    distortion that are of no use are zero. Raises ``ValueError`` when there are too few views.
+    distortion that are of no use are zero. Raises ``CalibrationError`` when there are too few
+    views.
     """
     name = views.pictures.name
     sharp = np.flatnonzero(views.sharpness >= BLURRED * np.median(views.sharpness))
@@ -90,7 +92,7 @@ def calibrate(views: BoardDetections, board: Board, fisheye: bool = False) -> In
     rejected = [views.pictures.describe(views.indices[i]) for i in sorted(blurred)]
     while True:
         if len(rows) < MIN_VIEWS:
-            raise ValueError(
+            raise CalibrationError(
                 f"camera {name}: {len(rows)} usable views of the {board} in {views.searched} "
                 f"pictures, expected at least {MIN_VIEWS}, better 15, from different sides"
             )
@@ -116,7 +118,7 @@ def calibrate(views: BoardDetections, board: Board, fisheye: bool = False) -> In
                 frame_id=f"{name}_optical_frame",
             )
         except ValueError as error:
-            raise ValueError(
+            raise CalibrationError(
                 f"camera {name}: the {len(rows)} views do not determine it ({error}): tilt the "
                 "board to all sides"
             ) from None
@@ -196,7 +198,7 @@ def _fisheye(objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[in
             flags=flags,
         )
     except cv2.error as error:
-        raise ValueError(
+        raise CalibrationError(
             f"the fisheye model does not fit these views; is it a fisheye lens? {error.err}"
         ) from None
     errors, normal, crossed = [], np.zeros((8, 8)), np.zeros((8, 8))

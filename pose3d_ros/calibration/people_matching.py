@@ -22,6 +22,7 @@ from scipy.sparse.csgraph import connected_components
 
 from pose3d_ros.calibration import recorded_keypoints
 from pose3d_ros.camera import Camera
+from pose3d_ros.errors import CalibrationError
 from pose3d_ros.io.bags import is_bag
 from pose3d_ros.io.npz import read_npz
 from pose3d_ros.multiview.rig import NEAR_M, Rig
@@ -68,15 +69,15 @@ def load_poses(
     ``view`` (N,), the camera's place in the rig file; or from a bag with the topics
     NAMESPACE/keypoints (by default the cameras' names).
 
-    Raises ``ValueError`` for other content, for a joint count that fits no skeleton or several,
-    and for poses of images of another size.
+    Raises ``CalibrationError`` for other content, for a joint count that fits no skeleton or
+    several, and for poses of images of another size.
     """
     if path.is_dir() or is_bag(path):
         messages = recorded_keypoints.read(path, namespaces or names)
         for name, camera, some in zip(names, cameras, messages, strict=True):
             sizes = {m.size for m in some} - {(0, 0), camera.size}
             if sizes:
-                raise ValueError(
+                raise CalibrationError(
                     f"{path}: camera {name} is calibrated for {camera.size[0]}x{camera.size[1]}, "
                     f"but its "
                     f"keypoints are of images of {' and '.join(f'{w}x{h}' for w, h in sizes)}"
@@ -96,7 +97,7 @@ def load_poses(
             data["view"].astype(int),
         )
     except ValueError as error:
-        raise ValueError(
+        raise CalibrationError(
             f"{path}: expected an npz file with poses, frame and view; {error}"
         ) from None
     return _poses(path, names, cameras, skeleton, poses, frame, view)
@@ -117,12 +118,12 @@ def _poses(
         or frame.shape != view.shape
         or frame.shape != poses.shape[:1]
     ):
-        raise ValueError(
+        raise CalibrationError(
             f"{path}: expected poses (N, J, 3), frame (N,) and view (N,), got {poses.shape}, "
             f"{frame.shape} and {view.shape}"
         )
     if len(view) and (view.min() < 0 or view.max() >= len(cameras)):
-        raise ValueError(
+        raise CalibrationError(
             f"{path}: has views {view.min()} to {view.max()}, but the rig has {len(cameras)} "
             f"cameras: expected views 0 to {len(cameras) - 1} in the rig's order"
         )
@@ -133,7 +134,7 @@ def _poses(
         reach = poses[view == c][known[view == c]][:, :2]
         if len(reach) and (np.quantile(reach, 0.95, axis=0) > 1.1 * np.array(camera.size)).any():
             x, y = reach.max(0)
-            raise ValueError(
+            raise CalibrationError(
                 f"{path}: camera {name} is calibrated for {camera.size[0]}x{camera.size[1]}, but "
                 f"its poses reach x={x:.0f}, y={y:.0f}: expected 2D poses of images of the "
                 "calibrated size"
@@ -149,7 +150,7 @@ def _skeleton(path: Path, joints: int, name: str | None) -> Skeleton:
     if len(fitting) == 1:
         return fitting[0]
     options = ", ".join(f"{s.name} ({len(s)})" for s in SKELETONS.values())
-    raise ValueError(
+    raise CalibrationError(
         f"{path}: has {joints} joints, which fits {' and '.join(s.name for s in fitting) or 'no'}"
         f"{' skeleton' if not fitting else ''}: expected --skeleton, one of {options}"
     )

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pose3d_ros.errors import CalibrationError
 from pose3d_ros.io.bags import read_keypoints
 from pose3d_ros.people import NO_ID, People2D
 from pose3d_ros.skeleton import H36M17
@@ -44,14 +45,14 @@ def read(path: Path, namespaces: Sequence[str]) -> list[list[RecordedPoses]]:
     ``.../NAMESPACE/keypoints``.
 
     Raises ``BagError`` that lists the bag's topics when one is missing, not unique, or is not in
-    our layout, ``ValueError`` when one has no messages or does not follow people.
+    our layout, ``CalibrationError`` when one has no messages or does not follow people.
     """
     cameras: list[list[RecordedPoses]] = [[] for _ in namespaces]
     for _, camera, people in read_keypoints(path, namespaces):
         cameras[camera].append(_recorded_poses(namespaces[camera], people))
     empty = [name for name, messages in zip(namespaces, cameras, strict=True) if not messages]
     if empty:
-        raise ValueError(
+        raise CalibrationError(
             f"{path}: expected messages on .../keypoints of {', '.join(empty)}, got none"
         )
     return [sorted(messages, key=lambda m: m.stamp_s) for messages in cameras]
@@ -59,7 +60,7 @@ def read(path: Path, namespaces: Sequence[str]) -> list[list[RecordedPoses]]:
 
 def _recorded_poses(namespace: str, people: People2D) -> RecordedPoses:
     if (people.ids == NO_ID).any():
-        raise ValueError(
+        raise CalibrationError(
             f".../{namespace}/keypoints: expected clouds with the field person, by which people "
             f"are followed, got none"
         )
@@ -73,13 +74,13 @@ def at_common_times(
     cameras: Sequence[Sequence[RecordedPoses]],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Poses (N, 17, 3), frame (N,) and view (N,) at ``RATE_HZ``: cameras need not look at the same
-    moments, because a tracked person is interpolated between two messages. Raises ``ValueError``
-    when recordings do not overlap.
+    moments, because a tracked person is interpolated between two messages. Raises
+    ``CalibrationError`` when recordings do not overlap.
     """
     first = max(messages[0].stamp_s for messages in cameras)
     last = min(messages[-1].stamp_s for messages in cameras)
     if last <= first:
-        raise ValueError(
+        raise CalibrationError(
             f"the cameras' recordings do not overlap in time ({first - last:.1f} s apart): were "
             "they recorded together, and do the machines' clocks agree?"
         )

@@ -33,6 +33,7 @@ from pose3d_ros.calibration import (
 from pose3d_ros.calibration.board_images import BoardImages, detect_boards
 from pose3d_ros.calibration.boards import Board
 from pose3d_ros.camera import Camera
+from pose3d_ros.errors import CalibrationError
 from pose3d_ros.geometry import quaternion_from_rotation
 from pose3d_ros.io.rig_file import RigFile, read_cameras, read_rig, write_rig
 from pose3d_ros.io.rig_formats import SOURCES
@@ -43,13 +44,13 @@ SYNCHRONOUS_PX = 2.0  # corners further off on average were not seen in the same
 
 def _board(options: argparse.Namespace) -> Board:
     if not options.square:
-        raise ValueError(
+        raise CalibrationError(
             "expected --square, the side of a square in metres: the scale of everything comes "
             "from it"
         )
     if options.charuco:
         if not options.marker:
-            raise ValueError("expected --marker, the side of a ChArUco marker in metres")
+            raise CalibrationError("expected --marker, the side of a ChArUco marker in metres")
         columns, rows = options.charuco
         return Board(columns, rows, options.square, options.marker, options.dictionary)
     columns, rows = options.chessboard
@@ -64,7 +65,7 @@ def _say(text: str) -> None:
 def _named(pictures: list[BoardImages]) -> None:
     names = [p.name for p in pictures]
     if len(set(names)) < len(names):
-        raise ValueError(
+        raise CalibrationError(
             f"expected a name of its own for every camera, got {', '.join(names)}: write NAME=PATH"
         )
 
@@ -96,7 +97,7 @@ def calibrate_intrinsics(options: argparse.Namespace) -> int:
         for warning in result.warnings:
             _say(f"  WARNING: {warning}")
     if failed:
-        raise ValueError("; ".join(failed))
+        raise CalibrationError("; ".join(failed))
     return 0
 
 
@@ -130,14 +131,18 @@ def _from_board(
     options: argparse.Namespace, known: RigFile
 ) -> tuple[dict[str, Camera], dict[str, np.ndarray]]:
     if not (options.chessboard or options.charuco):
-        raise ValueError("expected --chessboard or --charuco with pictures of it, or --points")
+        raise CalibrationError(
+            "expected --chessboard or --charuco with pictures of it, or --points"
+        )
     if len(options.pictures) < 2:
-        raise ValueError(f"expected pictures of at least two cameras, got {len(options.pictures)}")
+        raise CalibrationError(
+            f"expected pictures of at least two cameras, got {len(options.pictures)}"
+        )
     _named(options.pictures)
     board, pictures = _board(options), options.pictures
     missing = [p.name for p in pictures if p.name not in known.cameras]
     if missing:
-        raise ValueError(
+        raise CalibrationError(
             f"{options.intrinsics} has no camera {', '.join(missing)}, but "
             f"{', '.join(known.cameras)}: write NAME=PATH with these names"
         )
@@ -146,7 +151,7 @@ def _from_board(
     if place not in [p.name for p in pictures] and (
         name != "board" or moment and not _number(moment)
     ):
-        raise ValueError(
+        raise CalibrationError(
             "--world: expected board, board@SECONDS or one of "
             f"{', '.join(p.name for p in pictures)}, got '{place}'"
         )
@@ -194,7 +199,7 @@ def static_transform(frame_id: str, camera: Camera) -> str:
 
 
 def refine(options: argparse.Namespace) -> int:
-    """Poses of the cameras corrected from people; ``ValueError`` where that is no better."""
+    """Poses of the cameras corrected from people; ``CalibrationError`` where that is no better."""
     cameras, rig = read_cameras(options.rig), read_rig(options.rig)
     namespaces = [rig.sources.get(name, {}).get("namespace", name) for name in cameras]
     poses = people_matching.load_poses(
@@ -219,7 +224,7 @@ def refine(options: argparse.Namespace) -> int:
             f"{options.bone[0]}-{options.bone[1]}"
         )
     if not result.better:
-        raise ValueError(
+        raise CalibrationError(
             "nothing written: on frames held out the error went from "
             f"{result.held_out[0].median_px:.2f} to {result.held_out[1].median_px:.2f} px, less "
             f"than {from_people.MIN_GAIN:.0%} better: the given extrinsics are as good as these "
