@@ -224,7 +224,6 @@ class FollowingDetector(Detector):
             followed = self._followed
             followed.seen = picture.moved(followed.seen, self._picture)
         self._picture = picture
-        begins = self._begin_look(image_bgr, stamp_ns, stopwatch)
         before = self._followed.key
         self._look(image_bgr, stamp_ns, stopwatch)
         people = self._read(image_bgr, stamp_ns, stopwatch)
@@ -236,7 +235,7 @@ class FollowingDetector(Detector):
                     found = self._finder.now(image_bgr, NEAR)
                 if self._meet(found, self._followed):
                     people = self._read(image_bgr, stamp_ns, stopwatch)
-        if begins:
+        if len(before) and self._begin_look(image_bgr, stamp_ns, stopwatch):
             self._then, self._picture_then = deepcopy(self._followed), picture
         return people
 
@@ -286,7 +285,7 @@ class FollowingDetector(Detector):
         followed = self._followed
         read: Array = sideless_likeness(found, then.keypoints_px, then.confidence)
         seen: Array = sideless_likeness(found, then.seen.keypoints_px, then.seen.scores)
-        same = np.maximum(read, seen)
+        same = np.maximum(np.where(then.doubtful, 0, read), seen)  # the reader may be elsewhere
         who, whom = linear_sum_assignment(same, maximize=True)
         met = same[who, whom] > SAME_PERSON
         who, whom = who[met], whom[met]

@@ -141,6 +141,22 @@ def test_of_two_neighbours_both_are_told_where_the_reader_reads_one_twice(watch)
         assert middles(people) == [200, 280]
 
 
+def test_who_is_hidden_is_not_kept_beside_the_one_before_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reader reads the one in front twice; the finder sees both, then one."""
+    finder = Finder(poses((280, 200), (200, 200)))
+    monkeypatch.setattr(following, "Finder", lambda settings: finder)
+    detector = FollowingDetector(PipelineSettings(), Reader(poses((200, 200))))
+    for frame in range(4):
+        people = detector(IMAGE, frame * FRAME_NS)
+    assert middles(people) == [200, 280]
+    finder.people = poses((200, 200))
+    for frame in range(4, 8):
+        people = detector(IMAGE, frame * FRAME_NS)
+    assert middles(people) == [200]
+
+
 @pytest.mark.parametrize("places", [[(200, 200)], [(200, 200), (300, 200)]])
 def test_a_mirrored_body_has_the_sides_that_the_finder_sees(watch, places) -> None:
     found = poses(*places)
