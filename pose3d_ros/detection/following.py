@@ -96,6 +96,17 @@ class Reading:
             tuple(level[rows] for level in self.features),
         )
 
+    def with_sides_exchanged(self, rows: Array, skeleton: Skeleton) -> Reading:
+        """The same crops, with left and right of the ``skeleton`` exchanged in some (P,)."""
+        order = np.where(rows[:, None], skeleton.flip, np.arange(len(skeleton)))
+        people, depth = np.arange(len(order))[:, None], self.root_relative_depth_px
+        return replace(
+            self,
+            keypoints_px=self.keypoints_px[people, order],
+            confidence=self.confidence[people, order],
+            root_relative_depth_px=None if depth is None else depth[people, order],
+        )
+
 
 class Reader(Protocol):
     """Reads keypoints of people from crops."""
@@ -323,11 +334,16 @@ class FollowingDetector(Detector):
         where[doubtful] = self._reader.regions_of(followed.seen[doubtful])
         with stopwatch("pose"):
             reading = self._reader(image_bgr, where)
-        reading = self._with_sides(reading, followed.seen, vouched)
-        keypoints, confidence = convert(
-            reading.keypoints_px, reading.confidence, self.skeleton, COCO17
+        read = convert(reading.keypoints_px, reading.confidence, self.skeleton, COCO17)
+        straight, mirrored = (
+            np.diag(compare(followed.seen, *read)) for compare in (likeness, mirrored_likeness)
         )
-        alike = np.diag(sideless_likeness(followed.seen, keypoints, confidence))
+        alike = np.maximum(straight, mirrored)
+        exchanged = vouched & (mirrored > SAME_POSE) & (mirrored - straight > SIDES)
+        if exchanged.any():  # readers mirror whole bodies more often than the finder does
+            reading = reading.with_sides_exchanged(exchanged, self.skeleton)
+            read = convert(reading.keypoints_px, reading.confidence, self.skeleton, COCO17)
+        keypoints, confidence = read
         believed = self._reader.believed(reading, ~followed.unread, vouched)
         crowded = vouched & in_company(where, followed.seen.box_px)
         quality = np.where(vouched, alike, reading.sharpness - 1)
@@ -356,27 +372,6 @@ class FollowingDetector(Detector):
             features=told.features,
             crop_from_image=regions.region_from_image(where) if told.features else None,
             root_relative_depth_px=told.root_relative_depth_px,
-        )
-
-    def _with_sides(self, reading: Reading, seen: Poses, vouched: Array) -> Reading:
-        """The reading with left and right as the finder has them: readers mirror whole bodies more
-        often.
-        """
-        read = convert(reading.keypoints_px, reading.confidence, self.skeleton, COCO17)
-        straight, mirrored = (
-            np.diag(likeness(seen, *read)),
-            np.diag(mirrored_likeness(seen, *read)),
-        )
-        exchanged = vouched & (mirrored > SAME_POSE) & (mirrored - straight > SIDES)
-        if not exchanged.any():
-            return reading
-        order = np.where(exchanged[:, None], self.skeleton.flip, np.arange(len(self.skeleton)))
-        rows, depth = np.arange(len(order))[:, None], reading.root_relative_depth_px
-        return replace(
-            reading,
-            keypoints_px=reading.keypoints_px[rows, order],
-            confidence=reading.confidence[rows, order],
-            root_relative_depth_px=None if depth is None else depth[rows, order],
         )
 
     def _as_seen(self, reading: Reading, seen: Poses, rows: Array) -> Reading:
