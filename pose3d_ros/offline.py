@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from pose3d_ros.arrays import ImageBgr
 from pose3d_ros.camera import Camera
 from pose3d_ros.io.image_sources import Frame, SourceError, camera_of, frames, is_device
 from pose3d_ros.io.rig_file import RigFile
@@ -32,14 +33,11 @@ from pose3d_ros.skeleton import H36M17
 ASSUMED_FOV_RAD = math.radians(60)
 
 
-def people_of(
-    source: str,
-    camera: Camera | None = None,
-    settings: PipelineSettings | None = None,
-    bag_topic: str = "",
-) -> Iterator[People3D]:
-    """People of each frame of a video, folder of images or bag, in the camera's optical frame or
-    the settings' ``fixed_frame``; those who are not believed yet are left out.
+def recorded(
+    source: str, camera: Camera | None = None, bag_topic: str = ""
+) -> Iterator[tuple[ImageBgr, Camera, int]]:
+    """Each frame of a video, folder of images or bag (its ``bag_topic``), with the camera at its
+    size, and its time in nanoseconds from the first.
 
     Without a camera, that of the bag's camera_info is taken, else a field of view of 60 degrees is
     assumed. Raises ``SourceError``.
@@ -47,11 +45,25 @@ def people_of(
     if is_device(source):
         raise SourceError(f"{source}: expected a recording, got a live camera")
     camera = camera or camera_of(source, bag_topic)
+    for image, due_s in frames(source, bag_topic=bag_topic):
+        height, width = image.shape[:2]
+        camera = camera or Camera.from_fov(width, height, ASSUMED_FOV_RAD)
+        yield image, camera.at_resolution(width, height), _stamp_ns(due_s)
+
+
+def people_of(
+    source: str,
+    camera: Camera | None = None,
+    settings: PipelineSettings | None = None,
+    bag_topic: str = "",
+) -> Iterator[People3D]:
+    """People of each frame of a video, folder of images or bag, in the camera's optical frame or
+    the settings' ``fixed_frame``; those who are not believed yet are left out. The camera, and
+    what is raised, as of ``recorded``.
+    """
     with MonocularPipeline(settings) as pipeline:
-        for image, due_s in frames(source, bag_topic=bag_topic):
-            height, width = image.shape[:2]
-            camera = camera or Camera.from_fov(width, height, ASSUMED_FOV_RAD)
-            yield _believed(pipeline(image, camera.at_resolution(width, height), _stamp_ns(due_s)))
+        for image, seen_by, stamp_ns in recorded(source, camera, bag_topic):
+            yield _believed(pipeline(image, seen_by, stamp_ns))
 
 
 def people_of_rig(

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +25,9 @@ from scipy.optimize import linear_sum_assignment
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import transform_points
-from pose3d_ros.io.errors import SourceError
-from pose3d_ros.io.image_sources import camera_of, frames, is_device
 from pose3d_ros.io.npz import NpzError, read_npz
 from pose3d_ros.metrics import id_switches, jitter_mm, mpjpe, pa_mpjpe
+from pose3d_ros.offline import recorded
 from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
@@ -41,7 +39,6 @@ LIMB_JOINTS = tuple(
     for name in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     for side in "lr"
 )
-ASSUMED_FOV_RAD = math.radians(60)
 
 
 def truth_joints_of(
@@ -109,26 +106,12 @@ def evaluate_video(
     Without a camera, that of the bag's camera_info is taken, else a field of view of 60 degrees is
     assumed. Raises ``SourceError``.
     """
-    source = str(path)
-    if is_device(source):
-        raise SourceError(f"{path}: expected a recording, got a live camera")
-    camera = camera or camera_of(source, bag_topic)
-    pipeline = MonocularPipeline(settings)
     results: list[People3D] = []
     stopwatches: list[Stopwatch] = []
-    try:
-        for image, due_s in frames(source, bag_topic=bag_topic):
-            height, width = image.shape[:2]
-            camera = camera or Camera.from_fov(width, height, ASSUMED_FOV_RAD)
+    with MonocularPipeline(settings) as pipeline:
+        for image, seen_by, stamp_ns in recorded(str(path), camera, bag_topic):
             stopwatches.append(Stopwatch())
-            stamp_ns = round((due_s or 0) * 1e9)
-            results.append(
-                pipeline(
-                    image, camera.at_resolution(width, height), stamp_ns, stopwatch=stopwatches[-1]
-                )
-            )
-    finally:
-        pipeline.close()
+            results.append(pipeline(image, seen_by, stamp_ns, stopwatch=stopwatches[-1]))
     if not results:
         raise ValueError(f"video {path}: no frame could be read")
     seen = [

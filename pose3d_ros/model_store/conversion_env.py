@@ -171,7 +171,7 @@ def cause(stderr: str) -> str:
         return "this Python has no pip (apt install python3-pip)"
     return next(
         (line for line in reversed(lines) if line.startswith("ERROR")),
-        lines[-1] if lines else "no reason given",
+        _last_line("\n".join(lines)),
     )
 
 

@@ -23,8 +23,8 @@ import cv2
 import numpy as np
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.evaluation.monocular import ASSUMED_FOV_RAD
 from pose3d_ros.io.videos import frames
+from pose3d_ros.offline import ASSUMED_FOV_RAD
 from pose3d_ros.resources import share
 
 SIZE = (1280, 720)
