@@ -11,7 +11,8 @@
 # the License.
 
 """The monocular node; with video:= also a node that plays one, with viewer:=true one that
-shows people in a web browser, with rviz:=true also RViz.
+shows people in a web browser, with humans:=true one that publishes them as ROS4HRI bodies, with
+rviz:=true also RViz.
 
 Every setting of the nodes is an argument; one that is not given is as the configuration file has
 it.
@@ -22,7 +23,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from pose3d_ros.arguments import ONE_CAMERA, TOPICS, Argument, arguments, parameters
+from pose3d_ros.arguments import BESIDE, ONE_CAMERA, TOPICS, Argument, arguments, parameters
 from pose3d_ros.io.image_sources import check_exists
 from pose3d_ros.nodes.rviz import rviz_arguments
 
@@ -63,8 +64,7 @@ def nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if given["video"]:
         check_exists(given["video"])
         started.append(node("video"))
-    if given["viewer"] == "true":
-        started.append(node("viewer"))
+    started += [node(name) for name in BESIDE if given[name] == "true"]
     if rviz:
         started.append(
             Node(

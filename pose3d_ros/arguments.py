@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pose3d_ros.resources import share
 from pose3d_ros.settings import (
+    HumansNodeSettings,
     MonocularNodeSettings,
     MultiviewNodeSettings,
     SeparationNodeSettings,
@@ -40,8 +41,12 @@ NODES: dict[str, type[Settings]] = {
     "multiview": MultiviewNodeSettings,
     "separation": SeparationNodeSettings,
     "viewer": ViewerNodeSettings,
+    "humans": HumansNodeSettings,
 }
-ONE_CAMERA, RIG = ("monocular", "video", "viewer"), ("multiview", "monocular", "video", "viewer")
+BESIDE = ("viewer", "humans")
+"""Nodes that hear what the others publish: ``viewer:=true`` starts one beside them."""
+ONE_CAMERA = ("monocular", "video", *BESIDE)
+RIG = ("multiview", *ONE_CAMERA)
 TOPICS = ("image", "camera_info", "depth")
 TOLD_BY_RIG = {
     *TOPICS,
@@ -85,6 +90,9 @@ def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
             "", "Video file, folder, camera device or bag to play on the image topic"
         ),
         "viewer": Argument("false", "Show people in a web browser", ("true", "false")),
+        "humans": Argument(
+            "false", "Publish people as ROS4HRI bodies (REP-155) too", ("true", "false")
+        ),
         "use_sim_time": Argument("", "Take the time from /clock", ("", "true", "false")),
         "log_level": Argument(
             "info", "Least severity to log", ("debug", "info", "warn", "error", "fatal")

@@ -372,6 +372,15 @@ class ViewerNodeSettings(Settings):
 
 
 @dataclass(frozen=True)
+class HumansNodeSettings(Settings):
+    """Parameters of the ``humans`` node."""
+
+    autostart: bool = setting(
+        True, "Configure and activate at start; false leaves both to a lifecycle manager"
+    )
+
+
+@dataclass(frozen=True)
 class MultiviewNodeSettings(Settings):
     """Parameters of the ``multiview`` node."""
 

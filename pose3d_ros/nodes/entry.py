@@ -27,6 +27,11 @@ def quiet_signals() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def humans() -> int:
+    """Run the humans node."""
+    return _run("humans")
+
+
 def monocular() -> int:
     """Run the monocular node."""
     return _run("monocular")

@@ -285,14 +285,14 @@ def body_transforms(
         for index, joint in named:
             if np.isfinite(joints[index]).all():
                 child = f"{prefix}body_{person}" + (f"/{joint}" if joint else "")
-                transforms.append(_transform(header, child, joints[index], xyzw))
+                transforms.append(transform_stamped(header, child, joints[index], xyzw))
     return transforms
 
 
 def camera_transforms(cameras: Iterable[Camera], header: Header) -> list[TransformStamped]:
     """The optical frame of each camera in the rig's world, the frame of ``header``."""
     return [
-        _transform(
+        transform_stamped(
             header,
             camera.frame_id,
             camera.position_m,
@@ -302,9 +302,10 @@ def camera_transforms(cameras: Iterable[Camera], header: Header) -> list[Transfo
     ]
 
 
-def _transform(
+def transform_stamped(
     header: Header, child: str, position_m: npt.ArrayLike, xyzw: npt.ArrayLike
 ) -> TransformStamped:
+    """A frame in that of ``header``: its place in metres and its rotation as a quaternion."""
     made = TransformStamped(header=header, child_frame_id=child)
     place, turn = made.transform.translation, made.transform.rotation
     place.x, place.y, place.z = np.asarray(position_m, float).tolist()

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pose3d_ros.arguments import parameters
+from pose3d_ros.arguments import BESIDE, parameters
 from pose3d_ros.io.image_sources import check_exists, is_device
 from pose3d_ros.io.rig_file import namespace_of, read_rig
 from pose3d_ros.text_files import local_path
@@ -62,8 +62,11 @@ def nodes_of_rig(given: Mapping[str, str]) -> list[NodeToStart]:
         )
 
     planned = [NodeToStart("multiview", base, parameters("multiview", given), {})]
-    if given.get("viewer") == "true":
-        planned.append(NodeToStart("viewer", base, parameters("viewer", given), {}))
+    planned += [
+        NodeToStart(node, base, parameters(node, given), {})
+        for node in BESIDE
+        if given.get(node) == "true"
+    ]
     video = {
         "wait_for_subscribers": 1,
         **parameters("video", given),

@@ -32,7 +32,7 @@ from rclpy.parameter import Parameter
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
 
-from pose3d_ros.arguments import NODES, TOPICS, arguments, parameters
+from pose3d_ros.arguments import BESIDE, NODES, TOPICS, arguments, parameters
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.process import run
 from pose3d_ros.nodes.rig_launch import NodeToStart, nodes_of_rig
@@ -44,6 +44,7 @@ CLASSES = {
     "multiview": "pose3d_ros.nodes.multiview:MultiviewNode",
     "separation": "pose3d_ros.nodes.separation:SeparationNode",
     "viewer": "pose3d_ros.nodes.viewer:ViewerNode",
+    "humans": "pose3d_ros.nodes.humans:HumansNode",
 }
 
 
@@ -71,8 +72,7 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
     nodes = [word for word in words if ":=" not in word]
     if given.get("video") and "video" not in nodes:
         nodes.append("video")
-    if given.get("viewer") == "true" and "viewer" not in nodes:
-        nodes.append("viewer")
+    nodes += [node for node in BESIDE if given.get(node) == "true" and node not in nodes]
     if unknown := [node for node in nodes if node not in NODES]:
         raise ValueError(f"expected nodes among {', '.join(NODES)}, got '{unknown[0]}'")
     if not nodes:
@@ -82,10 +82,10 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
             f"expected each node once, got {' '.join(nodes)}; start the second with another "
             "namespace in a process of its own"
         )
-    if "multiview" in nodes and set(nodes) - {"multiview", "viewer"}:
+    if "multiview" in nodes and set(nodes) - {"multiview", *BESIDE}:
         raise ValueError(
-            f"expected multiview alone or with viewer, got {' '.join(nodes)}: it starts the nodes "
-            f"of its cameras itself"
+            f"expected multiview alone or with {' and '.join(BESIDE)}, got {' '.join(nodes)}: it "
+            f"starts the nodes of its cameras itself"
         )
     known = arguments(nodes)
     if unknown := sorted(set(given) - set(known)):
@@ -108,7 +108,7 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
         values["log_level"],
     ]
     if "multiview" in nodes:
-        values["viewer"] = "true" if "viewer" in nodes else "false"
+        values |= {node: "true" if node in nodes else "false" for node in BESIDE}
         return [_factory(planned) for planned in nodes_of_rig(values)], ros_arguments
     for topic in TOPICS:
         _check_name(

@@ -119,7 +119,9 @@ def test_choices_need_no_quotes_in_yaml(node: str) -> None:
 
 @pytest.mark.parametrize("node", NODES)
 def test_the_configuration_file_documents_every_parameter(node: str) -> None:
-    path = share("config", f"{'monocular' if node in ('video', 'viewer') else node}.yaml")
+    path = share(
+        "config", f"{'monocular' if node in ('video', 'viewer', 'humans') else node}.yaml"
+    )
     given = yaml.safe_load(path.read_text())[f"/**/{node}"]["ros__parameters"]
     assert given == {spec.name: spec.default for spec in fields(NODES[node])}
     lines = path.read_text().splitlines()
