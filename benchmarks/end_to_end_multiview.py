@@ -59,10 +59,11 @@ from pose3d_ros.geometry import (  # noqa: E402
     rotation_from_vector,
     transform_points,
 )
+from pose3d_ros.io.joints_cloud import JOINTS
 from pose3d_ros.io.rig_file import RigFile, read_rig, topic_of, write_rig  # noqa: E402
 from pose3d_ros.metrics import jitter_mm  # noqa: E402
 from pose3d_ros.nodes import process_tuning  # noqa: E402
-from pose3d_ros.nodes.messages import JOINTS, stamp_ns  # noqa: E402
+from pose3d_ros.nodes.messages import stamp_ns  # noqa: E402
 from pose3d_ros.nodes.rig_launch import NodeToStart, nodes_of_rig  # noqa: E402
 from pose3d_ros.people import People3D  # noqa: E402
 from pose3d_ros.resources import share  # noqa: E402

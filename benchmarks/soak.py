@@ -37,8 +37,9 @@ from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
+from pose3d_ros.io.joints_cloud import JOINTS
 from pose3d_ros.nodes import image_messages
-from pose3d_ros.nodes.messages import JOINTS, time_of
+from pose3d_ros.nodes.messages import time_of
 from pose3d_ros.nodes.up import up_in_process
 from pose3d_ros.profiling.scenes import PLACES, canvas, cut_outs
 

@@ -60,6 +60,7 @@ _EXTRAS = {
     "onnx": "onnx",
     "tflite": "onnx",
     "viser": "viewer",
+    "c3d": "files",
     **dict.fromkeys(
         (
             "cdflib",

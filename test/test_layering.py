@@ -37,6 +37,7 @@ LAYERS = (
         "settings",
         "arguments",
         "geometry",
+        "kinematics",
         "metrics",
         "stopwatch",
         "stamps",

@@ -103,7 +103,7 @@ def test_pinned_environments_hold_what_the_extras_name() -> None:
     }
     needed = names(project()["dependencies"])
     assert listed("run.txt") == needed | {"setuptools"}.union(
-        *(extras[extra] for extra in ("bags", "onnx", "ros", "viewer"))
+        *(extras[extra] for extra in ("files", "onnx", "ros", "viewer"))
     )
     assert listed("train.txt") == extras["train"]
     assert (

@@ -18,7 +18,6 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="FILE",
-        help="NAME.csv, NAME.jsonl (a line per frame), NAME.npz (numpy) or NAME.trc (OpenSim; a "
-        "file per person)",
+        help="NAME.csv, NAME.jsonl (a line per frame), NAME.npz (numpy), NAME.mcap (a bag); or, a "
+        "file per person, NAME.trc (OpenSim), NAME.c3d, NAME.bvh (Blender)",
     )
     parser.add_argument(
         "--calibration",
@@ -70,18 +69,22 @@ def command(options: argparse.Namespace) -> int:
     rig = options.source.suffix.lower() in RIG_SUFFIXES and options.source.is_file()
     optical = not rig and not settings.fixed_frame
     began_s, frames, ids = time.perf_counter(), 0, set()
-    with closing(pose_writer(options.output, optical)) as writer:
+    writer = pose_writer(options.output, optical)
+    try:
         for people in _people(options, settings, rig):
             writer.write(people)
             frames += 1
             ids.update(people.ids.tolist())
             if sys.stderr.isatty() and frames % 10 == 0:
                 sys.stderr.write(f"\r{frames} frames, {len(ids)} people ")
+    finally:
+        said = writer.close()
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     if not frames:
         raise ValueError(f"{options.source}: no frame could be read")
     rate = frames / (time.perf_counter() - began_s)
+    sys.stdout.writelines(f"{line}\n" for line in said)
     sys.stdout.write(
         f"{options.output}: {frames} frames, {len(ids)} people, {rate:.1f} frames/s\n"
     )

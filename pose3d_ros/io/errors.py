@@ -10,7 +10,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Errors of what images and recordings are read from."""
+"""Errors of what images and recordings are read from, and people are written to."""
 
 from pose3d_ros.errors import Pose3dError
 
@@ -25,3 +25,7 @@ class VideoError(SourceError):
 
 class BagError(SourceError):
     """A bag that cannot be read, or that lacks what is looked for."""
+
+
+class PoseFileError(Pose3dError, ValueError):
+    """A file of poses that cannot be written."""

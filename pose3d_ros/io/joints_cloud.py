@@ -10,7 +10,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""The ``joints`` cloud read back: people in space, whoever publishes them."""
+"""People in space to and from ``joints`` clouds, without ROS, whoever publishes them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,31 @@ from typing import Any
 
 import numpy as np
 
-from pose3d_ros.io.keypoints_cloud import fields_of, of_people
+from pose3d_ros.io.keypoints_cloud import CloudLayout, fields_of, of_people, organised
 from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.skeleton import Skeleton
 
+JOINTS = np.dtype(
+    [(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
+    + [("person", "<i4"), ("joint", "<i4"), ("state", "<i4")]
+)
 _NEEDED = ("x", "y", "z", "sigma", "person")
 _INT32 = np.iinfo(np.int32)
 _KNOWN = (*_NEEDED, "confidence", "vx", "vy", "vz", "state")
+
+
+def joints_layout(people: People3D) -> CloudLayout:
+    """``joints`` of ``people_3d``'s inverse: height people, width joints of the skeleton, NaN
+    where unknown (fields of ``JOINTS``).
+    """
+    points = np.empty(people.confidence.shape, JOINTS)
+    for axis, (position, velocity) in enumerate((("x", "vx"), ("y", "vy"), ("z", "vz"))):
+        points[position] = people.joints_m[..., axis]
+        points[velocity] = people.velocity_mps[..., axis]
+    points["confidence"], points["sigma"] = people.confidence, people.sigma_m
+    points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
+    points["state"] = people.states[:, None]
+    return organised(points)
 
 
 def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:

@@ -10,13 +10,14 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""People written to files for analysis: CSV, JSON lines, numpy's npz and OpenSim's TRC."""
+"""People written to files for analysis: CSV, JSON lines and numpy's npz here, others beside it."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -24,14 +25,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pose3d_ros.errors import Pose3dError
+from pose3d_ros.errors import missing_package
+from pose3d_ros.io.bvh_file import write_bvh
+from pose3d_ros.io.errors import PoseFileError
+from pose3d_ros.io.joints_bag import JointsBagWriter
+from pose3d_ros.io.marker_files import write_c3d, write_trc
+from pose3d_ros.io.motions import Motion, MotionFiles
 from pose3d_ros.people import People3D, TrackState
-from pose3d_ros.skeleton import Skeleton
 
-# OpenSim: x forward, y up, z to the right. From an optical frame (x right, y down, z forward), for
-# somebody who faces the camera x is to the camera; from a frame with z up (REP-103).
-OPENSIM_FROM_OPTICAL = np.array([[0, 0, -1], [0, -1, 0], [-1, 0, 0]], float)
-OPENSIM_FROM_Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], float)
 CSV_COLUMNS = (
     *("frame", "time_s", "person", "state", "joint"),
     *("x_m", "y_m", "z_m", "confidence", "sigma_m", "vx_mps", "vy_mps", "vz_mps"),
@@ -40,24 +41,21 @@ SIGHTING = ("ids", "states", "joints_m", "confidence", "sigma_m", "velocity_mps"
 STATE_NAMES = MappingProxyType({state: state.name.lower() for state in TrackState})
 
 
-class PoseFileError(Pose3dError, ValueError):
-    """A file of poses that cannot be written."""
-
-
 class PoseWriter(Protocol):
     """Takes the people of each frame in turn; the file is whole after ``close``."""
 
     def write(self, people: People3D) -> None:
         """Add the people of the next frame."""
 
-    def close(self) -> None:
-        """Finish the file."""
+    def close(self) -> list[str]:
+        """Finish the file; returns what is to be said of it, line by line."""
 
 
 def pose_writer(path: Path, optical: bool) -> PoseWriter:
     """A writer of the format that the file's ending tells. ``optical``: whether people come in a
-    camera's optical frame, else z is up; TRC has y up. Raises ``PoseFileError`` for another ending
-    and ``OSError`` where nothing can be written.
+    camera's optical frame, else z is up: TRC, C3D and BVH turn them upright. Raises
+    ``PoseFileError`` for another ending or a missing package, and ``OSError`` where nothing can be
+    written.
     """
     make = WRITERS.get(path.suffix.lower())
     if make is None:
@@ -97,10 +95,12 @@ class CsvWriter:
                     + [f"{value:.5f}" if np.isfinite(value) else "" for value in values]
                 )
         self._frame += 1
+        self._file.flush()  # whole frames, should the process be killed
 
-    def close(self) -> None:
+    def close(self) -> list[str]:
         """Finish the file."""
         self._file.close()
+        return []
 
 
 class JsonLinesWriter:
@@ -127,10 +127,12 @@ class JsonLinesWriter:
         ]
         line = {"stamp_ns": people.stamp_ns, "frame_id": people.frame_id, "people": described}
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._file.flush()
 
-    def close(self) -> None:
+    def close(self) -> list[str]:
         """Finish the file."""
         self._file.close()
+        return []
 
 
 def _json(values: npt.NDArray[np.floating[Any]]) -> list[Any]:
@@ -154,7 +156,7 @@ class NpzWriter:
         """Add the people of the next frame."""
         self._frames.append(people)
 
-    def close(self) -> None:
+    def close(self) -> list[str]:
         """Finish the file."""
         if self._frames:
             counts = [len(people) for people in self._frames]
@@ -171,63 +173,30 @@ class NpzWriter:
                 **arrays,
             )
         self._file.close()
+        return []
 
 
-class TrcWriter:
-    """OpenSim's markers, a file for each person: NAME.trc, or NAME_ID.trc where there are several.
+def _per_person(
+    save: Callable[[Path, Motion], str], needs: str = ""
+) -> Callable[[Path, bool], PoseWriter]:
+    """A format with a file for each person; ``needs`` is a module that is tried at once."""
 
-    Millimetres, x forward, y up, z to the right; empty where unknown or where the person is away.
-    TRC has one rate: joints are taken at the frames' own times, and the rate that is written is
-    that of the median step between them.
-    """
+    def make(path: Path, optical: bool) -> PoseWriter:
+        if needs and find_spec(needs) is None:
+            raise PoseFileError(missing_package(needs))
+        return MotionFiles(path, optical, save)
 
-    def __init__(self, path: Path, optical: bool) -> None:
-        path.parent.stat()  # raises where there is no such folder
-        self._path = path
-        self._opensim_from_frame = OPENSIM_FROM_OPTICAL if optical else OPENSIM_FROM_Z_UP
-        self._stamps_ns: list[int] = []
-        self._joints_mm: dict[int, dict[int, npt.NDArray[np.float64]]] = {}
-        self._skeleton: Skeleton | None = None
-
-    def write(self, people: People3D) -> None:
-        """Add the people of the next frame."""
-        self._skeleton = people.skeleton
-        joints = 1000 * people.joints_m.astype(float) @ self._opensim_from_frame.T
-        for person, of_person in zip(people.ids.tolist(), joints, strict=True):
-            self._joints_mm.setdefault(person, {})[len(self._stamps_ns)] = of_person
-        self._stamps_ns.append(people.stamp_ns)
-
-    def close(self) -> None:
-        """Write the files."""
-        several = len(self._joints_mm) > 1
-        for person, joints_mm in self._joints_mm.items():
-            name = f"{self._path.stem}_{person}.trc" if several else self._path.name
-            self._write_person(self._path.with_name(name), joints_mm)
-
-    def _write_person(self, path: Path, joints_mm: Mapping[int, npt.NDArray[np.float64]]) -> None:
-        assert self._skeleton is not None
-        names = self._skeleton.joints
-        times_s = (np.array(self._stamps_ns) - self._stamps_ns[0]) * 1e-9
-        step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
-        rate = f"{1 / step_s:.2f}" if step_s > 0 else "0"
-        count = len(times_s)
-        lines = [
-            f"PathFileType\t4\t(X/Y/Z)\t{path.name}",
-            "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame"
-            "\tOrigNumFrames",
-            f"{rate}\t{rate}\t{count}\t{len(names)}\tmm\t{rate}\t1\t{count}",
-            "Frame#\tTime\t" + "\t\t\t".join(names) + "\t\t",
-            "\t\t" + "\t".join(f"X{n}\tY{n}\tZ{n}" for n in range(1, len(names) + 1)),
-            "",
-        ]
-        away = np.full((len(names), 3), np.nan)
-        for frame, time_s in enumerate(times_s):
-            values = joints_mm.get(frame, away).ravel()
-            numbers = [f"{value:.2f}" if np.isfinite(value) else "" for value in values]
-            lines.append("\t".join([str(frame + 1), f"{time_s:.6f}", *numbers]))
-        path.write_text("\n".join(lines) + "\n")
+    return make
 
 
 WRITERS: Mapping[str, Callable[[Path, bool], PoseWriter]] = MappingProxyType(
-    {".csv": CsvWriter, ".jsonl": JsonLinesWriter, ".npz": NpzWriter, ".trc": TrcWriter}
+    {
+        ".csv": CsvWriter,
+        ".jsonl": JsonLinesWriter,
+        ".npz": NpzWriter,
+        ".trc": _per_person(write_trc),
+        ".c3d": _per_person(write_c3d, needs="c3d"),
+        ".bvh": _per_person(write_bvh),
+        ".mcap": JointsBagWriter,
+    }
 )

@@ -34,9 +34,10 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.drawing import draw_people, render_view, viewpoint
+from pose3d_ros.io.joints_cloud import JOINTS
 from pose3d_ros.io.keypoints_cloud import KEYPOINTS
 from pose3d_ros.nodes import image_messages, process_tuning
-from pose3d_ros.nodes.messages import JOINTS, stamp_ns
+from pose3d_ros.nodes.messages import stamp_ns
 from pose3d_ros.nodes.process import in_background
 from pose3d_ros.nodes.up import up, up_in_process
 from pose3d_ros.people import People2D, guessed

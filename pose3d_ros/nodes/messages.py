@@ -32,16 +32,13 @@ from visualization_msgs.msg import Marker, MarkerArray
 from pose3d_ros.camera import Camera
 from pose3d_ros.drawing import colour, limb_colours
 from pose3d_ros.geometry import quaternion_from_rotation
+from pose3d_ros.io.joints_cloud import joints_layout
 from pose3d_ros.io.keypoints_cloud import CloudLayout, keypoints_layout, organised
 from pose3d_ros.nodes.body_frames import body_rotation
 from pose3d_ros.people import People2D, People3D, guessed
 from pose3d_ros.separation import Separation
 from pose3d_ros.skeleton import Skeleton
 
-JOINTS = np.dtype(
-    [(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
-    + [("person", "<i4"), ("joint", "<i4"), ("state", "<i4")]
-)
 SEPARATION = np.dtype(
     [(name, "<f4") for name in ("distance", "sigma", "closing_speed", "age")]
     + [(name, "<i4") for name in ("person", "joint", "shape", "measured")]
@@ -73,17 +70,8 @@ def _cloud(layout: CloudLayout, header: Header) -> PointCloud2:
 
 
 def joints_cloud(people: People3D, header: Header) -> PointCloud2:
-    """``joints``: height people, width joints of the skeleton, NaN where unknown (fields of
-    ``JOINTS``).
-    """
-    points = np.empty(people.confidence.shape, JOINTS)
-    for axis, (position, velocity) in enumerate((("x", "vx"), ("y", "vy"), ("z", "vz"))):
-        points[position] = people.joints_m[..., axis]
-        points[velocity] = people.velocity_mps[..., axis]
-    points["confidence"], points["sigma"] = people.confidence, people.sigma_m
-    points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
-    points["state"] = people.states[:, None]
-    return _cloud(organised(points), header)
+    """``joints``: height people, width joints of the skeleton (``io.joints_cloud``)."""
+    return _cloud(joints_layout(people), header)
 
 
 def separation_cloud(

@@ -36,8 +36,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.io.joints_cloud import JOINTS
 from pose3d_ros.nodes import image_messages, messages
-from pose3d_ros.nodes.messages import JOINTS
 from pose3d_ros.resources import share
 
 NAMESPACE = "camera_faults"

@@ -37,8 +37,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rigs import ring
 from sensor_msgs.msg import PointCloud2
 
+from pose3d_ros.io.joints_cloud import JOINTS
 from pose3d_ros.io.rig_file import RigFile, write_rig
-from pose3d_ros.nodes.messages import JOINTS
 
 HERE = Path(__file__).resolve().parent
 PEOPLE, CAMERAS = 2, 4

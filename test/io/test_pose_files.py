@@ -22,8 +22,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pose3d_ros.io.pose_files import WRITERS, PoseFileError, pose_writer
+from pose3d_ros.io.bags import open_bag
+from pose3d_ros.io.errors import PoseFileError
+from pose3d_ros.io.joints_cloud import people_3d
+from pose3d_ros.io.pose_files import WRITERS, pose_writer
+from pose3d_ros.kinematics import BONES, offsets, place, rotations
 from pose3d_ros.people import People3D, TrackState
+from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
 
 WRIST = H36M17.index("l_wrist")
@@ -110,7 +115,9 @@ def trc(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     assert int(told["NumMarkers"]) == len(names)
     assert float(told["DataRate"]) == pytest.approx(30, abs=0.01)
     assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
-    values = np.array([[float(value or "nan") for value in row[1:]] for row in rows])
+    # OpenSim's TRCFileAdapter: a cell at the end of a row that is empty is none
+    assert all(row[-1] and len(row) == 2 + 3 * len(names) for row in rows)
+    values = np.array([[float(value) for value in row[1:]] for row in rows])
     return names, values[:, 0], values[:, 1:].reshape(len(rows), len(names), 3)
 
 
@@ -136,19 +143,174 @@ def test_trc_of_an_optical_frame_is_upright_and_right_handed(tmp_path: Path) -> 
     np.testing.assert_allclose(trc(path)[2][0, WRIST], [-2000, 500, -100], atol=0.006)
 
 
+def in_motion(count: int = 30) -> list[People3D]:
+    """The two people of the demo's clip in the world's frame, z up, the second one late."""
+    with np.load(share("demo", "truth.npz")) as truth:
+        joints = truth["joints_m"][:count]
+    frames = []
+    for frame, joints_m in enumerate(joints):
+        both = replace(people(frame, 3, 7), joints_m=joints_m, frame_id="world")
+        frames.append(both if frame >= 5 else both[[0]])
+    return frames
+
+
+def place_of(frames: list[People3D], person: int) -> np.ndarray:
+    """Joints (T, 17, 3) of a person, NaN where they are away."""
+    away = np.full((17, 3), np.nan)
+    return np.array(
+        [
+            people.joints_m[people.ids == person][0] if person in people.ids else away
+            for people in frames
+        ]
+    )
+
+
+@pytest.mark.parametrize("reader", ["c3d", "ezc3d"])
+def test_c3d_is_read_by_both_libraries(tmp_path: Path, reader: str) -> None:
+    library = pytest.importorskip(reader)
+    pytest.importorskip("c3d")
+    frames = in_motion()
+    sigma_m = np.full((2, 17), 0.034)
+    frames = [replace(seen, sigma_m=sigma_m[: len(seen)]) for seen in frames]
+    written(tmp_path / "people.c3d", frames)
+    path = tmp_path / "people_7.c3d"
+    if reader == "c3d":
+        with path.open("rb") as file:
+            read = library.Reader(file)
+            labels = [label.strip() for label in read.point_labels]
+            rate, units = read.point_rate, read.get("POINT:UNITS").string_value
+            name = read.get("SUBJECTS:NAMES").string_value
+            points = np.array([points.copy() for _, points, _ in read.read_frames()])
+        assert points[9, 0, 3] == 34  # sigma in millimetres
+        places = np.where(points[..., 3:4] < 0, np.nan, points[..., :3])
+    else:
+        read = library.c3d(str(path))
+        told = read["parameters"]["POINT"]
+        labels, (rate,), (units,) = (told[key]["value"] for key in ("LABELS", "RATE", "UNITS"))
+        (name,) = read["parameters"]["SUBJECTS"]["NAMES"]["value"]
+        places = np.moveaxis(read["data"]["points"][:3], 0, -1).swapaxes(0, 1)
+    assert labels == list(H36M17.joints) and units == "mm" and name == "person 7"
+    assert rate == pytest.approx(30, abs=1e-3)
+    assert len(places) == 30 and np.isnan(places[:5]).all()
+    np.testing.assert_allclose(places[5:], 1000 * place_of(frames, 7)[5:], atol=0.1)
+
+
+def test_even_steps_interpolate_single_frames_and_leave_gaps(tmp_path: Path) -> None:
+    library = pytest.importorskip("c3d")
+    frames = in_motion()
+    kept = [frame for number, frame in enumerate(frames) if number not in (10, 15, 16, 17, 18)]
+    written(tmp_path / "people.c3d", [frame[[0]] for frame in kept])
+    with (tmp_path / "people.c3d").open("rb") as file:
+        points = np.array([points.copy() for _, points, _ in library.Reader(file).read_frames()])
+    assert len(points) == 30
+    between = 500 * (place_of(frames, 3)[9] + place_of(frames, 3)[11])
+    np.testing.assert_allclose(points[10, :, :3], between, atol=0.1)
+    assert (points[16:18, :, 3] == -1).all() and (points[:15, :, 3] >= 0).all()
+
+
+def bvh_joints(path: Path) -> tuple[dict[str, np.ndarray], float]:
+    """Where each bone starts and ends (T, 3), centimetres, and the frame time: pymotion reads the
+    file and does the kinematics.
+    """
+    bvh = pytest.importorskip("pymotion.io.bvh")
+    skeleton = pytest.importorskip("pymotion.ops.skeleton")
+    file = bvh.BVH()
+    file.load(str(path))
+    rotations, positions, parents, offsets, ends, of_end = file.get_data()
+    starts, turns = skeleton.fk(rotations, positions[:, 0], offsets, parents)
+    found = {name: starts[:, bone] for bone, name in enumerate(file.data["names"])}
+    for end, bone in zip(ends, of_end, strict=True):
+        found[f"{file.data['names'][bone]}/end"] = starts[:, bone] + turns[:, bone] @ end
+    return found, float(file.data["frame_time"])
+
+
+def test_bvh_gives_a_body_of_constant_bones_back_within_a_millimetre(tmp_path: Path) -> None:
+    moving = in_motion()
+    joints = place_of(moving, 3).astype(float)
+    times_s = np.arange(len(joints)) / 30
+    body = place(joints[:, 0], rotations(joints, times_s), offsets(joints))
+    frames = [
+        replace(seen[[0]], joints_m=of_frame[None])
+        for seen, of_frame in zip(moving, body, strict=True)
+    ]
+    found, frame_time = bvh_joints(written(tmp_path / "people.bvh", frames))
+    assert frame_time == pytest.approx(1 / 30, abs=1e-8)
+    for bone in BONES:
+        x, y, z = found[bone.name].T / 100  # x to the left, y up, z forward
+        expected = body[:, H36M17.index(bone.start)]
+        np.testing.assert_allclose(np.stack([z, x, y], -1), expected, atol=1e-3)
+        if f"{bone.name}/end" in found:
+            x, y, z = found[f"{bone.name}/end"].T / 100
+            expected = body[:, H36M17.index(bone.end)]
+            np.testing.assert_allclose(np.stack([z, x, y], -1), expected, atol=1e-3)
+
+
+def test_bvh_holds_who_is_away_and_says_how_far_constant_bones_move_joints(tmp_path: Path) -> None:
+    writer = pose_writer(tmp_path / "people.bvh", optical=False)
+    for frame in in_motion():
+        writer.write(frame)
+    said = writer.close()
+    assert len(said) == 2 and "mm off the joints on average" in said[1]
+    late = (tmp_path / "people_7.bvh").read_text().splitlines()
+    rows = np.array([line.split() for line in late[late.index("Frames: 30") + 2 :]], float)
+    np.testing.assert_array_equal(rows[:5, :3], np.tile(rows[5, :3], (5, 1)))
+    assert (rows[5, :3] != rows[6, :3]).any()
+    assert np.abs(np.diff(rows[:, 3:], axis=0)).max() < 180  # of the angles that turn the same
+
+
+def test_bvh_of_a_body_that_was_never_seen_whole_is_said_and_not_written(tmp_path: Path) -> None:
+    writer = pose_writer(tmp_path / "people.bvh", optical=False)
+    joints = people(0, 1).joints_m.copy()
+    joints[:, H36M17.indices("l_ankle", "r_ankle")] = np.nan
+    writer.write(replace(people(0, 1), joints_m=joints))
+    (said,) = writer.close()
+    assert "never seen with r_ankle, l_ankle" in said
+    assert not (tmp_path / "people.bvh").exists()
+
+
+def test_mcap_is_a_bag_of_the_topic_that_the_nodes_publish(tmp_path: Path) -> None:
+    pytest.importorskip("rosbags")
+    frames = in_motion(8)
+    path = written(tmp_path / "people.mcap", frames)
+    assert list(tmp_path.iterdir()) == [path]
+    with open_bag(path) as bag:
+        messages = [
+            (stamp_ns, bag.deserialize(raw, connection.msgtype))
+            for connection, stamp_ns, raw in bag.messages()
+        ]
+        assert [connection.topic for connection in bag.connections] == ["/pose3d/joints"]
+    for (stamp_ns, cloud), expected in zip(messages, frames, strict=True):
+        assert stamp_ns == expected.stamp_ns
+        assert people_3d(cloud, H36M17) == expected
+
+
+def test_mcap_is_read_by_the_library_of_foxglove(tmp_path: Path) -> None:
+    reader = pytest.importorskip("mcap_ros2.reader")
+    frames = in_motion(8)
+    path = written(tmp_path / "people.mcap", frames)
+    messages = list(reader.read_ros2_messages(str(path)))
+    assert [message.log_time_ns for message in messages] == [seen.stamp_ns for seen in frames]
+    assert people_3d(messages[-1].ros_msg, H36M17) == frames[-1]
+
+
 def test_unknown_ending_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
-    with pytest.raises(PoseFileError, match=r"\.csv, \.jsonl, \.npz, \.trc, got 'a\.xlsx'"):
+    with pytest.raises(PoseFileError, match=r"\.csv, \.jsonl, .*, \.mcap, got 'a\.xlsx'"):
         pose_writer(tmp_path / "a.xlsx", optical=True)
+
+
+NEEDS = {".c3d": "c3d", ".mcap": "rosbags"}
 
 
 @pytest.mark.parametrize("ending", WRITERS)
 def test_folder_that_is_not_there_is_said_before_anything_is_tracked(
     tmp_path: Path, ending: str
 ) -> None:
+    pytest.importorskip(NEEDS.get(ending, "numpy"))
     with pytest.raises(FileNotFoundError):
         pose_writer(tmp_path / "nowhere" / f"a{ending}", optical=True)
 
 
 @pytest.mark.parametrize("ending", WRITERS)
 def test_nobody_at_all_is_no_error(tmp_path: Path, ending: str) -> None:
+    pytest.importorskip(NEEDS.get(ending, "numpy"))
     written(tmp_path / f"nobody{ending}", [people(0), people(1)])

@@ -31,7 +31,7 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
-from pose3d_ros.nodes.messages import JOINTS
+from pose3d_ros.io.joints_cloud import JOINTS
 from pose3d_ros.resources import share
 
 pytestmark = pytest.mark.installed

@@ -39,6 +39,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.io.joints_cloud import JOINTS
 from pose3d_ros.nodes import (
     camera_place,
     depth_pairing,
@@ -189,7 +190,7 @@ def camera_info(ros: Any) -> Any:
 
 def depths(clouds: list[PointCloud2]) -> list[float]:
     """z of the first joint of the first person of each cloud."""
-    return [np.frombuffer(cloud.data, messages.JOINTS)["z"][0] for cloud in clouds]
+    return [np.frombuffer(cloud.data, JOINTS)["z"][0] for cloud in clouds]
 
 
 @pytest.mark.parametrize("qos", [QoSProfile(depth=5), SENSOR], ids=["reliable", "best effort"])

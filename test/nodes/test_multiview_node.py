@@ -39,6 +39,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import quaternion_from_rotation
+from pose3d_ros.io.joints_cloud import JOINTS
 from pose3d_ros.io.keypoints_cloud import KEYPOINTS, people_2d
 from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.multiview import calibration_monitor, pose_buffer
@@ -139,7 +140,7 @@ class Scene:
         """(P,) mean distance of each true person's joints from the nearest published person; inf
         if there is none.
         """
-        points = np.frombuffer(cloud.data, messages.JOINTS).reshape(cloud.height, cloud.width)
+        points = np.frombuffer(cloud.data, JOINTS).reshape(cloud.height, cloud.width)
         found = np.stack([points[axis] for axis in "xyz"], -1)
         truth = self.truth(messages.stamp_ns(cloud.header))
         distance = np.linalg.norm(found[None] - truth[:, None], axis=-1)
@@ -192,9 +193,7 @@ def test_people_in_the_fixed_frame(ros: Any, scene: Scene, start: Any) -> None:
         "2 px at 5 m are 1 cm"
     )
     ids = {
-        int(person)
-        for cloud in clouds
-        for person in np.frombuffer(cloud.data, messages.JOINTS)["person"]
+        int(person) for cloud in clouds for person in np.frombuffer(cloud.data, JOINTS)["person"]
     }
     assert len(ids) == 2
     assert markers[-1].markers[0].header.frame_id == "map"
