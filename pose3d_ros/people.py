@@ -202,6 +202,13 @@ class People2D(EqualByValue):
         )
 
 
+def sigma_of(covariance_m2: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    """One standard deviation (...) per axis, the root mean square over the three axes, of
+    ``covariance_m2`` (..., 3, 3).
+    """
+    return np.asarray(np.sqrt(np.trace(covariance_m2, axis1=-2, axis2=-1) / 3))
+
+
 SEEN_CONFIDENCE = 0.3  # of a joint that is taken for seen
 GUESSED_SIGMAS = 2.0
 
@@ -227,7 +234,8 @@ class People3D(EqualByValue):
     ``sigma_m`` (P, J): one standard deviation per axis, the root mean square over the three axes.
     ``velocity_mps`` (P, J, 3). ``ids`` (P,) track ids, unique during a run. ``states`` (P,) of
     ``TrackState``. ``people_2d``: what was seen in the image, with the same ids (predicted people
-    are not in it).
+    are not in it). ``covariance_m2`` (P, J, 3, 3) of the joints, in the axes of the frame, where
+    it is known: most of it is along a camera's line of sight.
     """
 
     skeleton: Skeleton
@@ -240,6 +248,7 @@ class People3D(EqualByValue):
     stamp_ns: int
     frame_id: str
     people_2d: People2D | None = None
+    covariance_m2: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         people, joints = len(self.joints_m), len(self.skeleton)
@@ -250,8 +259,10 @@ class People3D(EqualByValue):
             ("velocity_mps", (people, joints, 3), np.float32),
             ("ids", (people,), np.int32),
             ("states", (people,), np.int8),
+            ("covariance_m2", (people, joints, 3, 3), np.float32),
         ):
-            object.__setattr__(self, name, _checked(name, getattr(self, name), shape, dtype))
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _checked(name, getattr(self, name), shape, dtype))
 
     @classmethod
     def empty(cls, skeleton: Skeleton, stamp_ns: int, frame_id: str) -> People3D:
@@ -286,6 +297,7 @@ class People3D(EqualByValue):
             velocity_mps=self.velocity_mps[rows],
             ids=self.ids[rows],
             states=self.states[rows],
+            covariance_m2=None if self.covariance_m2 is None else self.covariance_m2[rows],
         )
 
     def without_tentative(self) -> People3D:

@@ -32,7 +32,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.errors import Pose3dError
 from pose3d_ros.geometry import inverse_transform, transform_points
 from pose3d_ros.lifting.selection import check_depth
-from pose3d_ros.people import People2D, People3D
+from pose3d_ros.people import People2D, People3D, sigma_of
 from pose3d_ros.place.depth_image import DEPTH_SIGMA_M, joint_depths
 from pose3d_ros.place.floor import Floor
 from pose3d_ros.place.placement import Placement
@@ -401,18 +401,19 @@ class MonocularPipeline:
         assert self._lifter is not None
         self._lifter.forget(known)
         self._placement.forget(known)
-        joints, velocities, sigma, confidence = self._filter.joints()
+        joints, velocities, covariance, confidence = self._filter.joints()
         return People3D(
             H36M17,
             joints,
             confidence,
-            sigma,
+            sigma_of(covariance),
             velocities,
             self._filter.ids,
             self._filter.states,
             people.stamp_ns,
             self.settings.fixed_frame or camera.frame_id,
             people,
+            covariance,
         )
 
 

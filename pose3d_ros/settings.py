@@ -266,6 +266,20 @@ class MonocularNodeSettings(PipelineSettings):
         choices=("none", "person", "joints"),
         live=True,
     )
+    prediction_s: float = setting(
+        0.0,
+        "How far ahead of the moment of publishing the people of `predicted` are; 0 makes up for "
+        "the latency alone",
+        low=0.0,
+        high=2.0,
+        live=True,
+    )
+    covariance: bool = setting(
+        False,
+        "Also publish each joint's covariance: fields cov_xx to cov_zz of `joints` and "
+        "`predicted`, ellipsoids of one sigma in `markers`",
+        live=True,
+    )
     diagnostics_period_s: float = setting(
         1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0
     )
@@ -421,6 +435,20 @@ class MultiviewNodeSettings(Settings):
         "none",
         "Frames on /tf: none, one per person, or one per joint",
         choices=("none", "person", "joints"),
+        live=True,
+    )
+    prediction_s: float = setting(
+        0.0,
+        "How far ahead of the moment of publishing the people of `predicted` are; 0 makes up for "
+        "the latency alone",
+        low=0.0,
+        high=2.0,
+        live=True,
+    )
+    covariance: bool = setting(
+        False,
+        "Also publish each joint's covariance: fields cov_xx to cov_zz of `joints` and "
+        "`predicted`, ellipsoids of one sigma in `markers`",
         live=True,
     )
     diagnostics_period_s: float = setting(

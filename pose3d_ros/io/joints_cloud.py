@@ -26,30 +26,37 @@ JOINTS = np.dtype(
     [(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
     + [("person", "<i4"), ("joint", "<i4"), ("state", "<i4")]
 )
+COVARIANCE = ("cov_xx", "cov_xy", "cov_xz", "cov_yy", "cov_yz", "cov_zz")
+"""Fields of a symmetric matrix, line by line from the diagonal on (``np.triu_indices``)."""
+JOINTS_WITH_COVARIANCE = np.dtype(JOINTS.descr + [(name, "<f4") for name in COVARIANCE])
 _NEEDED = ("x", "y", "z", "sigma", "person")
 _INT32 = np.iinfo(np.int32)
-_KNOWN = (*_NEEDED, "confidence", "vx", "vy", "vz", "state")
+_KNOWN = (*_NEEDED, "confidence", "vx", "vy", "vz", "state", *COVARIANCE)
 
 
-def joints_layout(people: People3D) -> CloudLayout:
+def joints_layout(people: People3D, covariance: bool = False) -> CloudLayout:
     """``joints`` of ``people_3d``'s inverse: height people, width joints of the skeleton, NaN
-    where unknown (fields of ``JOINTS``).
+    where unknown (fields of ``JOINTS``, or ``JOINTS_WITH_COVARIANCE``).
     """
-    points = np.empty(people.confidence.shape, JOINTS)
+    points = np.empty(people.confidence.shape, JOINTS_WITH_COVARIANCE if covariance else JOINTS)
     for axis, (position, velocity) in enumerate((("x", "vx"), ("y", "vy"), ("z", "vz"))):
         points[position] = people.joints_m[..., axis]
         points[velocity] = people.velocity_mps[..., axis]
     points["confidence"], points["sigma"] = people.confidence, people.sigma_m
     points["person"], points["joint"] = people.ids[:, None], np.arange(len(people.skeleton))
     points["state"] = people.states[:, None]
+    if covariance:
+        known = people.covariance_m2
+        for row, column, name in zip(*np.triu_indices(3), COVARIANCE, strict=True):
+            points[name] = np.nan if known is None else known[..., row, column]
     return organised(points)
 
 
 def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
     """People of a ``joints`` cloud: ``x y z``, ``sigma`` and ``person`` are needed, in any layout.
 
-    What is not there, or not finite, is NaN; ``states`` are CONFIRMED where the cloud does not
-    tell. Raises ``CloudError``; no number of the message
+    What is not there, or not finite, is NaN; ``states`` are CONFIRMED and ``covariance_m2`` is
+    None where the cloud does not tell. Raises ``CloudError``; no number of the message
     reaches numpy unchecked.
     """
     points = fields_of(cloud, skeleton, _NEEDED, _KNOWN)
@@ -63,6 +70,11 @@ def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
             for name in _KNOWN
             if name not in ("person", "state")
         }
+    covariance = None
+    if points.keys() >= set(COVARIANCE):
+        covariance = np.empty((*shape, 3, 3), np.float32)
+        for row, column, name in zip(*np.triu_indices(3), COVARIANCE, strict=True):
+            covariance[..., row, column] = covariance[..., column, row] = values[name]
     return People3D(
         skeleton,
         np.stack([values[axis] for axis in "xyz"], -1),
@@ -77,4 +89,5 @@ def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
         else np.full(len(points["x"]), TrackState.CONFIRMED),
         int(cloud.header.stamp.sec) * 1_000_000_000 + int(cloud.header.stamp.nanosec),
         str(cloud.header.frame_id),
+        covariance_m2=covariance,
     )

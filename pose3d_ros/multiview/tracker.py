@@ -38,7 +38,7 @@ from pose3d_ros.multiview.pose_buffer import MAX_AGE_S
 from pose3d_ros.multiview.rig import NEAR_M, Rig
 from pose3d_ros.multiview.tracks import CONFIRM_EVIDENCE, Tracks
 from pose3d_ros.multiview.triangulation import TriangulatedPoints, measure_joints
-from pose3d_ros.people import MAX_PEOPLE, People2D, People3D, TrackState
+from pose3d_ros.people import MAX_PEOPLE, People2D, People3D, TrackState, sigma_of
 from pose3d_ros.skeleton import Skeleton
 from pose3d_ros.stamps import Order, StampOrder
 
@@ -440,9 +440,10 @@ class MultiViewTracker:
         tracks = self._tracks
         unseen_s = (stamp_ns - tracks.joint_seen_ns) * 1e-9
         shown = tracks.known
-        variance = tracks.sigma_m**2 * self._noise.excess + self._noise.common_variance_m2
         # Errors that bones and other views show, of which the filter knows nothing, per axis.
-        variance += self._bones.misfit_m(tracks.mean, shown) ** 2 / 3 + tracks.doubt_m**2 / 3
+        others = self._noise.common_variance_m2 + tracks.doubt_m**2 / 3
+        others = others + self._bones.misfit_m(tracks.mean, shown) ** 2 / 3
+        covariance = tracks.pp * self._noise.excess + others[..., None, None] * np.eye(3)
         states = np.where(
             ~tracks.confirmed,
             TrackState.TENTATIVE,
@@ -452,12 +453,13 @@ class MultiViewTracker:
             self.skeleton,
             np.where(shown[..., None], tracks.mean, np.nan),
             np.where(shown, tracks.confidence * np.exp(-unseen_s / FILL_S), 0),
-            np.where(shown, np.sqrt(variance), np.nan),
+            np.where(shown, sigma_of(covariance), np.nan),
             np.where(shown[..., None], tracks.velocity, np.nan),
             tracks.ids,
             states,
             stamp_ns,
             self.frame_id,
+            covariance_m2=np.where(shown[..., None, None], covariance, np.nan),
         )
 
 

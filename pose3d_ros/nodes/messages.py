@@ -45,6 +45,7 @@ SEPARATION = np.dtype(
 )
 MARKER_LIFETIME_S = 1
 GUESSED_ALPHA = 0.3
+ELLIPSOID_ALPHA = 0.15
 HEAD_AND_TRUNK = ("head", "neck", "thorax", "spine", "pelvis")
 ABOVE_HEAD_M = 0.25
 
@@ -69,9 +70,9 @@ def _cloud(layout: CloudLayout, header: Header) -> PointCloud2:
     )
 
 
-def joints_cloud(people: People3D, header: Header) -> PointCloud2:
+def joints_cloud(people: People3D, header: Header, covariance: bool = False) -> PointCloud2:
     """``joints``: height people, width joints of the skeleton (``io.joints_cloud``)."""
-    return _cloud(joints_layout(people), header)
+    return _cloud(joints_layout(people, covariance), header)
 
 
 def separation_cloud(
@@ -123,13 +124,15 @@ def markers(
     header: Header,
     gone: Iterable[int] = (),
     up: tuple[float, float, float] = OPTICAL_UP,
+    covariance: bool = False,
 ) -> MarkerArray:
     """RViz skeletons: namespaces ``limbs``, ``joints`` and ``id``, each with the track id as
     marker id.
 
     Limbs have the person's colour, the left ones bright, the right ones dark; limbs and people who
     are not seen but guessed are translucent. ``gone``: ids of people whose markers are to be
-    deleted. The id floats above the head, in the direction ``up``.
+    deleted. The id floats above the head, in the direction ``up``. With ``covariance`` also
+    ``covariance_ID``, an ellipsoid of one sigma for each joint, which is the marker's id.
     """
     array_ = MarkerArray()
     for person in gone:
@@ -180,7 +183,31 @@ def markers(
         x, y, z = _above_head(people.skeleton, joints, known, np.array(up))
         text.pose.position = Point(x=x, y=y, z=z)
         array_.markers += [lines, spheres, text]
+    if covariance and people.covariance_m2 is not None:
+        array_.markers += _ellipsoids(people, people.covariance_m2, header)
     return array_
+
+
+def _ellipsoids(
+    people: People3D, covariance_m2: npt.NDArray[np.floating[Any]], header: Header
+) -> list[Marker]:
+    """An ellipsoid of one sigma at each known joint, whose lifetime ends it."""
+    made = []
+    known = np.isfinite(covariance_m2).all((-2, -1)) & np.isfinite(people.joints_m).all(-1)
+    for row, joint in np.argwhere(known).tolist():
+        person = int(people.ids[row])
+        variances, axes = np.linalg.eigh(covariance_m2[row, joint].astype(float))
+        axes[:, 0] *= np.sign(np.linalg.det(axes))  # a rotation
+        ball = Marker(header=header, ns=f"covariance_{person}", id=joint, type=Marker.SPHERE)
+        ball.lifetime = Duration(sec=MARKER_LIFETIME_S)
+        place, turn = ball.pose.position, ball.pose.orientation
+        place.x, place.y, place.z = people.joints_m[row, joint].tolist()
+        turn.x, turn.y, turn.z, turn.w = quaternion_from_rotation(axes).tolist()
+        scale = 2 * np.sqrt(np.maximum(variances, 1e-8))  # RViz draws nothing that is flat
+        ball.scale.x, ball.scale.y, ball.scale.z = scale.tolist()
+        ball.color = _colour(colour(person), ELLIPSOID_ALPHA)
+        made.append(ball)
+    return made
 
 
 def _above_head(

@@ -205,9 +205,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         found = people.people_2d is not None and len(people.people_2d) > 0
         self._empty_images.update(image, found)
         with stopwatch("publish"):
-            self._outputs.publish_with_image(
-                people, message.header, self.settings.publish_tf, image
-            )
+            self._outputs.publish_with_image(people, message.header, image)
         self._frame_times.add(self.latency_s(acquired_ns), stopwatch)
 
     def _people(

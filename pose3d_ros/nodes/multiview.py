@@ -173,7 +173,6 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             self._outputs.publish(
                 tracked if self.settings.publish_tentative else people,
                 Header(stamp=time_of(stamp_ns), frame_id=self._frame_id),
-                self.settings.publish_tf,
             )
         latency_s = self.latency_s(stamp_ns)
         with stopwatch("residuals"):

@@ -28,6 +28,7 @@ from pose3d_ros.drawing import draw_people
 from pose3d_ros.nodes import image_messages, messages
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.people import People3D
+from pose3d_ros.tracking import ahead
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks
@@ -36,8 +37,8 @@ except ImportError:  # Humble
 
 
 class Outputs:
-    """Publishers of ``joints``, ``markers`` and, if asked for, ``/tf``. ``up``: where up is in the
-    people's frame.
+    """Publishers of ``joints``, ``predicted``, ``markers`` and, if asked for, ``/tf``. ``up``:
+    where up is in the people's frame.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Outputs:
         self._prefix = f"{namespace}/" if namespace else ""
         self._publishers: dict[str, Any] = {}
         self.joints = self._publisher(PointCloud2, "joints")
+        self.predicted = self._publisher(PointCloud2, "predicted")
         self.markers = self._publisher(MarkerArray, "markers")
         self._tf: Any = None
         self._tf_static: Any = None
@@ -85,20 +87,35 @@ class Outputs:
             ):
                 self.node.solved(f"{topic} qos")
 
-    def publish(self, people: People3D, header: Header, tf: str) -> None:
-        """Publish people; ``tf`` as the parameter ``publish_tf``."""
+    def publish(self, people: People3D, header: Header) -> None:
+        """Publish people as the node's settings say."""
+        settings = self.node.settings
         if self.joints.get_subscription_count():
-            self.joints.publish(messages.joints_cloud(people, header))
+            self.joints.publish(messages.joints_cloud(people, header, settings.covariance))
+        if self.predicted.get_subscription_count():
+            self.predicted.publish(self._prediction(people, header))
         ids = set(people.ids.tolist())
         if self.markers.get_subscription_count():
             self.markers.publish(
-                messages.markers(people, header, sorted(self._marked - ids), self.up)
+                messages.markers(
+                    people, header, sorted(self._marked - ids), self.up, settings.covariance
+                )
             )
             self._marked = ids
-        if tf != "none" and len(people):
-            self._publish_tf(people, header, tf == "joints")
-        elif tf == "none":
+        if settings.publish_tf == "none":
             self.node.solved("tf")
+        elif len(people):
+            self._publish_tf(people, header, settings.publish_tf == "joints")
+
+    def _prediction(self, people: People3D, header: Header) -> PointCloud2:
+        """``predicted``: people as they will be ``prediction_s`` from now, which is the stamp, or,
+        where another clock stamps the images, from their acquisition.
+        """
+        settings = self.node.settings
+        latency_s = self.node.latency_s(people.stamp_ns) or 0.0
+        later = ahead(people, max(latency_s, 0.0) + settings.prediction_s)
+        header = Header(stamp=messages.time_of(later.stamp_ns), frame_id=header.frame_id)
+        return messages.joints_cloud(later, header, settings.covariance)
 
     def _publish_tf(self, people: People3D, header: Header, per_joint: bool) -> None:
         try:
@@ -152,14 +169,12 @@ class ImageOutputs(Outputs):
         self.keypoints = self._publisher(PointCloud2, "keypoints")
         self.overlay = self._publisher(Image, "overlay", depth=1)
 
-    def publish_with_image(
-        self, people: People3D, header: Header, tf: str, image_bgr: np.ndarray
-    ) -> None:
-        """Publish what was found in an image; ``tf`` as the parameter ``publish_tf``."""
+    def publish_with_image(self, people: People3D, header: Header, image_bgr: np.ndarray) -> None:
+        """Publish what was found in an image as the node's settings say."""
         seen = people.people_2d
         if seen is not None and self.keypoints.get_subscription_count():
             self.keypoints.publish(messages.keypoints_cloud(seen, header))
         frame_id = self._fixed_frame or header.frame_id
-        self.publish(people, Header(stamp=header.stamp, frame_id=frame_id), tf)
+        self.publish(people, Header(stamp=header.stamp, frame_id=frame_id))
         if seen is not None and self.overlay.get_subscription_count():
             self.overlay.publish(image_messages.to_message(draw_people(image_bgr, seen), header))

@@ -10,11 +10,12 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Identity over time, left and right, and filtering."""
+"""Identity over time, left and right, filtering and prediction."""
 
 from __future__ import annotations
 
 from pose3d_ros.tracking.filter import PoseFilter
 from pose3d_ros.tracking.identity import IdentityTracker
+from pose3d_ros.tracking.prediction import ahead
 
-__all__ = ["IdentityTracker", "PoseFilter"]
+__all__ = ["IdentityTracker", "PoseFilter", "ahead"]

@@ -44,8 +44,13 @@ def _covariance(elapsed: float, acceleration: float) -> np.ndarray:
 
 
 def _mean_variance(covariance: np.ndarray) -> np.ndarray:
-    """(P,) mean over the axes of (P, 3, 3)."""
-    return np.asarray(np.trace(covariance, axis1=1, axis2=2) / 3)
+    """(...) mean over the axes of (..., 3, 3)."""
+    return np.asarray(np.trace(covariance, axis1=-2, axis2=-1) / 3)
+
+
+def _isotropic(variance: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) of the same variance (...) along each axis."""
+    return np.asarray(variance[..., None, None] * np.eye(3))
 
 
 @dataclass
@@ -76,7 +81,7 @@ class _People(Rows):
     root_covariance: np.ndarray  # (P, 6, 6), positions first
     limbs: np.ndarray  # (P, 2, 17, 3) relative to the root
     limb_covariance: np.ndarray  # (P, 17, 2, 2), the same for the three axes
-    bias_sigma_m: np.ndarray  # (P, 17)
+    bias: np.ndarray  # (P, 17, 3, 3) covariance of what lasts
     confidence: np.ndarray  # (P, 17)
     states: np.ndarray
     seen_ns: np.ndarray
@@ -94,7 +99,7 @@ class PoseFilter:
             np.zeros((0, 6, 6)),
             np.zeros((0, 2, JOINTS, 3)),
             np.zeros((0, JOINTS, 2, 2)),
-            np.zeros((0, JOINTS)),
+            np.zeros((0, JOINTS, 3, 3)),
             np.zeros((0, JOINTS)),
             np.zeros(0, np.int8),
             np.zeros(0, int),
@@ -182,14 +187,14 @@ class PoseFilter:
         )
         limb_gain = people.limb_covariance[..., 0] / limb_spread[..., None]  # (P, 17, 2)
         # The state takes over the new measurement's certainty as far as it takes over its place.
-        share = _mean_variance(gain[:, :3])[:, None]
+        share = _mean_variance(gain[:, :3])[:, None, None, None]
         return _People(
             people.ids,
             people.root + (gain @ innovation).reshape(-1, 2, 3),
             people.root_covariance - gain @ people.root_covariance[:, :3],
             people.limbs + limb_gain.swapaxes(1, 2)[..., None] * limb_innovation[:, None],
             people.limb_covariance - limb_gain[..., None] * people.limb_covariance[..., :1, :],
-            np.sqrt((1 - share) * people.bias_sigma_m**2 + share * bias**2),
+            (1 - share) * people.bias + share * bias,
             measured.confidence,
             measured.states,
             np.full(len(people), self._stamp_ns),
@@ -208,31 +213,28 @@ class PoseFilter:
         self._people = self._people[~np.isin(self.ids, ids)]
 
     def joints(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Joints (P, 17, 3), velocities (P, 17, 3), sigma (P, 17) and confidence (P, 17), in the
-        order of ``ids``.
+        """Joints (P, 17, 3), velocities (P, 17, 3), covariance (P, 17, 3, 3) and confidence
+        (P, 17), in the order of ``ids``.
 
-        Sigma is per axis and grows while a person is not seen; confidence fades.
+        Covariance grows while a person is not seen; confidence fades.
         """
         people = self._people
         positions, velocities = (people.root[:, :, None] + people.limbs).swapaxes(0, 1)
-        sigma = np.sqrt(
-            people.bias_sigma_m**2
-            + _mean_variance(people.root_covariance[:, :3, :3])[:, None]
-            + people.limb_covariance[..., 0, 0]
+        covariance = (
+            people.bias
+            + people.root_covariance[:, None, :3, :3]
+            + _isotropic(people.limb_covariance[..., 0, 0])
         )
         unseen = ((self._stamp_ns or 0) - people.seen_ns) * 1e-9
-        return positions, velocities, sigma, people.confidence * np.exp(-unseen / COAST_S)[:, None]
+        faded = people.confidence * np.exp(-unseen / COAST_S)[:, None]
+        return positions, velocities, covariance, faded
 
 
 def _noise(measured: Measurements, smoothing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """New in each frame: covariance (P, 3, 3) of the root, variance (P, 17) of limbs; and the
-    lasting sigma (P, 17).
+    lasting covariance (P, 17, 3, 3) of joints.
     """
     jitter = DEPTH_JITTER**2 * np.einsum("pa,pb->pab", measured.sight_m, measured.sight_m)
     root = (FRESH_SHARE * smoothing) ** 2 * (measured.root_covariance + jitter) + 1e-8 * np.eye(3)
     limbs = (FRESH_SHARE * smoothing * measured.sigma_m) ** 2 + 1e-8
-    return (
-        root,
-        limbs,
-        np.sqrt(measured.sigma_m**2 + _mean_variance(measured.total_covariance)[:, None]),
-    )
+    return root, limbs, _isotropic(measured.sigma_m**2) + measured.total_covariance[:, None]

@@ -34,6 +34,7 @@ from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.geometry import rotation_from_quaternion
 from pose3d_ros.io.camera_info import camera_from_info
 from pose3d_ros.io.image_encodings import ImageError
+from pose3d_ros.io.joints_cloud import people_3d
 from pose3d_ros.io.keypoints_cloud import CloudError, people_2d
 from pose3d_ros.nodes import image_messages, messages
 from pose3d_ros.people import People2D, People3D, TrackState
@@ -130,6 +131,45 @@ def test_sensor_msgs_py_reads_joints() -> None:
     points = point_cloud2.read_points(messages.joints_cloud(people, HEADER)).reshape(2, 17)
     assert np.array_equal(points["x"], people.joints_m[..., 0], equal_nan=True)
     assert np.array_equal(points["person"][:, 0], people.ids)
+
+
+def with_covariance() -> People3D:
+    """Two people whose joints have ellipsoids of axes of 1, 2 and 3 dm, turned any way."""
+    people = two_people()
+    turns = np.random.default_rng(1).normal(size=(2, 17, 4))
+    turns = np.array([[rotation_from_quaternion(q) for q in row] for row in turns])
+    covariance = turns @ np.diag([0.01, 0.04, 0.09]) @ turns.swapaxes(-1, -2)
+    covariance[1, 3] = np.nan
+    return replace(people, covariance_m2=covariance)
+
+
+def test_covariance_crosses_the_cloud() -> None:
+    people = with_covariance()
+    cloud = messages.joints_cloud(people, HEADER, covariance=True)
+    point = read(cloud, 1, 5)
+    assert people.covariance_m2 is not None
+    assert point["cov_xy"] == people.covariance_m2[1, 5, 0, 1]
+    assert point["cov_zz"] == people.covariance_m2[1, 5, 2, 2]
+    back = people_3d(cloud, H36M17)
+    assert back.covariance_m2 is not None
+    np.testing.assert_array_equal(back.covariance_m2, people.covariance_m2)
+    assert people_3d(messages.joints_cloud(people, HEADER), H36M17).covariance_m2 is None
+    unknown = people_3d(messages.joints_cloud(two_people(), HEADER, covariance=True), H36M17)
+    assert unknown.covariance_m2 is not None and np.isnan(unknown.covariance_m2).all()
+
+
+def test_an_ellipsoid_is_the_covariance_of_its_joint() -> None:
+    people = with_covariance()
+    assert people.covariance_m2 is not None
+    made = messages.markers(people, HEADER, covariance=True).markers
+    balls = [marker for marker in made if marker.ns.startswith("covariance")]
+    assert len(balls) == 2 * 17 - 1, "none where it is not known"
+    ball = next(marker for marker in balls if (marker.ns, marker.id) == ("covariance_9", 5))
+    turn, size = ball.pose.orientation, ball.scale
+    axes = rotation_from_quaternion([turn.x, turn.y, turn.z, turn.w])
+    drawn = axes @ np.diag(np.array([size.x, size.y, size.z]) / 2) ** 2 @ axes.T
+    np.testing.assert_allclose(drawn, people.covariance_m2[1, 5], atol=1e-6)
+    assert not any(m.ns.startswith("covariance") for m in messages.markers(people, HEADER).markers)
 
 
 def test_nobody_is_a_cloud_of_height_zero() -> None:

@@ -39,7 +39,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.io.joints_cloud import JOINTS
+from pose3d_ros.io.joints_cloud import JOINTS, people_3d
 from pose3d_ros.nodes import (
     camera_place,
     depth_pairing,
@@ -204,6 +204,28 @@ def test_image_to_joints(ros: Any, start: Any, camera_info: Any, qos: QoSProfile
     assert joints[0].header == sent.header, "acquisition stamp and optical frame are the image's"
     assert (joints[0].height, joints[0].width) == (1, 17)
     assert depths(joints)[0] == 3
+
+
+def test_people_are_predicted_to_now_and_beyond(ros: Any, start: Any, camera_info: Any) -> None:
+    """The stand-in's person is at 3 m, runs at 3 m/s and has a sigma of 3 m."""
+    node = start(prediction_s=0.25, covariance=True)
+    predicted = ros.collect(PointCloud2, "predicted")
+    publisher = ros.publisher(Image, "image")
+    taken_ns: list[int] = []
+
+    def send() -> Any:
+        taken_ns.append(node.get_clock().now().nanoseconds - 50_000_000)
+        made = image(3)
+        made.header.stamp = messages.time_of(taken_ns[-1])
+        return publisher.publish(made)
+
+    wait_for(lambda: predicted or send(), "predicted people")
+    people = people_3d(predicted[0], H36M17)
+    assert people.stamp_ns >= taken_ns[0] + 300_000_000, "50 ms old, and 250 ms ahead of now"
+    assert people.stamp_ns <= node.get_clock().now().nanoseconds + 250_000_000
+    assert people.frame_id == "camera"
+    assert (people.joints_m > 3).all() and (people.sigma_m > 3).all()
+    assert "cov_xx" in [field.name for field in predicted[0].fields]
 
 
 def test_compressed_images(ros: Any, start: Any, camera_info: Any) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from bodies import CAMERA, STANDING_M, dressed, moved, seen
 
-from pose3d_ros.people import TrackState
+from pose3d_ros.people import TrackState, sigma_of
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.tracking import IdentityTracker, PoseFilter
 from pose3d_ros.tracking.appearance import Appearance
@@ -377,7 +377,7 @@ def test_sigma_follows_how_well_a_person_is_measured():
         for stamp in _stamps(1, start * SECOND):
             people.predict(stamp)
             people.update(_measured([0, 0, 4.0], sigma=sigma), 1.0)
-        sigmas.append(people.joints()[2].mean())
+        sigmas.append(sigma_of(people.joints()[2]).mean())
     assert sigmas[1] < 0.5 * sigmas[0] and sigmas[2] > 2 * sigmas[1]
 
 
@@ -396,12 +396,13 @@ def test_an_unseen_person_goes_on_with_rising_sigma_and_falling_confidence():
     for i, stamp in enumerate(stamps):
         people.predict(stamp)
         people.update(_measured([i / RATE, 0, 4.0]), 1.0)
-    before, _, sigma, confidence = people.joints()
+    before, _, covariance, confidence = people.joints()
     for ahead in (1, 2, 3):
         people.predict(stamps[-1] + ahead * SECOND // 10)
-        after, _, later_sigma, later_confidence = people.joints()
-        assert (later_sigma > sigma).all() and (later_confidence < confidence).all()
-        sigma, confidence = later_sigma, later_confidence
+        after, _, later_covariance, later_confidence = people.joints()
+        assert (np.linalg.eigvalsh(later_covariance - covariance) > 0).all()
+        assert (later_confidence < confidence).all()
+        covariance, confidence = later_covariance, later_confidence
     assert (
         0.1 < after[0, 0, 0] - before[0, 0, 0] < 0.3
     )  # at most 0.3 s at 1 m/s: the velocity fades
