@@ -247,6 +247,14 @@ class MonocularNodeSettings(PipelineSettings):
         "How images arrive: raw on `image`, or compressed on `image/compressed`",
         choices=("raw", "compressed"),
     )
+    max_fps: float = setting(
+        0.0,
+        "Most images per second to work on, by their stamps, to spare the processor (not with "
+        "pace:=joints); 0: all that it manages",
+        low=0.0,
+        high=1000.0,
+        live=True,
+    )
     assumed_fov_deg: float = setting(
         0.0,
         "Horizontal field of view to assume when no valid camera_info arrives; "

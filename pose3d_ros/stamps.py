@@ -24,6 +24,7 @@ JUMP_BACK_S = 0.1
 Drivers that round, and networks that reorder, stay below it: their late frames are dropped. A
 clock that is set back by less costs the frames until it has caught up.
 """
+EARLY = 0.25  # of a period by which a frame may come early: stamps jitter
 
 
 class Order(Enum):
@@ -65,3 +66,26 @@ class StampOrder:
     def reset(self) -> None:
         """Forget the newest stamp: the next one is the first."""
         self.newest_ns = None
+
+
+class RateLimit:
+    """Lets so many frames a second pass, by their stamps: of a camera's 30 Hz, at 20, two of
+    three.
+    """
+
+    def __init__(self) -> None:
+        self._due_ns: int | None = None
+
+    def __call__(self, stamp_ns: int, rate_hz: float) -> bool:
+        """Whether a frame may pass; at 0 Hz every one may."""
+        if not rate_hz:
+            self._due_ns = None
+            return True
+        period_ns = round(1e9 / rate_hz)
+        after_ns = None if self._due_ns is None else stamp_ns - self._due_ns
+        if after_ns is None or not -2 * period_ns < after_ns <= period_ns:
+            self._due_ns = stamp_ns  # the first, or one after a gap or a jump
+        if stamp_ns < self._due_ns - EARLY * period_ns:
+            return False
+        self._due_ns += period_ns
+        return True

@@ -10,9 +10,10 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
+import numpy as np
 import pytest
 
-from pose3d_ros.stamps import Order, StampOrder
+from pose3d_ros.stamps import Order, RateLimit, StampOrder
 
 MS = 1_000_000
 
@@ -42,3 +43,20 @@ def test_after_a_reset_any_stamp_is_the_first():
     order(1000 * MS)
     order.reset()
     assert order(0) is Order.ADVANCES
+
+
+@pytest.mark.parametrize(("camera_hz", "limit_hz"), [(30, 20), (30, 30), (30, 7), (12, 20)])
+def test_a_rate_limit_holds_on_average_and_does_not_slow_a_slower_camera(camera_hz, limit_hz):
+    limit = RateLimit()
+    jitter = np.random.default_rng(0).uniform(-2, 2, 10 * camera_hz) * MS
+    stamps_ns = np.arange(10 * camera_hz) * (1e9 / camera_hz) + jitter
+    passed = sum(limit(int(stamp_ns), limit_hz) for stamp_ns in stamps_ns)
+    assert passed == pytest.approx(10 * min(camera_hz, limit_hz), abs=2)
+
+
+def test_a_rate_limit_of_zero_is_none_and_time_may_jump():
+    limit = RateLimit()
+    assert all(limit(stamp * MS, 0) for stamp in range(5))
+    assert [limit(stamp * MS, 10) for stamp in (0, 50, 100)] == [True, False, True]
+    assert limit(-5000 * MS, 10)
+    assert not limit(-4950 * MS, 10)

@@ -187,6 +187,20 @@ class ManagedNode(LifecycleNode, Generic[S]):
             for step in (self.trigger_configure, self.trigger_activate)
         )
 
+    def enable(self, enabled: bool) -> str:
+        """Activate or deactivate the configured node, and say so; ``Pose3dError`` where it
+        refuses.
+        """
+        state, wanted = self._state_machine.current_state[1], "active" if enabled else "inactive"
+        if state == wanted:
+            return f"was {wanted} before"
+        if state not in ("active", "inactive"):
+            raise Pose3dError(f"expected the node active or inactive, it is {state}")
+        step = self.trigger_activate if enabled else self.trigger_deactivate
+        if step() != TransitionCallbackReturn.SUCCESS:
+            raise Pose3dError(f"the node is not {wanted}: its last line in the log says why")
+        return wanted
+
     def _try(self, what: str, step: Callable[[], None]) -> TransitionCallbackReturn:
         try:
             step()

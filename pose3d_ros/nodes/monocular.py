@@ -20,6 +20,7 @@ import time
 import traceback
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -43,11 +44,12 @@ from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
 from pose3d_ros.nodes.messages import Part, diagnostics, stamp_ns
 from pose3d_ros.nodes.outputs import ImageOutputs
 from pose3d_ros.nodes.process import run
+from pose3d_ros.nodes.services import Services
 from pose3d_ros.people import People3D
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.place.floor import Floor
 from pose3d_ros.settings import MonocularNodeSettings
-from pose3d_ros.stamps import JUMP_BACK_S, Order, StampOrder
+from pose3d_ros.stamps import JUMP_BACK_S, Order, RateLimit, StampOrder
 from pose3d_ros.stopwatch import Stopwatch
 
 
@@ -70,6 +72,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self._pipeline: MonocularPipeline | None = None
         self._outputs: ImageOutputs | None = None
         self._place: CameraPlace | None = None
+        self._offered: Services | None = None
         self._inputs: list[Input] = []
         self._diagnose_timer: Any = None
         self._worker: Thread | None = None
@@ -83,6 +86,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         self._pipeline = MonocularPipeline(self.settings)
         self._outputs = ImageOutputs(self, self.settings.fixed_frame)
         self._place = CameraPlace(self)
+        self._offered = Services(self, {"reset": self._reset, "snapshot": self._snapshot})
         pipeline = self._pipeline
         networks = " and ".join(filter(None, (pipeline.detector_name, pipeline.lifter_name)))
         self.get_logger().info(f"ready: {networks} on {pipeline.engine_name}")
@@ -100,6 +104,8 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             self._begin_anew,
         )
         self._order = StampOrder()
+        self._rate_limit = RateLimit()
+        self._reset_asked = False
         self._late = 0
         self._empty_images = EmptyImages(self)
         self._frame_times = FrameTimes()
@@ -149,14 +155,22 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         """Release models and topics."""
         if self._pipeline is not None:
             self._pipeline.close()
-        for part in (self._outputs, self._place):
+        for part in (self._offered, self._outputs, self._place):
             if part is not None:
                 part.close()
-        self._pipeline = self._outputs = self._place = None
+        self._pipeline = self._offered = self._outputs = self._place = None
 
     def _begin_anew(self) -> None:
         assert self._pipeline is not None
         self._pipeline.reset()
+
+    def _reset(self) -> str:
+        self._reset_asked = True  # the worker may be at work on a frame
+        return "everybody is forgotten; ids go on counting"
+
+    def _snapshot(self) -> str:
+        assert self._outputs is not None
+        return f"wrote {self._outputs.write_overlay(Path.cwd())}"
 
     def _hear_image(self, message: Any) -> None:
         came_s, stopwatch = time.perf_counter(), Stopwatch()
@@ -184,6 +198,11 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         acquired_ns = stamp_ns(message.header)
         if not self._in_order(acquired_ns):
             return
+        if not self._rate_limit(acquired_ns, self.settings.max_fps):
+            return
+        if self._reset_asked:
+            self._reset_asked = False
+            self._begin_anew()
         with stopwatch("decode"):
             image = self._decode(message)
         height, width = image.shape[:2]

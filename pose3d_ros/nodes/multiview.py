@@ -35,6 +35,7 @@ from pose3d_ros.nodes.messages import Part, diagnostics, time_of
 from pose3d_ros.nodes.outputs import Outputs
 from pose3d_ros.nodes.process import run
 from pose3d_ros.nodes.rig_checks import RigChecks, clock_offsets
+from pose3d_ros.nodes.services import Services
 from pose3d_ros.nodes.tf import TransformLookup
 from pose3d_ros.people import People2D, People3D
 from pose3d_ros.settings import MultiviewNodeSettings
@@ -54,6 +55,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         self._rig: RigFile | None = None
         self._transforms: TransformLookup | None = None
         self._outputs: Outputs | None = None
+        self._offered: Services | None = None
         self._inputs: list[CameraInput] = []
         self._ticks: list[Any] = []
         super().__init__("multiview", MultiviewNodeSettings, **options)
@@ -84,6 +86,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             )
         )
         self._outputs = Outputs(self)
+        self._offered = Services(self, {"reset": self._reset})
         if self._rig is not None and self._rig.posed:
             self._outputs.publish_cameras(self._rig.cameras.values(), self._frame_id)
         self.get_logger().info(
@@ -132,10 +135,14 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
 
     def cleanup(self) -> None:
         """Release the topics."""
-        for part in (self._outputs, self._transforms):
+        for part in (self._offered, self._outputs, self._transforms):
             if part is not None:
                 part.close()
-        self._outputs = self._transforms = None
+        self._offered = self._outputs = self._transforms = None
+
+    def _reset(self) -> str:
+        self._tracker.reset()
+        return "everybody is forgotten; ids go on counting"
 
     def _hear(self, index: int, people: People2D) -> None:
         self._buffer.add(index, people, time.monotonic_ns())

@@ -15,9 +15,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_policy_name_from_kind
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Header
@@ -25,9 +28,10 @@ from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.drawing import draw_people
+from pose3d_ros.errors import Pose3dError
 from pose3d_ros.nodes import image_messages, messages
 from pose3d_ros.nodes.managed_node import ManagedNode
-from pose3d_ros.people import People3D
+from pose3d_ros.people import People2D, People3D
 from pose3d_ros.tracking import ahead
 
 try:
@@ -166,15 +170,31 @@ class ImageOutputs(Outputs):
     def __init__(self, node: ManagedNode[Any], fixed_frame: str = "") -> None:
         super().__init__(node, messages.FIXED_UP if fixed_frame else messages.OPTICAL_UP)
         self._fixed_frame = fixed_frame
+        self._newest: tuple[Header, People2D, npt.NDArray[np.uint8]] | None = None
         self.keypoints = self._publisher(PointCloud2, "keypoints")
         self.overlay = self._publisher(Image, "overlay", depth=1)
 
     def publish_with_image(self, people: People3D, header: Header, image_bgr: np.ndarray) -> None:
         """Publish what was found in an image as the node's settings say."""
         seen = people.people_2d
+        if seen is not None:
+            self._newest = header, seen, image_bgr
         if seen is not None and self.keypoints.get_subscription_count():
             self.keypoints.publish(messages.keypoints_cloud(seen, header))
         frame_id = self._fixed_frame or header.frame_id
         self.publish(people, Header(stamp=header.stamp, frame_id=frame_id))
         if seen is not None and self.overlay.get_subscription_count():
             self.overlay.publish(image_messages.to_message(draw_people(image_bgr, seen), header))
+
+    def write_overlay(self, folder: Path) -> Path:
+        """Write the newest image with its skeletons as a PNG named by its stamp; returns its path.
+
+        Raises ``Pose3dError`` before the first image, ``OSError`` where it cannot be written.
+        """
+        if self._newest is None:
+            raise Pose3dError("expected an image before a snapshot, none has come yet")
+        header, seen, image_bgr = self._newest
+        stamp = f"{header.stamp.sec}.{header.stamp.nanosec // 1_000_000:03d}"
+        path = folder / f"pose3d_{stamp}.png"
+        path.write_bytes(cv2.imencode(".png", draw_people(image_bgr, seen))[1].tobytes())
+        return path
