@@ -80,7 +80,7 @@ class Remembering(Detector, Lifter):
         self.reads_depth = self._lifter.reads_depth
         self.gives_depth = self._detector.gives_depth  # type: ignore[misc]
         self._seen: dict[int, Any] = {}
-        self._lifted: dict[int, Any] = {}
+        self._lifted: dict[tuple[int, bool], Any] = {}
 
     def __call__(self, subject: Any, second: Any, *rest: Any) -> Any:
         """As a detector with an image, as a lifter with people."""
@@ -88,9 +88,10 @@ class Remembering(Detector, Lifter):
             if second not in self._seen:
                 self._seen[second] = self._detector(subject, second, *rest)
             return self._seen[second]
-        if subject.stamp_ns not in self._lifted:
-            self._lifted[subject.stamp_ns] = self._lifter(subject, second, *rest)
-        return self._lifted[subject.stamp_ns]
+        known = subject.stamp_ns, rest[-1] is None  # whether up is told
+        if known not in self._lifted:
+            self._lifted[known] = self._lifter(subject, second, *rest)
+        return self._lifted[known]
 
     def begin(self) -> None:
         """Forget the pictures, not the networks."""

@@ -176,7 +176,8 @@ class MonocularPipeline:
         ran. ``floor``: as the camera sees it now; without, that of ``camera_height_m``,
         ``camera_pitch_deg`` and ``camera_roll_deg``. With ``fixed_frame``, the camera's
         ``camera_from_world`` says where it is in that frame now, or, where it says nothing,
-        ``camera_height_m`` and its companions. A stamp that jumps back begins anew (``stamps``).
+        ``camera_height_m`` and its companions. Both tell the lifter which way is up. A stamp that
+        jumps back begins anew (``stamps``).
 
         Raises ``LateFrameError`` for a stamp that is a little back, ``ValueError`` for an image
         of the wrong form, ``CameraError`` for a camera of another picture, ``SettingsError``
@@ -355,7 +356,10 @@ class MonocularPipeline:
         settings = self.settings
         seen = people.confident(settings.min_confidence)
         rays = camera.rays(people.keypoints_px)
-        poses = self._lifter(seen, camera, settings, image_bgr, rays)
+        up = camera.camera_from_world[:3, 2] if settings.fixed_frame else None
+        poses = self._lifter(
+            seen, camera, settings, image_bgr, rays, up if floor is None else floor.up
+        )
         depths = (
             None
             if depth_m is None

@@ -33,7 +33,7 @@ class Upright(Lifter):
 
     name = "upright"
 
-    def __call__(self, people, camera, settings, image_bgr=None, rays=None):
+    def __call__(self, people, camera, settings, image_bgr=None, rays=None, up=None):
         poses = np.repeat(STANDING_M[None] - STANDING_M[0], len(people), 0)
         return LiftedPoses(poses, np.full(poses.shape[:2], 0.05))
 

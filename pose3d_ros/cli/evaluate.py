@@ -108,6 +108,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="CPU threads; 0 takes all",
     )
+    lifters.add_argument(
+        "--up",
+        action="store_true",
+        help="tell lifters which way is up: the z axis of the recordings' world",
+    )
     several = kinds.add_parser(
         "multiview", help="several cameras on recorded 2D poses, or on a bag of them"
     )
@@ -189,7 +194,11 @@ def _lifters(options: argparse.Namespace) -> dict[str, Report]:
     settings = PipelineSettings(person_height_m=options.person_height_m, threads=options.threads)
     return {
         lifter: evaluate(
-            lifter, _counted(lifter, read(options.folder, options.split)), settings, options.folder
+            lifter,
+            _counted(lifter, read(options.folder, options.split)),
+            settings,
+            options.folder,
+            options.up,
         )
         for lifter in options.lifter
     }

@@ -46,13 +46,15 @@ def lift(
     settings: PipelineSettings,
     person: int,
     folder: Path,
+    up: bool = False,
 ) -> np.ndarray:
     """Poses (T, 17, 3) relative to the pelvis in the camera's axes, NaN where no keypoint is
     known.
 
     The lifter is called as in the pipeline: once for each frame with somebody, causally, by a
-    track id. One that looks at images gets the recording's from the dataset's ``folder``. Raises
-    ``ValueError`` where there are none.
+    track id. One that looks at images gets the recording's from the dataset's ``folder``. With
+    ``up`` it is told where the world's z axis points. Raises ``ValueError`` where there is no
+    image, or no world.
     """
     poses = np.full(recording.joints_m.shape, np.nan, np.float32)
     depth = recording.root_relative_depth_px
@@ -60,6 +62,12 @@ def lift(
         raise ValueError(
             f"lifter {lifter.name}: expected recordings with root_relative_depth_px, which it "
             f"reads, got {recording.name} without; take recordings of a detector that tells it"
+        )
+    up_in_camera = recording.camera.camera_from_world[:3, 2] if up else None
+    if up and np.array_equal(recording.camera.camera_from_world, np.eye(4)):
+        raise ValueError(
+            f"up: expected recordings that know the camera in a world with z up, got "
+            f"{recording.name}, whose world is the camera's; leave --up out"
         )
     for row in np.flatnonzero((recording.confidence > 0).any(1)):
         stamp_ns = round((row + 1) / recording.rate_hz * 1e9)
@@ -78,18 +86,23 @@ def lift(
             else None
         )
         seen = people.confident(settings.min_confidence)
-        poses[row] = lifter(seen, recording.camera, settings, image).joints_m[0]
+        answer = lifter(seen, recording.camera, settings, image, up=up_in_camera)
+        poses[row] = answer.joints_m[0]
     lifter.forget(np.zeros(0, int))
     return poses
 
 
 def evaluate(
-    lifter: str, recordings: Iterable[Recording], settings: PipelineSettings, folder: Path
+    lifter: str,
+    recordings: Iterable[Recording],
+    settings: PipelineSettings,
+    folder: Path,
+    up: bool = False,
 ) -> Report:
     """Scores of a lifter, by name or as the path of an ONNX file, for every action, with two
     averages.
 
-    ``recordings`` are those of the dataset in ``folder``.
+    ``recordings`` are those of the dataset in ``folder``, ``up`` as ``lift`` has it.
 
     ``average`` is the mean over actions, which Human3.6M's papers report; ``all frames`` the mean
     over frames, which MPI-INF-3DHP's report. A frame counts when it is valid and a pose was found;
@@ -102,7 +115,7 @@ def evaluate(
     )
     try:
         for person, recording in enumerate(recordings):
-            poses = lift(model, recording, settings, person, folder)
+            poses = lift(model, recording, settings, person, folder, up)
             poses[~recording.valid] = np.nan
             scores = protocols(poses, recording.joints_camera_m)
             scores["seen_percent"] = 100.0 * np.isfinite(poses[recording.valid]).all((1, 2))

@@ -87,11 +87,13 @@ class Lifter(ABC):
         settings: PipelineSettings,
         image_bgr: ImageBgr | None = None,
         rays: npt.NDArray[np.floating] | None = None,
+        up: npt.NDArray[np.floating] | None = None,
     ) -> LiftedPoses:
         """Poses of ``people`` (H36M17, with ids, confidence 0 where a keypoint is not to be
         used), who are remembered as they are in this frame.
 
         ``rays`` (P, 17, 2): ``camera.rays`` of the keypoints, where the caller has them already.
+        ``up`` (3,): the unit vector against gravity in the camera's axes, where it is known.
         ``image_bgr`` (H, W, 3) uint8 is for lifters of pictures, which raise ``ValueError``
         without.
         """
@@ -140,6 +142,7 @@ class NetworkLifter(Lifter):
         settings: PipelineSettings,
         image_bgr: ImageBgr | None = None,
         rays: npt.NDArray[np.floating] | None = None,
+        up: npt.NDArray[np.floating] | None = None,
     ) -> LiftedPoses:
         """See ``Lifter``."""
         if not len(people):
@@ -148,7 +151,7 @@ class NetworkLifter(Lifter):
         seen = people.confidence > 0
         rays = np.where(seen[..., None], rays, np.nan).astype(np.float32)
         confidence = np.where(seen, people.confidence, 0)
-        output, rotation = self._answer(people, camera, rays, confidence, image_bgr)
+        output, rotation = self._answer(people, camera, rays, confidence, image_bgr, up)
         scale = np.float32(settings.person_height_m / CANONICAL_HEIGHT_M)
         joints = np.einsum("pji,pkj->pki", rotation, output[..., :3]) * scale
         joints -= joints[:, :1]
@@ -162,6 +165,7 @@ class NetworkLifter(Lifter):
         rays: np.ndarray,
         confidence: np.ndarray,
         image_bgr: np.ndarray | None,
+        up: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The network's output (P, 17, 4) for rays (P, 17, 2), NaN where ``confidence`` (P, 17) is
         0, and the rotation (P, 3, 3) from the camera to the virtual one in whose axes it is.
@@ -251,6 +255,8 @@ def _wrong_shape(
         return None if right else f"of at most {MOST_STATE} numbers, and next_state of its shape"
     if name in DEPTH_INPUTS:
         return None if rest == (17,) else "[people, 17]"
+    if name == "up":
+        return None if rest == (3,) else "[people, 3]"
     if name == "crop_keypoints":
         return None if rest == (17, 2) else "[people, 17, 2]"
     if name.startswith("features"):

@@ -37,7 +37,8 @@ class FrameLifter(NetworkLifter):
 
     ``keypoints`` (P, 1, 18, 3) as ``normalise`` makes them, or instead ``images`` (P, 1, 3, S, S)
     as ``pictures`` makes them. ``root_relative_depth`` (P, 17): as the
-    function of that name (``feature_maps``) makes it of the detector's own.
+    function of that name (``feature_maps``) makes it of the detector's own. ``up`` (P, 3): against
+    gravity, in the axes of the keypoints' virtual camera; zeros where nobody knows.
     ``crop_keypoints`` (P, 17, 2) and ``features0`` and on (P, C, H, W): the detector's feature
     maps; keypoints and answer are then rolled as ``upright`` tells. ``state`` (P, ...), with the
     output ``next_state``: every frame goes on from the person's state of about a tenth of a second
@@ -63,6 +64,7 @@ class FrameLifter(NetworkLifter):
         rays: np.ndarray,
         confidence: np.ndarray,
         image_bgr: np.ndarray | None,
+        up: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         keypoints, rotation = normalise(rays[:, None], confidence[:, None])
         wanted, feeds = self._engine.inputs.keys(), {}
@@ -90,6 +92,12 @@ class FrameLifter(NetworkLifter):
                 )
             feeds[next(iter(asked))] = root_relative_depth(
                 people.keypoints_px, people.root_relative_depth_px
+            )
+        if "up" in wanted:
+            feeds["up"] = (
+                np.zeros((len(people), 3), np.float32)
+                if up is None
+                else (rotation @ up).astype(np.float32)
             )
         if "keypoints" in wanted:
             feeds["keypoints"] = keypoints

@@ -87,6 +87,7 @@ class WindowLifter(NetworkLifter):
         rays: np.ndarray,
         confidence: np.ndarray,
         image_bgr: np.ndarray | None,
+        up: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         windows = []
         for person, person_rays, person_confidence in zip(

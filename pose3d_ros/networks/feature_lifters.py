@@ -14,10 +14,11 @@
 Context-Aware PoseFormer.
 
 Both take ``keypoints`` [B x T x 18 x 3] as ``lifting.normalise`` makes them,
-``root_relative_depth`` [B x T x 17] in units of the person's size, ``crop_keypoints`` [B x T x 17
-x 2] in [-1, 1] of the crop, and ``features``, a list of maps [B x T x C x H x W] or all their
-values one after the other [B x T x V]. An input that is None counts as zeros: motion capture has
-no images.
+``root_relative_depth`` [B x T x 17] in units of the person's size, ``up`` [B x T x 3], the unit
+vector against gravity in the virtual camera's axes, ``crop_keypoints`` [B x T x 17 x 2] in [-1, 1]
+of the crop, and ``features``, a list of maps [B x T x C x H x W] or all their values one after the
+other [B x T x V]. An input that is None counts as zeros: motion capture has no images, and not
+every camera knows which way is up.
 """
 
 from __future__ import annotations
@@ -132,8 +133,8 @@ class Depth(nn.Module):
 
 
 class RPSMContext(PoseSequenceMachine):
-    """RPSM over a detector's keypoints, its root-relative depth, and its feature maps at the
-    joints; output as of ``RPSM``.
+    """RPSM over a detector's keypoints, its root-relative depth, the direction of up, and its
+    feature maps at the joints; output as of ``RPSM``.
 
     ``feature_channels``: channels that each map is projected to at a joint. ``depth_of_sides``: as
     ``Depth`` has it. P's layers are linear,
@@ -147,6 +148,7 @@ class RPSMContext(PoseSequenceMachine):
         levels: int = 1,
         root_relative_depth: bool = True,
         depth_of_sides: bool = False,
+        up: bool = False,
         feature_channels: int = 8,
         feature_dropout: float = 0.2,
         instance_norm: bool = False,
@@ -155,7 +157,10 @@ class RPSMContext(PoseSequenceMachine):
         **recursion: Any,
     ) -> None:
         numbers = (
-            3 * (JOINTS + 1) + JOINTS * root_relative_depth + JOINTS * feature_channels * levels
+            3 * (JOINTS + 1)
+            + JOINTS * root_relative_depth
+            + 3 * up
+            + JOINTS * feature_channels * levels
         )
         super().__init__(
             nn.Identity(),
@@ -168,7 +173,7 @@ class RPSMContext(PoseSequenceMachine):
         self.feature_projections = nn.ModuleList(
             nn.Linear(shape[0], feature_channels, bias=False) for shape in self.maps.pyramid
         )
-        self.root_relative_depth = root_relative_depth
+        self.root_relative_depth, self.up = root_relative_depth, up
         self.depth = Depth(depth_of_sides)
         register: Any = self.register_load_state_dict_pre_hook  # which torch has not typed
         register(_rename_parameters)
@@ -194,6 +199,7 @@ class RPSMContext(PoseSequenceMachine):
         self,
         keypoints: Tensor,
         root_relative_depth: Tensor | None = None,
+        up: Tensor | None = None,
         crop_keypoints: Tensor | None = None,
         features: Tensor | list[Tensor] | None = None,
         state: Tensor | None = None,
@@ -207,6 +213,8 @@ class RPSMContext(PoseSequenceMachine):
                 if root_relative_depth is None
                 else self.depth(root_relative_depth.flatten(0, 1))
             )
+        if self.up:
+            seen.append(frames.new_zeros(frames.shape[0], 3) if up is None else up.flatten(0, 1))
         if self.feature_projections:
             points = (
                 frames.new_zeros(frames.shape[0], JOINTS, 2)
@@ -248,6 +256,7 @@ class ContextLifter(nn.Module):
         levels: int = 1,
         root_relative_depth: bool = True,
         depth_of_sides: bool = False,
+        up: bool = False,
         feature_dropout: float = 0.2,
         instance_norm: bool = False,
         frames: int = 1,
@@ -256,13 +265,13 @@ class ContextLifter(nn.Module):
     ) -> None:
         super().__init__()
         self.maps = FeatureMaps(pyramid, scale, levels, feature_dropout, instance_norm)
-        self.root_relative_depth, self.frames = root_relative_depth, frames
+        self.root_relative_depth, self.up, self.frames = root_relative_depth, up, frames
         self.depth = Depth(depth_of_sides)
         self.network = ContextPoseFormer(
             self.maps.pyramid,
             frames=frames,
             features_out=4,
-            features_in=4 + root_relative_depth + (0 if base is None else 4),
+            features_in=4 + root_relative_depth + 3 * up + (0 if base is None else 4),
             **network,
         )
         self.base = base
@@ -289,6 +298,7 @@ class ContextLifter(nn.Module):
         self,
         keypoints: Tensor,
         root_relative_depth: Tensor | None = None,
+        up: Tensor | None = None,
         crop_keypoints: Tensor | None = None,
         features: Tensor | list[Tensor] | None = None,
         state: Tensor | None = None,
@@ -304,6 +314,9 @@ class ContextLifter(nn.Module):
                 else self.depth(root_relative_depth.flatten(0, 1))
             )
             seen.append(depth[..., None])
+        if self.up:
+            vector = points.new_zeros(points.shape[0], 3) if up is None else up.flatten(0, 1)
+            seen.append(vector[:, None].expand(-1, JOINTS, 3))
         known = None
         if self.base is not None:
             known = self.base(points[:, None])[:, -1]
@@ -355,6 +368,7 @@ class NewestFrame(nn.Module):
             "root_relative_depth": torch.zeros(batch, JOINTS)
             if network.root_relative_depth
             else None,
+            "up": torch.zeros(batch, 3) if network.up else None,
             "crop_keypoints": torch.zeros(batch, JOINTS, 2) if has_maps else None,
             "features": {
                 name: torch.zeros(batch, *shape)
@@ -369,6 +383,7 @@ class NewestFrame(nn.Module):
         self,
         keypoints: Tensor,
         root_relative_depth: Tensor | None = None,
+        up: Tensor | None = None,
         crop_keypoints: Tensor | None = None,
         features: dict[str, Tensor] | None = None,
         state: Tensor | None = None,
@@ -376,7 +391,7 @@ class NewestFrame(nn.Module):
         """Run the network."""
         seen = (
             None if value is None else value[:, None]
-            for value in (root_relative_depth, crop_keypoints)
+            for value in (root_relative_depth, up, crop_keypoints)
         )
         maps = None if features is None else [level[:, None] for level in features.values()]
         joints, after = self.network(keypoints, *seen, maps, state)

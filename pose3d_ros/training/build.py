@@ -76,6 +76,7 @@ def _feature_inputs(settings: TrainSettings) -> dict[str, Any]:
         "levels": settings.levels if settings.uses_feature_maps else 0,
         "root_relative_depth": settings.root_relative_depth,
         "depth_of_sides": settings.depth_part == "sides",
+        "up": settings.up,
         "feature_dropout": settings.feature_dropout,
         "instance_norm": settings.instance_norm,
     }

@@ -33,6 +33,7 @@ class _Flip(nn.Module):
     order_out: Tensor
     signs_in: Tensor
     signs_out: Tensor
+    signs_up: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +43,7 @@ class _Flip(nn.Module):
         signs[:-1, 0] = -1
         self.register_buffer("signs_in", signs)
         self.register_buffer("signs_out", torch.tensor([-1.0, 1.0, 1.0, 1.0]))
+        self.register_buffer("signs_up", torch.tensor([-1.0, 1.0, 1.0]))
 
     def inputs(self, inputs: Tensor) -> Tensor:
         """Keypoints [B x T x 18 x 3] or images [B x T x 3 x S x S] -> the same shape."""
@@ -101,8 +103,8 @@ class RecurrentFlipTest(nn.Module):
 
 
 class RecurrentFeatureFlipTest(nn.Module):
-    """A recurrent lifter of keypoints and root-relative depth, averaged with the mirrored person,
-    who has a state as well.
+    """A recurrent lifter of keypoints, root-relative depth and up, averaged with the mirrored
+    person, who has a state as well.
 
     Not for lifters of feature maps: the maps of a mirrored image are not the mirrored maps.
     """
@@ -115,6 +117,7 @@ class RecurrentFeatureFlipTest(nn.Module):
         self,
         keypoints: Tensor,
         root_relative_depth: Tensor | None = None,
+        up: Tensor | None = None,
         crop_keypoints: None = None,
         features: None = None,
         state: Tensor | None = None,
@@ -126,6 +129,7 @@ class RecurrentFeatureFlipTest(nn.Module):
         both, after = self.newest(
             torch.cat([keypoints, self.mirror.inputs(keypoints)]),
             None if depth is None else torch.cat([depth, depth[:, self.mirror.order_out]]),
+            None if up is None else torch.cat([up, up * self.mirror.signs_up]),
             state=torch.cat(state.chunk(2, 1)),
         )
         joints = (both[:people] + self.mirror.joints(both[people:])) / 2
@@ -169,9 +173,10 @@ def export(network: nn.Module, path: Path, flip: bool = True, people: int | None
     of numbers as ``networks.rpsm.RPSM`` has them -> ``joints`` (people, 17, 4).
 
     A recurrent one takes one frame at a time and has ``state`` and ``next_state`` as well; zeros
-    are the first state. Lifters of features have ``root_relative_depth`` (people, 17) if their
-    network takes it, and with feature maps ``crop_keypoints`` (people, 17, 2), ``features0`` and
-    on, and no flip test. ``people`` fixes the number of people; by default any number.
+    are the first state. Lifters of features have ``root_relative_depth`` (people, 17) and ``up``
+    (people, 3) if their network takes them, and with feature maps ``crop_keypoints`` (people, 17,
+    2), ``features0`` and on, and no flip test. ``people`` fixes the number of people; by default
+    any number.
     """
     module, inputs, outputs = export_form(network, flip, 2 if people is None else people)
     return onnx_export.export(module, path, inputs, outputs, people is None)

@@ -47,6 +47,7 @@ ARCHITECTURE = (
     "levels",
     "root_relative_depth",
     "depth_part",
+    "up",
     "feature_channels",
     "instance_norm",
     "context",

@@ -151,6 +151,11 @@ class TrainSettings(Settings):
         "right joints alone (sides), which tells how somebody is turned and not how far they lean",
         choices=("whole", "sides"),
     )
+    up: bool = setting(
+        False,
+        "context, rpsm-context: take the direction of up as an input, which is unknown in half of "
+        "the samples and a few degrees wrong in the others",
+    )
     feature_channels: int = setting(
         8,
         "rpsm-context: channels that each feature map is projected to at a joint",

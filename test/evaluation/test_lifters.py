@@ -62,8 +62,9 @@ class Asked(NetworkLifter):
         self.asked: list[Any] = []
         self._memory = {7: "somebody"}
 
-    def _answer(self, people, camera, rays, confidence, image_bgr):
+    def _answer(self, people, camera, rays, confidence, image_bgr, up):
         self.asked.append((people.stamp_ns, people.ids.tolist(), rays))
+        self.up = up
         return np.concatenate([STANDING_M, np.zeros((17, 1))], -1)[None], np.eye(3)[None]
 
 
@@ -186,14 +187,23 @@ def test_mocap_becomes_a_dataset_that_lifters_are_judged_on(tmp_path, capsys):
     for recording in recordings:
         assert (recording.subject, recording.action, recording.rate_hz) == ("11", "wave", 30)
         limbs = H36M17.indices("l_wrist", "r_knee", "l_shoulder")
-        error = recording.camera.project(recording.joints_m, "camera") - recording.keypoints_px
+        error = recording.camera.project(recording.joints_m) - recording.keypoints_px
         assert np.nanmax(np.abs(error[:, limbs])) < 0.1
-        assert (recording.joints_m[..., 2] > 0.3).all() and (recording.confidence > 0).mean() > 0.5
+        assert (recording.joints_camera_m[..., 2] > 0.3).all()
+        assert (recording.confidence > 0).mean() > 0.5
+        lifter = Asked()
+        lift(lifter, recording, SETTINGS, 7, tmp_path, up=True)
+        trunk = (
+            recording.joints_camera_m[:, H36M17.index("thorax")] - recording.joints_camera_m[:, 0]
+        )
+        assert (trunk @ lifter.up > 0.99 * np.linalg.norm(trunk, axis=1)).all()
     assert cli(["dataset", "mocap", str(tmp_path), str(tmp_path / "again")]) == 0
     again = next(iter(read(tmp_path / "again", "val")))
     np.testing.assert_array_equal(again.keypoints_px, recordings[0].keypoints_px)
     assert cli(["evaluate", "lifter", str(tmp_path / "out"), "--lifter", "rpsm-context"]) == 1
     assert "expected recordings with root_relative_depth_px" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="expected recordings that know the camera in a world"):
+        lift(Asked(), turning(), SETTINGS, 7, tmp_path, up=True)
 
 
 def test_lifters_see_the_depth_of_a_recording_as_the_detector_told_it(tmp_path):

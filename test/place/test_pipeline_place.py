@@ -51,6 +51,7 @@ class World(Detector, Lifter):
 
     def __call__(self, subject, second, *rest):
         if isinstance(subject, People2D):
+            self.up = rest[-1]
             return self._lifted(subject)
         pixels = self.camera.project((self.size * LEVEL + self.pelvis_m)[None])
         confidence = np.where(np.isfinite(pixels).all(-1), 0.9, 0)
@@ -122,6 +123,25 @@ def test_in_a_fixed_frame_people_are_upright_on_the_floor():
         pelvis = people.joint("pelvis")[0]
         np.testing.assert_allclose(people.joints_m[0], 1.1 * LEVEL + world.pelvis_m, atol=0.08)
         np.testing.assert_allclose((people.joint("head")[0] - pelvis)[:2], [-0.02, 0], atol=0.05)
+
+
+def test_the_lifter_is_told_which_way_is_up_where_that_is_known():
+    level_m, posed = {"camera_height_m": 1.0, "camera_pitch_deg": 10.0}, _posed()
+    truth = posed.camera_from_world[:3, 2]
+    floor = Floor.from_pose(posed.camera_from_world)
+    for settings, options, expected in (
+        (level_m, {}, Floor.from_tilt(1.0, np.radians(10)).up),
+        ({}, {"floor": floor}, truth),
+        ({"fixed_frame": "odom"}, {}, truth),
+        ({}, {}, None),
+    ):
+        world = World(1.0, (4.0, 0.5))
+        with _pipeline(world, **settings) as pipeline:
+            _run(pipeline, world, [posed], **options)
+        if expected is None:
+            assert world.up is None
+        else:
+            np.testing.assert_allclose(world.up, expected, atol=1e-9)
 
 
 def test_a_robot_that_drives_and_turns_leaves_a_standing_person_standing():

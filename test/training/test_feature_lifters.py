@@ -16,7 +16,7 @@ rendered features.
 
 import json
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -34,8 +34,10 @@ from pose3d_ros.io.videos import frames  # noqa: E402
 # noqa: E402
 from pose3d_ros.lifting.feature_maps import crop_keypoints, crop_rays, root_relative_depth, upright
 from pose3d_ros.lifting.normalise import normalise  # noqa: E402
+from pose3d_ros.lifting.recurrent import FrameLifter  # noqa: E402
 from pose3d_ros.model_store.store import ModelError  # noqa: E402
 from pose3d_ros.networks.context_poseformer import BLAZEPOSE  # noqa: E402
+from pose3d_ros.people import People2D  # noqa: E402
 from pose3d_ros.pipeline import MonocularPipeline  # noqa: E402
 from pose3d_ros.resources import share  # noqa: E402
 from pose3d_ros.settings import PipelineSettings, SettingsError  # noqa: E402
@@ -53,6 +55,7 @@ from pose3d_ros.training.data.detector_noise import (
 # noqa: E402
 from pose3d_ros.training.data.feature_samples import FeatureInputs, FeatureSamples, recorded_noise
 from pose3d_ros.training.data.mocap import Mocap  # noqa: E402
+from pose3d_ros.training.data.windows import Clips  # noqa: E402
 
 PLACES_M = np.array([[0.6, 0.2, 4.0], [-0.9, -0.1, 3.0]])
 SMALL: dict[str, Any] = {
@@ -441,6 +444,7 @@ def test_a_lifter_with_a_base_starts_from_its_answer(seen_folder, tmp_path):
     inputs = [
         torch.randn(2, 1, 18, 3),
         torch.randn(2, 1, 17),
+        torch.zeros(2, 1, 3),
         torch.zeros(2, 1, 17, 2),
         torch.rand(2, 1, VALUES),
     ]
@@ -463,7 +467,7 @@ def test_an_rpsm_goes_on_learning_with_more_to_look_at(tmp_path):
     from pose3d_ros.training.checkpoint import build_with_base, interpolate_weights
     from pose3d_ros.training.settings import TrainSettings
 
-    options: dict[str, Any] = {"lifter": "rpsm", "channels": 16, "stages": 2}
+    options: dict[str, Any] = {"lifter": "rpsm", "channels": 16, "stages": 2, "up": True}
     torch.manual_seed(2)
     base: Any = build(TrainSettings(**options)).eval()
     (tmp_path / "settings.json").write_text(json.dumps(asdict(TrainSettings(**options))))
@@ -475,7 +479,11 @@ def test_an_rpsm_goes_on_learning_with_more_to_look_at(tmp_path):
     with torch.no_grad():
         expected = base(keypoints)[0]
         found = network(
-            keypoints, torch.randn(2, 4, 17), torch.rand(2, 4, 17, 2), torch.rand(2, 4, VALUES)
+            keypoints,
+            torch.randn(2, 4, 17),
+            torch.randn(2, 4, 3),
+            torch.rand(2, 4, 17, 2),
+            torch.rand(2, 4, VALUES),
         )[0]
         torch.testing.assert_close(found, expected)
         torch.testing.assert_close(network(keypoints)[0], expected)
@@ -520,6 +528,7 @@ def test_a_clip_and_its_frames_one_by_one_are_the_same(options):
     inputs = [
         torch.randn(2, 5, 18, 3),
         torch.randn(2, 5, 17),
+        torch.randn(2, 5, 3),
         torch.rand(2, 5, 17, 2),
         torch.rand(2, 5, VALUES),
     ]
@@ -528,13 +537,13 @@ def test_a_clip_and_its_frames_one_by_one_are_the_same(options):
         at_once = network(*inputs)[0][:, :, -1]
         state = network.first_state(2) if step.stateful else None
         for frame in range(5):
-            keypoints, depth, points, maps = (value[:, frame] for value in inputs)
+            keypoints, depth, up, points, maps = (value[:, frame] for value in inputs)
             levels = maps.split([int(np.prod(shape)) for shape in BLAZEPOSE[1:]], 1)
             features = {
                 str(i): level.unflatten(1, shape)
                 for i, (level, shape) in enumerate(zip(levels, BLAZEPOSE[1:], strict=True))
             }
-            answer = step(keypoints[:, None], depth, points, features, state)
+            answer = step(keypoints[:, None], depth, up, points, features, state)
             joints, state = answer if step.stateful else (answer, None)
             torch.testing.assert_close(joints, at_once[:, frame], atol=1e-5, rtol=1e-4)
 
@@ -561,6 +570,7 @@ def test_exported_lifter_answers_as_torch_does(model):
         expected, after = network(
             feeds["keypoints"],
             feeds["root_relative_depth"][:, None],
+            None,
             feeds["crop_keypoints"][:, None],
             [level[:, None] for level in maps.values()],
             *state.values(),
@@ -657,7 +667,7 @@ def test_motion_capture_comes_with_the_depth_that_such_people_got(seen_folder):
     clips = Mocap(standing, np.arange(20, 60), view.offsets, detector).sample(
         np.random.default_rng(0), 5
     )
-    (keypoints, depth), target_m = view(clips)
+    (keypoints, depth, _), target_m = view(clips)
     assert (
         keypoints.shape == (5, 3, 18, 3)
         and depth.shape == (5, 3, 17)
@@ -666,6 +676,48 @@ def test_motion_capture_comes_with_the_depth_that_such_people_got(seen_folder):
     assert np.isfinite(depth).all() and np.abs(depth[..., 1:]).max() > 0
     expected, _ = normalise(clips.rays[:, 1:2], clips.confidence[:, 1:2])
     np.testing.assert_array_equal(keypoints[:, 1:2], expected)
+
+
+def test_up_is_told_in_the_axes_of_the_answer(tmp_path):
+    """Wherever somebody is in whichever camera, training and lifter tell the network the same: up
+    as it is beside the person. Who is not told gets zeros.
+    """
+    rng = np.random.default_rng(0)
+    standing = np.broadcast_to(STANDING_M[:, [0, 2, 1]] * [1, 1, -1] + [0, 0, 0.9], (60, 17, 3))
+    view = FeatureInputs(1, rolled=False)
+    clips = Mocap(standing, np.arange(60), view.offsets).sample(rng, 8)
+    assert clips.up is not None
+    (keypoints, _, up), _ = view(clips)
+    np.testing.assert_allclose(np.linalg.norm(up, axis=-1), 1, rtol=1e-5)
+
+    class Engine:
+        inputs: ClassVar = {"keypoints": (None, 1, 18, 3), "up": (None, 3)}
+        fed: ClassVar[dict[str, np.ndarray]] = {}
+
+        def __call__(self, feeds):
+            Engine.fed = feeds
+            return {"joints": np.zeros((len(feeds["keypoints"]), 17, 4), np.float32)}
+
+    lifter = FrameLifter(cast(Any, Engine()))
+    for row in range(8):
+        pixels = CAMERA.project(np.insert(clips.rays[row], 2, 1, axis=-1), "camera")
+        people = People2D(H36M17, pixels, clips.confidence[row], 0, CAMERA.size, np.array([0]))
+        lifter(people, CAMERA, PipelineSettings(), rays=clips.rays[row], up=clips.up[row])
+        np.testing.assert_allclose(Engine.fed["up"], up[row], atol=1e-5)
+        np.testing.assert_allclose(Engine.fed["keypoints"][0], keypoints[row], atol=1e-5)
+    lifter(people, CAMERA, PipelineSettings())
+    np.testing.assert_array_equal(Engine.fed["up"], np.zeros((1, 3)))
+
+
+def test_up_is_unknown_in_half_of_the_samples_and_a_few_degrees_wrong_in_others():
+    up = np.broadcast_to(np.array([0, -1, 0], np.float32), (4000, 3))
+    clips = Clips(np.zeros((4000, 1, 17, 2)), np.ones((4000, 1, 17)), np.zeros((4000, 1, 17, 3)))
+    told = FeatureInputs(1).varied(np.random.default_rng(0), replace(clips, up=up)).up
+    assert told is not None
+    known = told.any(1)
+    assert 0.45 < known.mean() < 0.55
+    tilt = np.degrees(np.arccos(np.clip((told[known] * up[known]).sum(1), -1, 1)))
+    assert 2 < np.median(tilt) < 5 and tilt.max() < 20
 
 
 def test_a_lifter_of_keypoints_and_depth_sees_both_sides(tmp_path):
@@ -681,7 +733,7 @@ def test_a_lifter_of_keypoints_and_depth_sees_both_sides(tmp_path):
 
     torch.manual_seed(4)
     network = build(
-        TrainSettings(lifter="rpsm-context", channels=16, stages=2, context="none")
+        TrainSettings(lifter="rpsm-context", channels=16, stages=2, context="none", up=True)
     ).eval()
     path = export(network, tmp_path / "both.onnx")
     lifter = lifting.create(PipelineSettings(lifter_model=str(path), engine="cpu"))
@@ -690,6 +742,7 @@ def test_a_lifter_of_keypoints_and_depth_sees_both_sides(tmp_path):
     engine = inference.load(path, "cpu", 1)
     rng = np.random.default_rng(0)
     keypoints, depth = rng.normal(size=(2, 1, 18, 3)), rng.normal(size=(2, 17))
+    up = rng.normal(size=(2, 3))
     state = np.zeros((2, 4, 2, 16), np.float32)
     other = keypoints[:, :, [*H36M17.flip, 17]] * np.where(np.arange(18) < 17, -1, 1)[:, None] ** [
         1,
@@ -697,10 +750,11 @@ def test_a_lifter_of_keypoints_and_depth_sees_both_sides(tmp_path):
         0,
     ]
     answers = []
-    for k, d in ((keypoints, depth), (other, depth[:, H36M17.flip])):
+    for k, d, u in ((keypoints, depth, up), (other, depth[:, H36M17.flip], up * [-1, 1, 1])):
         feeds = {
             "keypoints": k.astype(np.float32),
             "root_relative_depth": d.astype(np.float32),
+            "up": u.astype(np.float32),
             "state": state,
         }
         answers.append(engine(feeds)["joints"].copy())

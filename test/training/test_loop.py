@@ -74,9 +74,12 @@ def test_recombined_body_turns_with_its_hips():
 
 def test_mirrored_body_faces_the_mirrored_way():
     rng = np.random.default_rng(1)
-    camera = before_random_cameras(
+    camera, up = before_random_cameras(
         rng, np.broadcast_to(UPRIGHT_M, (20, 1, 17, 3)).astype(np.float32)
-    )[:, 0]
+    )
+    camera = camera[:, 0]
+    trunk = camera[:, H36M17.index("thorax")] - camera[:, 0]
+    assert (np.einsum("bi,bi->b", trunk, up) > 0.99 * np.linalg.norm(trunk, axis=1)).all()
     np.testing.assert_allclose(facing_angle(mirror(camera)), -facing_angle(camera), atol=1e-5)
     assert (camera[..., 2] > 0).all() and (
         camera[:, H36M17.index("head"), 1] < camera[:, 3, 1]

@@ -89,7 +89,7 @@ def test_a_checkpoint_with_old_names_gives_the_same_joints(tmp_path):
     torch.save({"network": state}, tmp_path / "checkpoint.pt")
     loaded, found = load(tmp_path)
     assert found == settings
-    inputs = [torch.randn(2, 3, 18, 3), torch.randn(2, 3, 17), torch.rand(2, 3, 17, 2)]
+    inputs = [torch.randn(2, 3, 18, 3), torch.randn(2, 3, 17), None, torch.rand(2, 3, 17, 2)]
     features = torch.rand(2, 3, 48 * 16 * 16 + 144 * 8 * 8)
     with torch.no_grad():
         torch.testing.assert_close(loaded(*inputs, features)[0], network(*inputs, features)[0])

@@ -15,11 +15,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from pose3d_ros.lifting.feature_maps import root_relative_depth, upright
 from pose3d_ros.lifting.normalise import normalise
@@ -43,6 +44,8 @@ _LABELS = (
     "crop_rays",
     "root_relative_depth",
 )
+TILT_RAD = np.radians(3)
+"""Error of a known direction of up about each axis: of a camera on a robot, or by eye."""
 RIGHT = 0.2
 """A keypoint within this share of the person's size of the true joint is right."""
 FOUND = 0.8
@@ -68,7 +71,8 @@ class FeatureInputs(LifterInputs):
 
     ``rolled``: in a virtual camera rolled like the crop, for lifters of feature maps, which are of
     the crop. For clips without images, crops are supposed to follow the trunk if ``turned``, as
-    BlazePose's do, else to be upright, as those of top-down detectors.
+    BlazePose's do, else to be upright, as those of top-down detectors. What a source does not know
+    of depth and up is zeros; these and more come in the order of the networks' arguments.
     """
 
     frames: int = 5
@@ -92,12 +96,25 @@ class FeatureInputs(LifterInputs):
             keypoints.reshape(*shape, 18, 3),
             target_m.reshape(*shape, 17, 3).astype(np.float32),
         )
-        if not isinstance(clips, FeatureClips):
+        depth, up = np.zeros((*shape, 17), np.float32), np.zeros((*shape, 3), np.float32)
+        if clips.root_relative_depth is not None:
             depth = clips.root_relative_depth
-            return (keypoints,) if depth is None else (keypoints, depth), target_m
-        assert clips.root_relative_depth is not None
-        inputs = (keypoints, clips.root_relative_depth, clips.crop_keypoints, clips.features)
-        return inputs, target_m
+        if clips.up is not None:
+            axes = rotation.reshape(*shape, 3, 3)
+            up = np.einsum("btij,bj->bti", axes, clips.up).astype(np.float32)
+        if not isinstance(clips, FeatureClips):
+            return (keypoints, depth, up), target_m
+        return (keypoints, depth, up, clips.crop_keypoints, clips.features), target_m
+
+    def varied(self, rng: np.random.Generator, clips: Clips) -> Clips:
+        """Clips in half of which up is unknown, and in the others wrong by ``TILT_RAD``."""
+        if clips.up is None:
+            return clips
+        tilt = Rotation.from_rotvec(rng.normal(0, TILT_RAD, clips.up.shape))
+        known = rng.random(len(clips.up)) < 0.5
+        return replace(
+            clips, up=np.where(known[:, None], tilt.apply(clips.up), 0).astype(np.float32)
+        )
 
 
 def read_noise(path: Path, split: str) -> DetectorNoise:

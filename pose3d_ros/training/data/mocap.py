@@ -147,7 +147,7 @@ class Mocap:
         flip = rng.random(size) < 0.5
         poses[flip] = mirror(poses[flip])
         poses = change_body(poses, proportions(rng, size))
-        camera = before_random_cameras(rng, poses).astype(np.float32)
+        camera, up = before_random_cameras(rng, poses)
         rays = camera[..., :2] / np.maximum(camera[..., 2:], 0.2)
         confidence = np.ones(rays.shape[:-1], np.float32)
         depth = None
@@ -164,16 +164,18 @@ class Mocap:
             rays = rays + residual * rms_size(rays).mean(1)[:, None, None, None]
         for joint, joints in _MIDDLES.items():
             rays[..., H36M17.index(joint), :] = rays[..., joints, :].mean(-2)
-        return hide(rng, Clips(rays, confidence, camera, root_relative_depth=depth))
+        return hide(rng, Clips(rays, confidence, camera, root_relative_depth=depth, up=up))
 
     def _drawn(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Newest rows (size,) of random windows."""
         return rng.choice(self.newest, size, p=self.probability)
 
 
-def before_random_cameras(rng: np.random.Generator, poses: np.ndarray) -> np.ndarray:
+def before_random_cameras(
+    rng: np.random.Generator, poses: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Poses (B, T, 17, 3) with z up, each in the optical frame of a random camera as a robot would
-    carry it.
+    carry it; and the unit vectors (B, 3) up in that frame. Both float32.
     """
     count = len(poses)
     distance = np.exp(rng.uniform(np.log(1.3), np.log(8.0), count))
@@ -206,8 +208,6 @@ def before_random_cameras(rng: np.random.Generator, poses: np.ndarray) -> np.nda
     right = np.stack([heading[:, 1], -heading[:, 0], np.zeros(count)], 1)
     down = np.cross(z, right)
     c, s = np.cos(roll)[:, None], np.sin(roll)[:, None]
-    rotation = np.stack([c * right + s * down, c * down - s * right, z], 1)
-    return np.asarray(
-        (poses - position[:, None, None]).astype(np.float32)
-        @ np.swapaxes(rotation, 1, 2)[:, None].astype(np.float32)
-    )
+    rotation = np.stack([c * right + s * down, c * down - s * right, z], 1).astype(np.float32)
+    camera = (poses - position[:, None, None]).astype(np.float32)
+    return camera @ np.swapaxes(rotation, 1, 2)[:, None], rotation[..., 2]

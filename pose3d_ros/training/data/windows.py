@@ -33,13 +33,15 @@ class Clips:
     """B people over T frames, newest last: viewing ``rays`` (B, T, 17, 2) float32 (x/z, y/z,
     undistorted) with ``confidence`` (B, T, 17), 0 for unseen, and the true ``joints_m`` (B, T, 17,
     3) in the camera's frame, in metres at the canonical stature. ``root_relative_depth`` (B, T,
-    17), if known: the detector's, in units of the person's size (``lifting.feature_maps``).
+    17), if known: the detector's, in units of the person's size (``lifting.feature_maps``). ``up``
+    (B, 3), if known: the unit vector against gravity in the camera's axes.
     """
 
     rays: np.ndarray
     confidence: np.ndarray
     joints_m: np.ndarray
     root_relative_depth: np.ndarray | None = field(default=None, kw_only=True)
+    up: np.ndarray | None = field(default=None, kw_only=True)
 
     def last(self, offsets: np.ndarray) -> Clips:
         """The frames at ``offsets`` (T',) to the newest, for clips of consecutive frames."""

@@ -24,7 +24,9 @@ from pathlib import Path
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import inverse_transform, transform_points
 from pose3d_ros.lifting.feature_maps import root_relative_depth
+from pose3d_ros.place.floor import Floor
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.data.feature_samples import read_noise
 from pose3d_ros.training.data.mocap import Mocap
@@ -49,7 +51,7 @@ def convert(
     Bodies, cameras and lost joints are those of training samples; ``noise`` is the npz of ``pose3d
     render noise`` or the folder of ``pose3d render features``, of which the second tells
     root-relative depth as well; without it, keypoints are exact. Reproducible. People have the
-    canonical stature.
+    canonical stature; the world is level, with z up and its origin in the camera.
     """
     detector = read_noise(noise, split) if noise else None
     mocap = Mocap.load(folder, split, np.arange(1 - FRAMES, 1), detector)
@@ -96,12 +98,14 @@ def _recording(clips: Clips, name: str, subject: str, action: str, detector: str
     pixels = (rays @ CAMERA.matrix.T)[..., :2]
     found = (clips.confidence[0] > 0) & ((pixels >= 0) & (pixels < CAMERA.size)).all(-1)
     keypoints = np.where(found[..., None], pixels, np.nan)
+    assert clips.up is not None
+    level = Floor(clips.up[0], height_m=0.0).camera_from_level
     return Recording(
         name,
-        clips.joints_m[0],
+        transform_points(inverse_transform(level), clips.joints_m[0]).astype(np.float32),
         keypoints,
         np.where(found, clips.confidence[0], 0),
-        CAMERA,
+        replace(CAMERA, camera_from_world=level),
         RATE_HZ,
         subject,
         action,
