@@ -21,7 +21,7 @@ import setuptools
 NAME = "pose3d_ros"
 ROOT = Path(__file__).parent
 SHARED = ("config", "demo", "examples", "launch", "models")
-NODES = ("humans", "monocular", "multiview", "separation", "video", "viewer")
+NODES = ("humans", "monocular", "multiview", "recorder", "separation", "video", "viewer")
 EXAMPLES = ("speed_and_separation", "stop_when_near")
 
 # A wheel's commands are global: one is enough. colcon's are in lib/, where ros2 run looks.

@@ -27,6 +27,7 @@ from pose3d_ros.settings import (
     HumansNodeSettings,
     MonocularNodeSettings,
     MultiviewNodeSettings,
+    RecorderNodeSettings,
     SeparationNodeSettings,
     Settings,
     SettingsError,
@@ -42,8 +43,9 @@ NODES: dict[str, type[Settings]] = {
     "separation": SeparationNodeSettings,
     "viewer": ViewerNodeSettings,
     "humans": HumansNodeSettings,
+    "recorder": RecorderNodeSettings,
 }
-BESIDE = ("viewer", "humans")
+BESIDE = ("viewer", "humans", "recorder")
 """Nodes that hear what the others publish: ``viewer:=true`` starts one beside them."""
 ONE_CAMERA = ("monocular", "video", *BESIDE)
 RIG = ("multiview", *ONE_CAMERA)
@@ -93,6 +95,7 @@ def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
         "humans": Argument(
             "false", "Publish people as ROS4HRI bodies (REP-155) too", ("true", "false")
         ),
+        "recorder": Argument("false", "Write people to a file too", ("true", "false")),
         "use_sim_time": Argument("", "Take the time from /clock", ("", "true", "false")),
         "log_level": Argument(
             "info", "Least severity to log", ("debug", "info", "warn", "error", "fatal")

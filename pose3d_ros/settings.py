@@ -376,6 +376,20 @@ class SeparationNodeSettings(Settings):
 
 
 @dataclass(frozen=True)
+class RecorderNodeSettings(Settings):
+    """Parameters of the ``recorder`` node."""
+
+    output: str = setting(
+        "",
+        "File to write people to, which must not be there yet: NAME.csv, .jsonl, .npz, .mcap, "
+        ".trc, .c3d or .bvh (docs/files.md)",
+    )
+    autostart: bool = setting(
+        True, "Configure and activate at start; false leaves both to a lifecycle manager"
+    )
+
+
+@dataclass(frozen=True)
 class ViewerNodeSettings(Settings):
     """Parameters of the ``viewer`` node."""
 

@@ -69,7 +69,7 @@ def command(options: argparse.Namespace) -> int:
     rig = options.source.suffix.lower() in RIG_SUFFIXES and options.source.is_file()
     optical = not rig and not settings.fixed_frame
     began_s, frames, ids = time.perf_counter(), 0, set()
-    writer = pose_writer(options.output, optical)
+    writer = pose_writer(options.output)
     try:
         for people in _people(options, settings, rig):
             writer.write(people)
@@ -78,7 +78,7 @@ def command(options: argparse.Namespace) -> int:
             if sys.stderr.isatty() and frames % 10 == 0:
                 sys.stderr.write(f"\r{frames} frames, {len(ids)} people ")
     finally:
-        said = writer.close()
+        said = writer.close(optical)
     if sys.stderr.isatty():
         sys.stderr.write("\n")
     if not frames:

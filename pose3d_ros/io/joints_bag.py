@@ -34,7 +34,7 @@ class JointsBagWriter:
     people's own frame.
     """
 
-    def __init__(self, path: Path, optical: bool) -> None:
+    def __init__(self, path: Path) -> None:
         try:
             from rosbags.rosbag2 import StoragePlugin, Writer
             from rosbags.typesys import Stores, get_typestore
@@ -68,7 +68,7 @@ class JointsBagWriter:
             self._topic, people.stamp_ns, self._store.serialize_cdr(cloud, CLOUD_TYPE)
         )
 
-    def close(self) -> list[str]:
+    def close(self, optical: bool) -> list[str]:
         """Finish the file."""
         self._writer.close()
         (self._folder / "bag" / "bag.mcap").replace(self._path)

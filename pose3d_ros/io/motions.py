@@ -102,10 +102,9 @@ class MotionFiles:
     where there are several. ``save`` writes one and tells what is to be said of it.
     """
 
-    def __init__(self, path: Path, optical: bool, save: Callable[[Path, Motion], str]) -> None:
+    def __init__(self, path: Path, save: Callable[[Path, Motion], str]) -> None:
         path.parent.stat()  # raises where there is no such folder
         self._path = path
-        self._optical = optical
         self._save = save
         self._frames: list[People3D] = []
 
@@ -113,7 +112,7 @@ class MotionFiles:
         """Add the people of the next frame."""
         self._frames.append(people)
 
-    def close(self) -> list[str]:
+    def close(self, optical: bool) -> list[str]:
         """Write the files; a line for each."""
         everybody = sorted({person for people in self._frames for person in people.ids.tolist()})
         several = len(everybody) > 1
@@ -122,10 +121,10 @@ class MotionFiles:
             path = self._path
             if several:
                 path = path.with_name(f"{path.stem}_{person}{path.suffix}")
-            said.append(self._save(path, self._motion(person)))
+            said.append(self._save(path, self._motion(person, optical)))
         return said
 
-    def _motion(self, person: int) -> Motion:
+    def _motion(self, person: int, optical: bool) -> Motion:
         skeleton = self._frames[0].skeleton
         joints_m = np.full((len(self._frames), len(skeleton), 3), np.nan)
         sigma_m = np.full(joints_m.shape[:2], np.nan)
@@ -133,7 +132,7 @@ class MotionFiles:
             row = np.flatnonzero(people.ids == person)
             if len(row):
                 joints_m[frame], sigma_m[frame] = people.joints_m[row[0]], people.sigma_m[row[0]]
-        if self._optical:
+        if optical:
             joints_m = joints_m @ Z_UP_FROM_OPTICAL.T
         stamps_ns = np.array([people.stamp_ns for people in self._frames])
         return Motion(person, skeleton, (stamps_ns - stamps_ns[0]) * 1e-9, joints_m, sigma_m)

@@ -47,22 +47,22 @@ class PoseWriter(Protocol):
     def write(self, people: People3D) -> None:
         """Add the people of the next frame."""
 
-    def close(self) -> list[str]:
-        """Finish the file; returns what is to be said of it, line by line."""
+    def close(self, optical: bool) -> list[str]:
+        """Finish the file; returns what is to be said of it, line by line. ``optical``: whether
+        people came in a camera's optical frame, else z is up; TRC, C3D and BVH turn them upright.
+        """
 
 
-def pose_writer(path: Path, optical: bool) -> PoseWriter:
-    """A writer of the format that the file's ending tells. ``optical``: whether people come in a
-    camera's optical frame, else z is up: TRC, C3D and BVH turn them upright. Raises
-    ``PoseFileError`` for another ending or a missing package, and ``OSError`` where nothing can be
-    written.
+def pose_writer(path: Path) -> PoseWriter:
+    """A writer of the format that the file's ending tells. Raises ``PoseFileError`` for another
+    ending or a missing package, and ``OSError`` where nothing can be written.
     """
     make = WRITERS.get(path.suffix.lower())
     if make is None:
         raise PoseFileError(
             f"output: expected a file that ends with {', '.join(WRITERS)}, got '{path.name}'"
         )
-    return make(path, optical)
+    return make(path)
 
 
 class CsvWriter:
@@ -70,7 +70,7 @@ class CsvWriter:
     Metres and seconds, in the people's frame; ``time_s`` since the recording's own zero.
     """
 
-    def __init__(self, path: Path, optical: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._file = path.open("w", newline="")
         self._lines = csv.writer(self._file)
         self._lines.writerow(CSV_COLUMNS)
@@ -97,7 +97,7 @@ class CsvWriter:
         self._frame += 1
         self._file.flush()  # whole frames, should the process be killed
 
-    def close(self) -> list[str]:
+    def close(self, optical: bool) -> list[str]:
         """Finish the file."""
         self._file.close()
         return []
@@ -108,7 +108,7 @@ class JsonLinesWriter:
     unknown.
     """
 
-    def __init__(self, path: Path, optical: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._file = path.open("w")
 
     def write(self, people: People3D) -> None:
@@ -129,7 +129,7 @@ class JsonLinesWriter:
         self._file.write(json.dumps(line, allow_nan=False) + "\n")
         self._file.flush()
 
-    def close(self) -> list[str]:
+    def close(self, optical: bool) -> list[str]:
         """Finish the file."""
         self._file.close()
         return []
@@ -148,7 +148,7 @@ class NpzWriter:
     names; ``frame_id``.
     """
 
-    def __init__(self, path: Path, optical: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
         self._frames: list[People3D] = []
 
@@ -156,7 +156,7 @@ class NpzWriter:
         """Add the people of the next frame."""
         self._frames.append(people)
 
-    def close(self) -> list[str]:
+    def close(self, optical: bool) -> list[str]:
         """Finish the file."""
         if self._frames:
             counts = [len(people) for people in self._frames]
@@ -178,18 +178,18 @@ class NpzWriter:
 
 def _per_person(
     save: Callable[[Path, Motion], str], needs: str = ""
-) -> Callable[[Path, bool], PoseWriter]:
+) -> Callable[[Path], PoseWriter]:
     """A format with a file for each person; ``needs`` is a module that is tried at once."""
 
-    def make(path: Path, optical: bool) -> PoseWriter:
+    def make(path: Path) -> PoseWriter:
         if needs and find_spec(needs) is None:
             raise PoseFileError(missing_package(needs))
-        return MotionFiles(path, optical, save)
+        return MotionFiles(path, save)
 
     return make
 
 
-WRITERS: Mapping[str, Callable[[Path, bool], PoseWriter]] = MappingProxyType(
+WRITERS: Mapping[str, Callable[[Path], PoseWriter]] = MappingProxyType(
     {
         ".csv": CsvWriter,
         ".jsonl": JsonLinesWriter,

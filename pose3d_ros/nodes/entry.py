@@ -42,6 +42,11 @@ def multiview() -> int:
     return _run("multiview")
 
 
+def recorder() -> int:
+    """Run the recorder node."""
+    return _run("recorder")
+
+
 def separation() -> int:
     """Run the separation node."""
     return _run("separation")

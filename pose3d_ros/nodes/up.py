@@ -45,6 +45,7 @@ CLASSES = {
     "separation": "pose3d_ros.nodes.separation:SeparationNode",
     "viewer": "pose3d_ros.nodes.viewer:ViewerNode",
     "humans": "pose3d_ros.nodes.humans:HumansNode",
+    "recorder": "pose3d_ros.nodes.recorder:RecorderNode",
 }
 
 
@@ -84,7 +85,7 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
         )
     if "multiview" in nodes and set(nodes) - {"multiview", *BESIDE}:
         raise ValueError(
-            f"expected multiview alone or with {' and '.join(BESIDE)}, got {' '.join(nodes)}: it "
+            f"expected multiview alone or with {', '.join(BESIDE)}, got {' '.join(nodes)}: it "
             f"starts the nodes of its cameras itself"
         )
     known = arguments(nodes)

@@ -153,7 +153,7 @@ def test_help_of_up_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
     [
         (
             ["juggler"],
-            "expected nodes among monocular, video, multiview, separation, viewer, humans, got 'juggler'",
+            "expected nodes among monocular, video, multiview, separation, viewer, humans, recorder, got 'juggler'",
         ),
         (["use_sim_time:=true"], "expected at least one node"),
         (["monocular", "colour:=red"], "unknown argument colour"),
@@ -175,7 +175,7 @@ def test_help_of_up_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
         (["multiview", "rig:=/nowhere.yaml"], "/nowhere.yaml: No such file"),
         (
             ["multiview", "video", "rig:=rig.yaml"],
-            "expected multiview alone or with viewer and humans, got multiview video",
+            "expected multiview alone or with viewer, humans, recorder, got multiview video",
         ),
         (["multiview", "rig:=rig.yaml", "image:=/camera/image"], "unknown argument image"),
         (

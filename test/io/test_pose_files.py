@@ -51,10 +51,10 @@ def people(frame: int, *ids: int) -> People3D:
 
 
 def written(path: Path, frames: list[People3D], optical: bool = False) -> Path:
-    writer = pose_writer(path, optical)
+    writer = pose_writer(path)
     for frame in frames:
         writer.write(frame)
-    writer.close()
+    writer.close(optical)
     return path
 
 
@@ -246,10 +246,10 @@ def test_bvh_gives_a_body_of_constant_bones_back_within_a_millimetre(tmp_path: P
 
 
 def test_bvh_holds_who_is_away_and_says_how_far_constant_bones_move_joints(tmp_path: Path) -> None:
-    writer = pose_writer(tmp_path / "people.bvh", optical=False)
+    writer = pose_writer(tmp_path / "people.bvh")
     for frame in in_motion():
         writer.write(frame)
-    said = writer.close()
+    said = writer.close(optical=False)
     assert len(said) == 2 and "mm off the joints on average" in said[1]
     late = (tmp_path / "people_7.bvh").read_text().splitlines()
     rows = np.array([line.split() for line in late[late.index("Frames: 30") + 2 :]], float)
@@ -259,11 +259,11 @@ def test_bvh_holds_who_is_away_and_says_how_far_constant_bones_move_joints(tmp_p
 
 
 def test_bvh_of_a_body_that_was_never_seen_whole_is_said_and_not_written(tmp_path: Path) -> None:
-    writer = pose_writer(tmp_path / "people.bvh", optical=False)
+    writer = pose_writer(tmp_path / "people.bvh")
     joints = people(0, 1).joints_m.copy()
     joints[:, H36M17.indices("l_ankle", "r_ankle")] = np.nan
     writer.write(replace(people(0, 1), joints_m=joints))
-    (said,) = writer.close()
+    (said,) = writer.close(optical=False)
     assert "never seen with r_ankle, l_ankle" in said
     assert not (tmp_path / "people.bvh").exists()
 
@@ -295,7 +295,7 @@ def test_mcap_is_read_by_the_library_of_foxglove(tmp_path: Path) -> None:
 
 def test_unknown_ending_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
     with pytest.raises(PoseFileError, match=r"\.csv, \.jsonl, .*, \.mcap, got 'a\.xlsx'"):
-        pose_writer(tmp_path / "a.xlsx", optical=True)
+        pose_writer(tmp_path / "a.xlsx")
 
 
 NEEDS = {".c3d": "c3d", ".mcap": "rosbags"}
@@ -307,7 +307,7 @@ def test_folder_that_is_not_there_is_said_before_anything_is_tracked(
 ) -> None:
     pytest.importorskip(NEEDS.get(ending, "numpy"))
     with pytest.raises(FileNotFoundError):
-        pose_writer(tmp_path / "nowhere" / f"a{ending}", optical=True)
+        pose_writer(tmp_path / "nowhere" / f"a{ending}")
 
 
 @pytest.mark.parametrize("ending", WRITERS)

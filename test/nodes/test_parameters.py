@@ -24,7 +24,7 @@ import rclpy
 import yaml
 from rclpy.parameter import Parameter
 
-from pose3d_ros.arguments import NODES
+from pose3d_ros.arguments import BESIDE, NODES
 from pose3d_ros.nodes import parameters
 from pose3d_ros.resources import share
 from pose3d_ros.settings import LIFTERS, MonocularNodeSettings, SettingsError
@@ -119,9 +119,7 @@ def test_choices_need_no_quotes_in_yaml(node: str) -> None:
 
 @pytest.mark.parametrize("node", NODES)
 def test_the_configuration_file_documents_every_parameter(node: str) -> None:
-    path = share(
-        "config", f"{'monocular' if node in ('video', 'viewer', 'humans') else node}.yaml"
-    )
+    path = share("config", f"{'monocular' if node in ('video', *BESIDE) else node}.yaml")
     given = yaml.safe_load(path.read_text())[f"/**/{node}"]["ros__parameters"]
     assert given == {spec.name: spec.default for spec in fields(NODES[node])}
     lines = path.read_text().splitlines()
