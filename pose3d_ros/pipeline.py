@@ -148,6 +148,13 @@ class MonocularPipeline:
         """Name of the engine that runs the detector just now, and what it is about to become."""
         return self._detector.engine_name
 
+    @property
+    def learned_floor(self) -> Floor | None:
+        """The floor as people who stand and walk have told it; None while it is not sure, or given
+        otherwise.
+        """
+        return self._placement.learned_floor
+
     def statures(
         self, ids: npt.NDArray[np.integer[Any]]
     ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]:
@@ -377,6 +384,7 @@ class MonocularPipeline:
             floor=floor,
             feet=feet_seen(people.keypoints_px, seen.confidence, people.image_size),
             depths_m=depths,
+            learn_floor=settings.learn_floor,
         )
         # Those measured for the first time are elsewhere than thought, but did not run there.
         self._filter.drop(placed.resized)

@@ -203,6 +203,12 @@ class PipelineSettings(Settings):
         high=180.0,
         live=True,
     )
+    learn_floor: bool = setting(
+        True,
+        "Learn the floor from people who stand and walk, where nothing else tells it, and use it "
+        "once it is sure; false for a camera that is carried or tilted",
+        live=True,
+    )
     fixed_frame: str = setting(
         "",
         "Frame to publish people in, z up, that does not move with the camera (odom, map), by TF "

@@ -16,7 +16,7 @@ depth image tell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ import numpy.typing as npt
 from pose3d_ros.place import depth_image
 from pose3d_ros.place.depth_image import DepthCheck, Float
 from pose3d_ros.place.floor import Floor
+from pose3d_ros.place.learned_floor import FloorLearner, Looks
 from pose3d_ros.place.root import refine, solve_root
 from pose3d_ros.place.stature import Ids, Statures, by_floor
 
@@ -44,15 +45,22 @@ class Placed:
 
 
 class Placement:
-    """Places lifted poses; remembers each person's stature by track id."""
+    """Places lifted poses; remembers each person's stature by track id, and learns the floor."""
 
     def __init__(self) -> None:
         self.depth_check = DepthCheck()
-        self._statures = Statures()
+        self.reset()
 
     def reset(self) -> None:
-        """Forget every stature."""
+        """Forget every stature, and what was learned of the floor."""
         self._statures = Statures()
+        self._learner = FloorLearner()
+        self._shared_variance = 0.0  # of statures by the floor, whose height is one for all
+
+    @property
+    def learned_floor(self) -> Floor | None:
+        """The floor that people told; None while it is not sure."""
+        return self._learner.floor
 
     def forget(self, keep: Ids) -> None:
         """Drop the stature of everybody whose id is not in ``keep``."""
@@ -63,7 +71,11 @@ class Placement:
         the assumed ones.
         """
         scale, variance = self._statures(ids, (stature_sigma_m / stature_m) ** 2)
-        return scale * stature_m, np.sqrt(variance) * stature_m
+        return scale * stature_m, np.sqrt(variance + self._shared(ids)) * stature_m
+
+    def _shared(self, ids: Ids) -> Float:
+        """(P,) variance of people's scale that the floor's height adds."""
+        return np.where(self._statures.measured(ids), self._shared_variance, 0.0)
 
     def __call__(
         self,
@@ -79,13 +91,15 @@ class Placement:
         floor: Floor | None = None,
         feet: npt.NDArray[np.bool_] | None = None,
         depths_m: Float | None = None,
+        learn_floor: bool = False,
     ) -> Placed:
         """Places of poses (P, 17, 3), relative to the root, in the camera's axes, of people
         ``stature_m`` tall.
 
         ``sigma_m`` (P, 17), ``rays`` (P, 17, 2), ``confidence`` (P, 17) with 0 for unseen.
         ``feet`` (P, 17): which may be taken for feet on the ``floor`` (``stature.feet_seen``).
-        ``depths_m`` (P, 17): ``depth_image.joint_depths``.
+        ``depths_m`` (P, 17): ``depth_image.joint_depths``. ``learn_floor``: where neither floor
+        nor depth is known, from these people.
         """
         root, covariance = solve_root(joints_m, sigma_m, rays, confidence)
         prior = (stature_sigma_m / stature_m) ** 2
@@ -96,8 +110,12 @@ class Placement:
             scale, variance = depth_image.measure(root, joints_m, depths_m)
             resized += self._statures.update(ids, scale, variance, prior, stamp_ns)[0]
         z_by_feet = z_variance = np.full(len(ids), np.nan)
+        if learn_floor and floor is None and depths_m is None and feet is not None:
+            floor = self._learned(Looks.of(ids, root, joints_m, feet), prior**0.5, stamp_ns)
         if floor is not None and feet is not None:
-            by_feet, floor_variance = by_floor(root, joints_m, sigma_m, rays, feet, floor)
+            self._shared_variance = (floor.height_sigma_m / floor.height_m) ** 2
+            own = replace(floor, height_sigma_m=0.0)
+            by_feet, floor_variance = by_floor(root, joints_m, sigma_m, rays, feet, own)
             new, believed = self._statures.update(ids, by_feet, floor_variance, prior, stamp_ns)
             resized += new
             z_by_feet = np.where(believed, by_feet * root[:, 2], np.nan)
@@ -110,4 +128,14 @@ class Placement:
         root, total = refine(root, total, z_by_feet, z_variance)
         if depths_m is not None:
             root, total = refine(root, total, *depth_image.root_depths(root, joints_m, depths_m))
+        total = total + self._shared(ids)[:, None, None] * np.einsum("pa,pb->pab", root, root)
         return Placed(root, covariance, total, joints_m, resized)
+
+    def _learned(self, looks: Looks, stature_sigma: float, stamp_ns: int) -> Floor | None:
+        """The floor after these looks; statures that the one before told follow its height."""
+        before = self._learner.floor
+        self._learner.update(looks, stature_sigma, stamp_ns)
+        floor = self._learner.floor
+        if before is not None and floor is not None and floor is not before:
+            self._statures.rescale(floor.height_m / before.height_m)
+        return floor

@@ -194,6 +194,17 @@ class Statures:
         known = [self._known.get(person, (1.0, prior_variance)) for person in ids.tolist()]
         return np.array([k[0] for k in known]), np.array([k[1] for k in known])
 
+    def measured(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Of whom (P,) anything was measured."""
+        return np.array([person in self._known for person in ids.tolist()], bool)
+
+    def rescale(self, ratio: float) -> None:
+        """Make everybody ``ratio`` times as tall: what they were measured by turned out so."""
+        self._known = {
+            person: (mean * ratio, variance, stamp_ns)
+            for person, (mean, variance, stamp_ns) in self._known.items()
+        }
+
     def forget(self, keep: Ids) -> None:
         """Drop everybody whose id is not in ``keep``."""
         kept = set(keep.tolist())
