@@ -343,12 +343,14 @@ class MonocularPipeline:
         if np.abs(turn - np.eye(3)).max() < STILL_RAD:
             return
 
-        def moved(pixels: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        def moved(
+            pixels: npt.NDArray[np.floating], turns: npt.NDArray[np.floating]
+        ) -> npt.NDArray[np.floating]:
             rays = before.rays(pixels)
-            points = np.concatenate([rays, np.ones_like(rays[..., :1])], -1) @ turn.T
-            return camera.project(points, "camera")
+            rays = np.concatenate([rays, np.ones_like(rays[..., :1])], -1)
+            return camera.project(rays @ turns.swapaxes(-1, -2), "camera")
 
-        self._identity.carry(moved)
+        self._identity.carry(turn, moved)
 
     def _measure(
         self,

@@ -50,10 +50,14 @@ _IDS = count()
 
 @dataclass
 class _Tracks(Rows):
-    """A row for each person. ``keypoints_px`` (P, J, 2): last known place of each."""
+    """A row for each person. ``keypoints_px`` (P, J, 2): last known place of each, as the camera
+    sees it that has turned by ``turn`` (P, 3, 3) since the person was seen at ``seen_px``.
+    """
 
     ids: np.ndarray
     keypoints_px: np.ndarray
+    seen_px: np.ndarray
+    turn: np.ndarray
     size_px: np.ndarray
     velocity_px_s: np.ndarray  # (P, 2)
     seen_ns: np.ndarray
@@ -72,6 +76,8 @@ class _Tracks(Rows):
         return cls(
             np.array([next(_IDS) for _ in range(people)], np.int32),
             keypoints_px,
+            keypoints_px,
+            np.tile(np.eye(3), (people, 1, 1)),
             size_px,
             np.zeros((people, 2)),
             np.full(people, stamp_ns),
@@ -82,13 +88,13 @@ class _Tracks(Rows):
             SwapState.initial(keypoints_px, confidence, stamp_ns),
         )
 
-    def predicted(self, stamp_ns: int) -> np.ndarray:
-        """Expected keypoints (P, J, 2): moved with the body's velocity, which fades while
-        unseen.
+    def moved_px(self, stamp_ns: int) -> np.ndarray:
+        """How far (P, 1, 2) people went by themselves since they were seen, with a velocity that
+        fades.
         """
         elapsed = (stamp_ns - self.seen_ns) * 1e-9
         moved = self.velocity_px_s * (FADING_S * (1 - np.exp(-elapsed / FADING_S)))[:, None]
-        return np.asarray(self.keypoints_px + moved[:, None])
+        return np.asarray(moved[:, None])
 
 
 def _body_sizes(keypoints_px: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -120,14 +126,20 @@ class IdentityTracker:
         """Ids that may still come back, those in view included."""
         return self._tracks.ids
 
-    def carry(self, moved: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Take in that the camera has turned since the last image: ``moved`` tells where what was
-        at pixels (..., 2) is now.
+    def carry(
+        self, turn: np.ndarray, moved: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    ) -> None:
+        """Take in that the camera has turned by ``turn`` (3, 3), from its axes in the last image
+        to those now: ``moved`` tells where what was at pixels (P, J, 2) is after turns (P, 3, 3),
+        NaN behind the camera.
         """
         tracks = self._tracks
         if len(tracks):
-            swaps = replace(tracks.swaps, keypoints_px=moved(tracks.swaps.keypoints_px))
-            self._tracks = replace(tracks, keypoints_px=moved(tracks.keypoints_px), swaps=swaps)
+            turns, last = turn @ tracks.turn, np.broadcast_to(turn, tracks.turn.shape)
+            swaps = replace(tracks.swaps, keypoints_px=moved(tracks.swaps.keypoints_px, last))
+            self._tracks = replace(
+                tracks, keypoints_px=moved(tracks.seen_px, turns), turn=turns, swaps=swaps
+            )
 
     def __call__(self, people: People2D, image_bgr: ImageBgr | None = None) -> People2D:
         """The same people with ids and states, with left and right as they were before and
@@ -184,7 +196,7 @@ class IdentityTracker:
         tracks, rows = self._tracks, np.full(len(keypoints), -1)
         if not len(tracks) or not len(keypoints):
             return rows
-        predicted = tracks.predicted(stamp_ns)
+        predicted = tracks.keypoints_px + tracks.moved_px(stamp_ns)
         weight = np.where(
             known[:, None] & np.isfinite(predicted).all(-1), confidence[:, None], 0
         )  # (P, T, J)
@@ -229,11 +241,12 @@ class IdentityTracker:
 
     def _drop(self, stamp_ns: int, image_size: tuple[int, int]) -> None:
         """Forget who is gone: never confirmed, or unseen for too long, which is sooner for those
-        who walked out of the picture in colours that nobody knows.
+        who walked out of the picture in colours that nobody knows. Of whom the camera turned away
+        did not walk.
         """
         tracks = self._tracks
         unseen = (stamp_ns - tracks.seen_ns) * 1e-9
-        predicted = tracks.predicted(stamp_ns)
+        predicted = tracks.seen_px + tracks.moved_px(stamp_ns)
         known = np.isfinite(predicted).all(-1)
         centre = (
             np.where(known[..., None], predicted, 0).sum(1) / np.maximum(known.sum(1), 1)[:, None]
@@ -260,10 +273,13 @@ def _updated(
     )
     told = (elapsed > 0)[:, None] & np.isfinite(moved)
     step = np.where(told, moved, 0) / np.maximum(elapsed, 1e-9)[:, None] - tracks.velocity_px_s
+    now_px = np.where(known[..., None], keypoints, tracks.keypoints_px)
     share = (1 - np.exp(-elapsed / VELOCITY_MEMORY_S))[:, None]
     return replace(
         tracks,
-        keypoints_px=np.where(known[..., None], keypoints, tracks.keypoints_px),
+        keypoints_px=now_px,
+        seen_px=now_px,
+        turn=np.tile(np.eye(3), (len(tracks), 1, 1)),
         size_px=0.8 * tracks.size_px + 0.2 * _body_sizes(keypoints, known),
         velocity_px_s=tracks.velocity_px_s + np.where(told, share * step, 0),
         seen_ns=np.full(len(tracks), stamp_ns),

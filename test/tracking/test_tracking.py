@@ -17,8 +17,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bodies import CAMERA, STANDING_M, dressed, moved, seen
+from scipy.spatial.transform import Rotation
 
-from pose3d_ros.people import TrackState, sigma_of
+from pose3d_ros.people import People2D, TrackState, sigma_of
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.tracking import IdentityTracker, PoseFilter
 from pose3d_ros.tracking.appearance import Appearance
@@ -310,16 +311,47 @@ def test_a_resting_hand_is_not_elsewhere_a_tenth_of_a_second_later(leap_m, belie
     assert (tracker(people).confidence[0, wrist] > 0) == believed
 
 
+def _turned(yaw_rad):
+    """(3, 3) from the axes of the camera before it turned to the left to those after."""
+    return Rotation.from_rotvec([0, yaw_rad, 0]).as_matrix()
+
+
+def _seen_turned(place, yaw_rad, stamp):
+    """A person in the picture of the camera that has turned; nobody when it looks elsewhere."""
+    points = (STANDING_M + np.array(place)) @ _turned(yaw_rad).T
+    pixels = CAMERA.project(points[None], "camera")
+    inside = np.isfinite(pixels).all() and ((pixels >= 0) & (pixels < CAMERA.size)).all()
+    return People2D(H36M17, pixels, np.full((1, 17), 0.9), stamp, CAMERA.size)[: int(inside)]
+
+
+def _carried(pixels, turns):
+    rays = CAMERA.rays(pixels)
+    rays = np.concatenate([rays, np.ones_like(rays[..., :1])], -1)
+    return CAMERA.project(rays @ turns.swapaxes(-1, -2), "camera")
+
+
 @pytest.mark.parametrize("carried", [True, False])
 def test_an_id_stays_when_the_camera_is_known_to_have_turned(carried):
-    tracker, turn_px = IdentityTracker(), np.array([400.0, 0])
+    tracker, yaw_rad = IdentityTracker(), 0.5
     for i in range(5):
-        before = tracker(seen([[-1, 0, 4.0]], SECOND + i * SECOND // 10))
-    people = seen([[-1, 0, 4.0]], SECOND + SECOND // 2)
-    people = replace(people, keypoints_px=people.keypoints_px + turn_px)
+        before = tracker(_seen_turned([-1, 0, 4.0], 0, SECOND + i * SECOND // 10))
+    people = _seen_turned([-1, 0, 4.0], yaw_rad, SECOND + SECOND // 2)
+    assert len(people) == 1
     if carried:
-        tracker.carry(lambda pixels: pixels + turn_px)
+        tracker.carry(_turned(yaw_rad), _carried)
     assert (tracker(people).ids == before.ids).all() == carried
+
+
+def test_whom_the_camera_turns_away_from_is_the_same_when_it_turns_back():
+    """All round by 100 degrees and back within 1.6 s, which is behind the camera."""
+    tracker, before, found = IdentityTracker(), 0.0, []
+    angles = [*[0.0] * 5, *np.linspace(0, 1.75, 9)[1:], *np.linspace(1.75, 0, 9)[1:]]
+    for i, yaw_rad in enumerate(angles):
+        tracker.carry(_turned(yaw_rad - before), _carried)
+        people = tracker(_seen_turned([-0.5, 0, 4.0], yaw_rad, SECOND + i * SECOND // 10))
+        before = yaw_rad
+        found.append(people.ids.tolist())
+    assert found[0] == found[-1] != [] and [] in found
 
 
 def _measured(*places, ids=None, sigma=0.05):
