@@ -24,8 +24,9 @@ from pose3d_ros.arrays import ImageBgr
 from pose3d_ros.camera import Camera
 from pose3d_ros.io.image_sources import Frame, SourceError, camera_of, frames, is_device
 from pose3d_ros.io.rig_file import RigFile
+from pose3d_ros.io.rig_time import film_start_s, has_film
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
-from pose3d_ros.people import People3D, TrackState
+from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import H36M17
@@ -70,21 +71,14 @@ def people_of_rig(
     rig: RigFile, folder: Path, settings: PipelineSettings | None = None
 ) -> Iterator[People3D]:
     """People at each common time of the videos that a rig file names, in the rig's frame; paths
-    count from ``folder``. Those who are not believed yet are left out.
+    count from ``folder``, and times from the first video's start. Those who are not believed yet
+    are left out.
 
     Raises ``SourceError`` where a camera has no recording, or a rig has no poses.
     """
     if not rig.posed:
         raise SourceError("expected a rig file that says where its cameras stand, got one without")
-    sources = []
-    for name in rig.cameras:
-        video = rig.sources.get(name, {}).get("video", "")
-        if not video or is_device(video):
-            raise SourceError(
-                f"camera {name}: expected a recording, got {video or 'nothing'}; set video in its "
-                f"entry of the rig file"
-            )
-        sources.append(str(folder / Path(video).expanduser()))
+    films = [(film_of(rig, name, folder), film_start_s(rig, name)) for name in rig.cameras]
     settings = (settings or PipelineSettings()).changed(lift=False)
     cameras = list(rig.cameras.values())
     buffer = PoseBuffer(len(cameras))
@@ -92,7 +86,7 @@ def people_of_rig(
     with ExitStack() as stack:
         pipelines = [stack.enter_context(MonocularPipeline(settings)) for _ in cameras]
         for stamp_ns, index, frame in heapq.merge(
-            *(_timed(index, source) for index, source in enumerate(sources)),
+            *(_timed(index, source, start_s) for index, (source, start_s) in enumerate(films)),
             key=lambda timed: timed[:2],
         ):
             seen = pipelines[index].detect(frame.image_bgr, stamp_ns)
@@ -101,8 +95,28 @@ def people_of_rig(
                 yield _believed(tracker.update(*taken))
 
 
-def _timed(index: int, source: str) -> Iterator[tuple[int, int, Frame]]:
-    return ((_stamp_ns(frame.due_s), index, frame) for frame in frames(source))
+def film_of(rig: RigFile, name: str, folder: Path) -> str:
+    """The recording of a camera that the rig file names; a relative path counts from ``folder``.
+    Raises ``SourceError`` where it names none.
+    """
+    video = rig.sources.get(name, {}).get("video", "")
+    if not has_film(rig, name):
+        raise SourceError(
+            f"camera {name}: expected a recording, got {video or 'nothing'}; set video in its "
+            f"entry of the rig file"
+        )
+    return str(folder / Path(video).expanduser())
+
+
+def seen_in(source: str, settings: PipelineSettings | None = None) -> Iterator[People2D]:
+    """2D people of each frame of a recording, with ids; raises ``SourceError``."""
+    with MonocularPipeline((settings or PipelineSettings()).changed(lift=False)) as pipeline:
+        for frame in frames(source):
+            yield pipeline.detect(frame.image_bgr, _stamp_ns(frame.due_s))
+
+
+def _timed(index: int, source: str, start_s: float) -> Iterator[tuple[int, int, Frame]]:
+    return ((_stamp_ns((frame.due_s or 0.0) + start_s), index, frame) for frame in frames(source))
 
 
 def _stamp_ns(due_s: float | None) -> int:

@@ -127,6 +127,10 @@ class People2D(EqualByValue):
         """Pixels (P, 2) of a keypoint by name; ``KeyError`` names those that exist."""
         return self.keypoints_px[:, self.skeleton.index(name)]
 
+    def later(self, by_ns: int) -> People2D:
+        """The same people with a stamp that is later by some nanoseconds."""
+        return replace(self, stamp_ns=self.stamp_ns + by_ns) if by_ns else self
+
     def __getitem__(self, rows: np.ndarray | slice | list[int]) -> People2D:
         """The people chosen by a mask, indices or a slice."""
         rows = np.asarray(rows, int) if isinstance(rows, list) else rows

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pose3d_ros.calibration.boards import Board, BoardFinder, Corners
+from pose3d_ros.calibration.progress import counted
 from pose3d_ros.errors import CalibrationError
 from pose3d_ros.io import videos
 from pose3d_ros.io.image_encodings import read_image
@@ -138,7 +139,7 @@ def detect_boards(
         ).tolist()
     finder, size = BoardFinder(board), None
     found: list[tuple[int, Corners, float]] = []
-    for i, image in pictures.read(indices):
+    for i, image in counted(pictures.read(indices), pictures.name, len(indices)):
         if size not in (None, image.shape[1::-1]):
             raise CalibrationError(
                 f"camera {pictures.name}: {pictures.describe(i)} is "

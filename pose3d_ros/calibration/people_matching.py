@@ -64,16 +64,17 @@ def load_poses(
     cameras: list[Camera],
     skeleton: str | None = None,
     namespaces: list[str] | None = None,
+    offsets_ns: list[int] | None = None,
 ) -> Poses2D:
     """Read an npz file: ``poses`` (N, J, 3) px and score, zeros where missing, ``frame`` (N,),
     ``view`` (N,), the camera's place in the rig file; or from a bag with the topics
-    NAMESPACE/keypoints (by default the cameras' names).
+    NAMESPACE/keypoints (by default the cameras' names), with ``offsets_ns`` added to the stamps.
 
     Raises ``CalibrationError`` for other content, for a joint count that fits no skeleton or
     several, and for poses of images of another size.
     """
     if path.is_dir() or is_bag(path):
-        messages = recorded_keypoints.read(path, namespaces or names)
+        messages = recorded_keypoints.read(path, namespaces or names, offsets_ns)
         for name, camera, some in zip(names, cameras, messages, strict=True):
             sizes = {m.size for m in some} - {(0, 0), camera.size}
             if sizes:

@@ -40,22 +40,37 @@ class RecordedPoses(NamedTuple):
     size: tuple[int, int]
 
 
-def read(path: Path, namespaces: Sequence[str]) -> list[list[RecordedPoses]]:
-    """Per camera its messages in the order of their stamps. The topic of a camera is
+def read_people(path: Path, namespaces: Sequence[str]) -> list[list[People2D]]:
+    """Per camera its 2D people in the order of their stamps. The topic of a camera is
     ``.../NAMESPACE/keypoints``.
 
     Raises ``BagError`` that lists the bag's topics when one is missing, not unique, or is not in
-    our layout, ``CalibrationError`` when one has no messages or does not follow people.
+    our layout, ``CalibrationError`` when one has no messages.
     """
-    cameras: list[list[RecordedPoses]] = [[] for _ in namespaces]
+    cameras: list[list[People2D]] = [[] for _ in namespaces]
     for _, camera, people in read_keypoints(path, namespaces):
-        cameras[camera].append(_recorded_poses(namespaces[camera], people))
+        cameras[camera].append(people)
     empty = [name for name, messages in zip(namespaces, cameras, strict=True) if not messages]
     if empty:
         raise CalibrationError(
             f"{path}: expected messages on .../keypoints of {', '.join(empty)}, got none"
         )
-    return [sorted(messages, key=lambda m: m.stamp_s) for messages in cameras]
+    return [sorted(messages, key=lambda people: people.stamp_ns) for messages in cameras]
+
+
+def read(
+    path: Path, namespaces: Sequence[str], offsets_ns: Sequence[int] | None = None
+) -> list[list[RecordedPoses]]:
+    """Per camera its messages in the order of their stamps, to which ``offsets_ns`` are added.
+    Raises as ``read_people``, and ``CalibrationError`` when one does not follow people.
+    """
+    cameras = read_people(path, namespaces)
+    return [
+        [_recorded_poses(namespace, people.later(by_ns)) for people in messages]
+        for namespace, messages, by_ns in zip(
+            namespaces, cameras, offsets_ns or [0] * len(namespaces), strict=True
+        )
+    ]
 
 
 def _recorded_poses(namespace: str, people: People2D) -> RecordedPoses:

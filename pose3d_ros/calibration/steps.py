@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -29,14 +30,19 @@ from pose3d_ros.calibration import (
     from_points,
     intrinsics,
     people_matching,
+    recorded_keypoints,
+    time_offsets,
 )
 from pose3d_ros.calibration.board_images import BoardImages, detect_boards
 from pose3d_ros.calibration.boards import Board
+from pose3d_ros.calibration.progress import counted
 from pose3d_ros.camera import Camera
 from pose3d_ros.errors import CalibrationError
 from pose3d_ros.geometry import quaternion_from_rotation
-from pose3d_ros.io.rig_file import RigFile, read_cameras, read_rig, write_rig
+from pose3d_ros.io.rig_file import RigFile, namespace_of, read_cameras, read_rig, write_rig
 from pose3d_ros.io.rig_formats import SOURCES
+from pose3d_ros.io.rig_time import has_film, stamp_offset_ns
+from pose3d_ros.people import People2D
 from pose3d_ros.text_files import local_path
 
 SYNCHRONOUS_PX = 2.0  # corners further off on average were not seen in the same moment
@@ -203,7 +209,12 @@ def refine(options: argparse.Namespace) -> int:
     cameras, rig = read_cameras(options.rig), read_rig(options.rig)
     namespaces = [rig.sources.get(name, {}).get("namespace", name) for name in cameras]
     poses = people_matching.load_poses(
-        options.poses, list(cameras), list(cameras.values()), options.skeleton, namespaces
+        options.poses,
+        list(cameras),
+        list(cameras.values()),
+        options.skeleton,
+        namespaces,
+        [stamp_offset_ns(rig, name) for name in cameras],
     )
     result = from_people.refine(list(cameras.values()), list(cameras), poses, options.bone)
     _say(f"{result.people} times somebody in {result.frames} frames")
@@ -237,15 +248,53 @@ def refine(options: argparse.Namespace) -> int:
     return 0
 
 
+def calibrate_time(
+    options: argparse.Namespace, seen_by: Callable[[RigFile, str], Iterable[People2D]]
+) -> int:
+    """Offsets between the cameras' times, from people's motion in a bag, or in the films that
+    the rig file names, whose 2D people ``seen_by`` gives for a camera.
+    """
+    cameras, rig = read_cameras(options.rig), read_rig(options.rig)
+    names = list(cameras)
+    if options.poses is not None:
+        filmed = [name for name in names if has_film(rig, name)]
+        if filmed:
+            raise CalibrationError(
+                f"camera {filmed[0]} has a film in {options.rig}, whose offset is not that of the "
+                f"stamps in {options.poses}: leave the bag out, or the film's line in the rig file"
+            )
+        namespaces = [namespace_of(name, rig.sources.get(name, {})) for name in names]
+        seen = recorded_keypoints.read_people(options.poses, namespaces)
+    else:
+        seen = [list(counted(seen_by(rig, name), name)) for name in names]
+    result = time_offsets.estimate(list(cameras.values()), names, seen, _say)
+    for name, offset_s, sigma_s in zip(names, result.offset_s, result.sigma_s, strict=True):
+        known = f" ± {1e3 * sigma_s:.1f} ms" if name != names[0] else ", whose time is the rig's"
+        _say(f"{name}: {1e3 * offset_s:+.1f} ms{known}")
+    _say(
+        f"distance between the rays of one joint, median: {result.before_mrad:.1f} -> "
+        f"{result.after_mrad:.1f} mrad"
+    )
+    offsets_s = dict(zip(names, np.round(result.offset_s, 6).tolist(), strict=True))
+    write_rig(options.output, _beside(replace(rig, time_offsets_s=offsets_s), options))
+    _say(f"written to {options.output}")
+    return 0
+
+
+def _beside(rig: RigFile, options: argparse.Namespace) -> RigFile:
+    """The rig with films that are relative to the folder of ``options.output``."""
+    folder = local_path(options.rig[0] if isinstance(options.rig, list) else options.rig).parent
+    sources = {name: dict(entry) for name, entry in rig.sources.items()}
+    for entry in sources.values():
+        if (folder / (video := entry.get("video", ""))).is_file():
+            entry["video"] = os.path.relpath(folder / video, options.output.parent)
+    return replace(rig, sources=sources)
+
+
 def convert(options: argparse.Namespace) -> int:
     """Another program's calibration as rig YAML."""
     rig = read_rig(options.rig, options.scale)
-    folder = local_path(options.rig[0]).parent
-    for sources in rig.sources.values():
-        video = sources.get("video", "")
-        if (folder / video).is_file():
-            sources["video"] = os.path.relpath(folder / video, options.output.parent)
-    write_rig(options.output, rig)
+    write_rig(options.output, _beside(rig, options))
     for name, camera in rig.cameras.items():
         x, y, z = camera.position_m
         place = f" at {x:.3f} {y:.3f} {z:.3f} m" if rig.posed else ""

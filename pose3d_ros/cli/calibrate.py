@@ -10,7 +10,9 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Calibrate cameras with a board, find where they stand, and correct that from people who walk."""
+"""Calibrate cameras with a board, find where they stand, and correct that and their clocks from
+people who walk.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ PICTURES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands ``intrinsics``, ``extrinsics``, ``refine`` and ``convert``."""
+    """Subcommands ``intrinsics``, ``extrinsics``, ``refine``, ``time`` and ``convert``."""
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     first = steps.add_parser(
         "intrinsics", help="focal length and distortion of each camera, from pictures of a board"
@@ -87,6 +89,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "which is otherwise that of the given rig",
     )
     third.add_argument("--output", type=Path, required=True, help="rig YAML to write")
+    clocks = steps.add_parser(
+        "time",
+        help="offsets between cameras' clocks, or films' beginnings, from people's motion",
+    )
+    clocks.add_argument("rig", type=Path, help="rig YAML, or another file with extrinsics")
+    clocks.add_argument(
+        "poses",
+        type=Path,
+        nargs="?",
+        help="rosbag2 with each camera's keypoints topic; without it, the cameras' videos that "
+        "the rig file names are looked at",
+    )
+    clocks.add_argument("--output", type=Path, required=True, help="rig YAML to write")
     fourth = steps.add_parser(
         "convert",
         help="write another program's calibration as rig YAML, whose cameras can have videos, "
@@ -108,6 +123,11 @@ def command(options: argparse.Namespace) -> int:
     """Run a step."""
     from pose3d_ros.calibration import steps
 
+    if options.step == "time":
+        from pose3d_ros.offline import film_of, seen_in
+
+        folder = options.rig.parent
+        return steps.calibrate_time(options, lambda rig, name: seen_in(film_of(rig, name, folder)))
     run = {
         "intrinsics": steps.calibrate_intrinsics,
         "extrinsics": steps.calibrate_extrinsics,

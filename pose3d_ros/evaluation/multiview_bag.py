@@ -28,6 +28,7 @@ from pose3d_ros.evaluation.shelf import PERSON_M
 from pose3d_ros.io.bags import read_keypoints
 from pose3d_ros.io.npz import NpzError, read_npz
 from pose3d_ros.io.rig_file import RigFile, namespace_of
+from pose3d_ros.io.rig_time import stamp_offset_ns
 from pose3d_ros.metrics import id_switches, jitter_mm
 from pose3d_ros.multiview.replay import replay
 from pose3d_ros.people import People3D, TrackState
@@ -103,8 +104,13 @@ def evaluate(
         raise ValueError(f"expected views among 0 to {len(names) - 1}, got {absent}")
     names = [names[v] for v in views] if views is not None else names
     namespaces = [namespace_of(name, rig.sources.get(name, {})) for name in names]
+    offsets_ns = [stamp_offset_ns(rig, name) for name in names]
     results, seconds = replay(
-        read_keypoints(path, namespaces), [rig.cameras[name] for name in names]
+        (
+            (arrival_ns, camera, people.later(offsets_ns[camera]))
+            for arrival_ns, camera, people in read_keypoints(path, namespaces)
+        ),
+        [rig.cameras[name] for name in names],
     )
     if not results:
         raise ValueError(

@@ -37,6 +37,7 @@ from pose3d_ros.text_files import TextFileError, local_path, read_mapping, short
 SMALLEST_M, LARGEST_M = 0.04, 45.0  # between the cameras of a rig: less than a hand, and a hall
 MOST_CAMERAS = 1000
 LONGEST_NAME = 100
+LONGEST_S = 86400.0  # between two cameras' clocks
 _SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 _UNITS = {"millimetres": 0.001, "centimetres": 0.01, "inches": 0.0254, "feet": 0.3048}
 _USUAL_M = 0.5, 30.0  # between the cameras of a rig, to guess its unit
@@ -49,6 +50,7 @@ _KEYS = {
     "distortion_coefficients",
     "position_m",
     "orientation_xyzw",
+    "time_offset_s",
     *SOURCES,
 }
 
@@ -59,14 +61,17 @@ class RigFile:
     ``frame_id``.
 
     ``posed`` is false when the file says nothing of where the cameras are: then TF must.
-    ``sources``: per camera name what the file says of ``rig_formats.SOURCES``. Raises
-    ``RigFileError`` for poses that contradict each other or cannot be in metres.
+    ``sources``: per camera name what the file says of ``rig_formats.SOURCES``.
+    ``time_offsets_s``: per camera name the seconds to add to its stamps, or to the times in its
+    film, which gives the rig's time; 0 where it is missing. Raises ``RigFileError`` for poses that
+    contradict each other or cannot be in metres.
     """
 
     cameras: dict[str, Camera]
     frame_id: str = "world"
     posed: bool = True
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
+    time_offsets_s: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < len(self.cameras) <= MOST_CAMERAS:
@@ -213,7 +218,7 @@ def _rig(contents: Mapping[Path, Mapping[str, Any]], scale: float | None) -> Rig
     else:
         content, frame_id = foreign_rig(contents), "world"
     cameras = {name: _scaled(camera, scale) for name, camera in content.cameras.items()}
-    return RigFile(cameras, frame_id, content.posed, content.sources)
+    return RigFile(cameras, frame_id, content.posed, content.sources, content.time_offsets_s)
 
 
 def _scaled(camera: Camera, scale: float) -> Camera:
@@ -269,6 +274,8 @@ def write_rig(path: str | Path, rig: RigFile) -> None:
                     camera.camera_from_world[:3, :3].T
                 ).tolist(),
             }
+        if name in rig.time_offsets_s:
+            cameras[name]["time_offset_s"] = float(rig.time_offsets_s[name])
         cameras[name] |= rig.sources.get(name, {})
     text = yaml.safe_dump(
         {"frame_id": rig.frame_id, "cameras": cameras},
@@ -290,7 +297,7 @@ def _is_native(data: Mapping[str, Any]) -> bool:
 
 
 def _native(data: Mapping[str, Any]) -> RigContent:
-    cameras, sources, posed = {}, {}, []
+    cameras, sources, posed, offsets = {}, {}, [], {}
     for name, entry in data["cameras"].items():
         if not isinstance(entry, Mapping):
             raise RigFileError(f"camera {name}: expected its entries, got {entry}")
@@ -336,9 +343,20 @@ def _native(data: Mapping[str, Any]) -> RigContent:
         except (ValueError, TypeError, OverflowError) as error:
             raise RigFileError(f"camera {name}: {error}") from None
         sources[str(name)] = sources_of(str(name), entry)
+        if "time_offset_s" in entry:
+            offsets[str(name)] = _time_offset_s(str(name), entry["time_offset_s"])
     if len(set(posed)) > 1:
         missing = [name for name, has in zip(cameras, posed, strict=True) if not has]
         raise RigFileError(
             f"expected position_m of every camera or of none, but {', '.join(missing)} have none"
         )
-    return RigContent(cameras, all(posed), sources)
+    return RigContent(cameras, all(posed), sources, offsets)
+
+
+def _time_offset_s(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LONGEST_S:
+        raise RigFileError(
+            f"camera {name}: expected time_offset_s in seconds between -{LONGEST_S:g} and "
+            f"{LONGEST_S:g}, got {value}"
+        )
+    return float(value)

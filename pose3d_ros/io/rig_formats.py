@@ -47,12 +47,13 @@ class RigFileError(Pose3dError, ValueError):
 
 class RigContent(NamedTuple):
     """Cameras by name, whether they have poses, and per camera what its entry says of
-    ``SOURCES``.
+    ``SOURCES`` and of the offset of its time.
     """
 
     cameras: dict[str, Camera]
     posed: bool
     sources: dict[str, dict[str, str]]
+    time_offsets_s: dict[str, float] = {}  # noqa: RUF012 - read only
 
 
 def sources_of(name: str, entry: Mapping[str, Any]) -> dict[str, str]:

@@ -44,7 +44,7 @@ class CameraInput:
 
     ``calibrated``: the camera of the rig file, or None: intrinsics come from camera_info then.
     ``pose``: gives ``camera_from_world`` of a frame at a stamp in ns, or raises ``ValueError``;
-    None when ``calibrated`` has it.
+    None when ``calibrated`` has it. ``offset_ns`` is added to stamps, which gives the rig's time.
     """
 
     def __init__(
@@ -56,9 +56,10 @@ class CameraInput:
         calibrated: Camera | None,
         pose: Callable[[str, int], np.ndarray] | None,
         deliver: Callable[[People2D], object],
+        offset_ns: int = 0,
     ) -> None:
         self.node, self.name, self.calibrated = node, name, calibrated
-        self._pose, self._deliver = pose, deliver
+        self._pose, self._deliver, self._offset_ns = pose, deliver, offset_ns
         self._info = LastGoodCamera()
         self._frame_id = ""
         self._size = (0, 0)
@@ -129,7 +130,7 @@ class CameraInput:
     def _hear(self, cloud: PointCloud2) -> None:
         self._heard += 1
         try:
-            people = people_2d(cloud, H36M17)
+            people = people_2d(cloud, H36M17).later(self._offset_ns)
         except CloudError as error:
             self.problem("keypoints", f"keypoints not used: {error}")
             return

@@ -26,6 +26,7 @@ from std_msgs.msg import Header
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.io.rig_file import RigFile, namespace_of, read_rig
+from pose3d_ros.io.rig_time import stamp_offset_ns
 from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
 from pose3d_ros.multiview.calibration_monitor import CalibrationMonitor, camera_residual
 from pose3d_ros.nodes.camera_input import CameraInput
@@ -123,6 +124,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             rig.cameras[name] if rig else None,
             partial(transforms.target_from, self._frame_id) if transforms else None,
             partial(self._hear, index),
+            stamp_offset_ns(rig, name) if rig else 0,
         )
 
     def deactivate(self) -> None:

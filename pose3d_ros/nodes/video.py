@@ -33,6 +33,7 @@ from std_msgs.msg import Header
 from pose3d_ros.camera import Camera, CameraError
 from pose3d_ros.io.image_sources import Frame, SourceError, camera_of, frames, is_device
 from pose3d_ros.io.rig_file import read_rig, topic_of
+from pose3d_ros.io.rig_time import film_start_s, has_film
 from pose3d_ros.io.videos import without_password
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
@@ -54,7 +55,7 @@ SAME_TIME_S = (
 class Channel:
     """A source that is played on one camera's topics, and their publishers. ``camera``: its
     calibration, or None. ``opened``: its images from the first on, where it is a recording that
-    was just opened.
+    was just opened. ``start_s``: when it starts after the rig's first one.
     """
 
     source: str
@@ -62,6 +63,7 @@ class Channel:
     frame_id: str
     image_topic: str = "image"
     info_topic: str = "camera_info"
+    start_s: float = 0.0
     opened: Iterator[Frame] | None = None
     image: Any = None
     info: Any = None
@@ -199,9 +201,10 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
                 rig.cameras[name].frame_id,
                 topic_of("image", name, sources),
                 topic_of("camera_info", name, sources),
+                film_start_s(rig, name),
             )
             for name, sources in rig.sources.items()
-            if sources.get("video") and not is_device(sources["video"])
+            if has_film(rig, name)
         ]
         if not channels:
             raise SourceError(
@@ -213,7 +216,10 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
     def _frames(self, channel: Channel) -> Iterator[Frame]:
         settings = self.settings
         size = (settings.width, settings.height)
-        return frames(channel.source, settings.rate_hz, settings.bag_topic, size)
+        played = frames(channel.source, settings.rate_hz, settings.bag_topic, size)
+        if not channel.start_s:
+            return played
+        return (frame._replace(due_s=(frame.due_s or 0.0) + channel.start_s) for frame in played)
 
     def activate(self) -> None:
         """Play from the beginning."""

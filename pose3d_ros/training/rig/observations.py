@@ -29,6 +29,7 @@ from pose3d_ros.detection import Detector, create
 from pose3d_ros.io import bags
 from pose3d_ros.io.image_encodings import ImageError
 from pose3d_ros.io.rig_file import RigFile, namespace_of
+from pose3d_ros.io.rig_time import film_start_s, stamp_offset_ns
 from pose3d_ros.io.videos import frames
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
@@ -92,18 +93,19 @@ def run_detector(
     return observed
 
 
-def video(path: Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Images and stamps, of which the first is 0; raises ``ValueError``."""
+def video(path: Path, start_s: float = 0.0) -> Iterator[tuple[np.ndarray, int]]:
+    """Images and stamps, of which the first is ``start_s``; raises ``ValueError``."""
     first_ns = None
     for image, stamp_ns in frames(path):
-        first_ns = stamp_ns if first_ns is None else first_ns
+        first_ns = stamp_ns - round(start_s * 1e9) if first_ns is None else first_ns
         yield image, stamp_ns - first_ns
 
 
 def in_videos(path: Path, rig: RigFile, out: Path | None) -> list[CameraObservations]:
     """Run the detector on the videos that a rig file at ``path`` names.
 
-    They begin in the same moment. Relative paths are beside the rig file.
+    They begin in the same moment, or as their ``time_offset_s`` says. Relative paths are beside
+    the rig file.
     Raises ``ValueError`` if fewer than two cameras have one.
     """
     found = {
@@ -116,7 +118,10 @@ def in_videos(path: Path, rig: RigFile, out: Path | None) -> list[CameraObservat
             f"{path}: expected the file of a video in the entries of two cameras or more, got "
             f"{', '.join(found) or 'none'}; write 'video: left.mp4' beside 'camera_matrix'"
         )
-    return [detect_in(name, rig.cameras[name], video(file), out) for name, file in found.items()]
+    return [
+        detect_in(name, rig.cameras[name], video(file, film_start_s(rig, name)), out)
+        for name, file in found.items()
+    ]
 
 
 def in_bag(path: Path, rig: RigFile, out: Path | None) -> list[CameraObservations]:
@@ -141,7 +146,8 @@ def in_bag(path: Path, rig: RigFile, out: Path | None) -> list[CameraObservation
     _check(path, rig, [*clouds, *shown], offered, out is not None)
     recorded_poses: dict[str, list[People2D]] = {name: [] for name in clouds}
     for _, camera, people in bags.read_keypoints(path, list(clouds.values())) if clouds else ():
-        recorded_poses[list(clouds)[camera]].append(people)
+        name = list(clouds)[camera]
+        recorded_poses[name].append(people.later(stamp_offset_ns(rig, name)))
     silent = [name for name, people in recorded_poses.items() if not people]
     if silent:
         raise ValueError(
@@ -151,14 +157,23 @@ def in_bag(path: Path, rig: RigFile, out: Path | None) -> list[CameraObservation
     return [
         _recorded(name, rig.cameras[name], recorded_poses[name])
         if name in recorded_poses
-        else detect_in(name, rig.cameras[name], usable(name, _images(path, shown[name])), out)
+        else detect_in(
+            name,
+            rig.cameras[name],
+            usable(name, _images(path, shown[name], stamp_offset_ns(rig, name))),
+            out,
+        )
         for name in rig.cameras
         if name in recorded_poses or name in shown
     ]
 
 
-def _images(path: Path, topic: str) -> Iterator[tuple[np.ndarray | ImageError, int]]:
-    return ((image.image_bgr, image.stamp_ns) for image in bags.read_images(path, topic))
+def _images(
+    path: Path, topic: str, offset_ns: int
+) -> Iterator[tuple[np.ndarray | ImageError, int]]:
+    return (
+        (image.image_bgr, image.stamp_ns + offset_ns) for image in bags.read_images(path, topic)
+    )
 
 
 def _check(
