@@ -30,6 +30,7 @@ from pose3d_ros.calibration import (
     from_points,
     intrinsics,
     people_matching,
+    printed_board,
     recorded_keypoints,
     time_offsets,
 )
@@ -45,6 +46,7 @@ from pose3d_ros.io.rig_time import has_film, stamp_offset_ns
 from pose3d_ros.people import People2D
 from pose3d_ros.text_files import local_path
 
+DEFAULT_SQUARES, DEFAULT_SQUARE_M, DEFAULT_MARKER = (7, 5), 0.035, 0.75  # fits on A4
 SYNCHRONOUS_PX = 2.0  # corners further off on average were not seen in the same moment
 
 
@@ -74,6 +76,27 @@ def _named(pictures: list[BoardImages]) -> None:
         raise CalibrationError(
             f"expected a name of its own for every camera, got {', '.join(names)}: write NAME=PATH"
         )
+
+
+def print_board(options: argparse.Namespace) -> int:
+    """A board as a PDF in true size, by default one that fits on A4, and the options that name
+    it to the other steps.
+    """
+    if not (options.chessboard or options.charuco):
+        options.charuco = DEFAULT_SQUARES
+        options.square = options.square or DEFAULT_SQUARE_M
+        options.marker = options.marker or DEFAULT_MARKER * options.square
+    board = _board(options)
+    sheet = printed_board.write_pdf(options.output, board)
+    kind = "charuco" if board.charuco else "chessboard"
+    named = f"--{kind} {board.columns}x{board.rows} --square {board.square_m:g}"
+    if board.charuco:
+        named += f" --marker {board.marker_m:g} --dictionary {board.dictionary}"
+    _say(
+        f"written to {options.output}: print it on {sheet} in actual size (100 %), measure the "
+        f"line, fix it flat on something stiff; then give the other steps {named}"
+    )
+    return 0
 
 
 def calibrate_intrinsics(options: argparse.Namespace) -> int:

@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from pose3d_ros.calibration.epipolar import CameraPair
 from pose3d_ros.calibration.people_matching import LIMB_JOINTS
 from pose3d_ros.camera import Camera
 from pose3d_ros.errors import CalibrationError
@@ -91,25 +92,6 @@ class _Ways(NamedTuple):
         return np.where((same & (low < high))[:, None, None], between, np.nan)
 
 
-class _Pair(NamedTuple):
-    """Cameras a and b, and the essential matrix: x_b' E x_a = 0 for rays of one point."""
-
-    a: int
-    b: int
-    essential: np.ndarray
-
-    def distance(self, rays_a: np.ndarray, rays_b: np.ndarray) -> np.ndarray:
-        """Signed Sampson distance (...) of rays (..., 2) from meeting, in radians near the
-        axis.
-        """
-        on_b = rays_a @ self.essential[:, :2].T + self.essential[:, 2]
-        on_a = rays_b @ self.essential[:2, :2] + self.essential[2, :2]
-        error = (on_b[..., :2] * rays_b).sum(-1) + on_b[..., 2]
-        return np.asarray(
-            error / np.sqrt((on_b[..., :2] ** 2).sum(-1) + (on_a**2).sum(-1) + 1e-12)
-        )
-
-
 def estimate(
     cameras: Sequence[Camera],
     names: Sequence[str],
@@ -137,7 +119,7 @@ def estimate(
     pairs, silent = [], []
     for a, b in combinations(range(len(cameras)), 2):
         say(f"comparing {names[a]} and {names[b]}")
-        pair = _Pair(a, b, _essential(cameras[a], cameras[b]))
+        pair = CameraPair.of(list(cameras), a, b)
         try:
             shifts[a, b] = _search(pair, ways[a], ways[b], step_s)
             pairs.append(pair)
@@ -178,12 +160,6 @@ def estimate(
     )
 
 
-def _essential(a: Camera, b: Camera) -> np.ndarray:
-    b_from_a = b.camera_from_world @ np.linalg.inv(a.camera_from_world)
-    x, y, z = b_from_a[:3, 3] / max(float(np.linalg.norm(b_from_a[:3, 3])), 1e-9)
-    return np.asarray(np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ b_from_a[:3, :3])
-
-
 def _ways(camera: Camera, name: str, seen: Sequence[People2D], step_s: float) -> _Ways:
     """Ways of everybody who is followed for more than a few steps, from the first image on."""
     tracks: dict[int, list[tuple[int, np.ndarray]]] = {}
@@ -197,7 +173,8 @@ def _ways(camera: Camera, name: str, seen: Sequence[People2D], step_s: float) ->
                     f"camera {name}: expected 2D people with ids, by which they are followed"
                 )
             tracks.setdefault(person, []).append((people.stamp_ns, of_person))
-    rays, step, track = [], [], []
+    rays, step = list[np.ndarray](), list[np.ndarray]()
+    track = list[np.ndarray]()
     for images in tracks.values():
         at = np.array([stamp_ns - seen[0].stamp_ns for stamp_ns, _ in images]) * 1e-9 / step_s
         points = camera.rays(np.stack([pixels for _, pixels in images]))
@@ -252,7 +229,7 @@ def _people_by_step(rays: np.ndarray, step: np.ndarray) -> np.ndarray:
 
 
 def _distances(
-    pair: _Pair, a: _Ways, b: _Ways, rows_a: np.ndarray, rows_b: np.ndarray
+    pair: CameraPair, a: _Ways, b: _Ways, rows_a: np.ndarray, rows_b: np.ndarray
 ) -> np.ndarray:
     """Mean distances (M, P, Q) of the joints of people in rows (M, P) and (M, Q); infinite where
     too few are shared, or where a row is -1.
@@ -267,7 +244,7 @@ def _distances(
 
 
 def _mutual_nearest(
-    pair: _Pair, a: _Ways, b: _Ways, rows_a: np.ndarray, rows_b: np.ndarray
+    pair: CameraPair, a: _Ways, b: _Ways, rows_a: np.ndarray, rows_b: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows (N,) in both cameras, of those in (M, P) and (M, Q), who are each other's nearest."""
     apart = _distances(pair, a, b, rows_a, rows_b)
@@ -280,7 +257,7 @@ def _mutual_nearest(
     return rows_a[moment, i], rows_b[moment, j]
 
 
-def _search(pair: _Pair, a: _Ways, b: _Ways, step_s: float) -> tuple[float, float]:
+def _search(pair: CameraPair, a: _Ways, b: _Ways, step_s: float) -> tuple[float, float]:
     """Steps by which b's clock is ahead of a's, both from their first image on, and the distance
     there by the usual one. Raises ``CalibrationError`` with the reason.
     """
@@ -339,7 +316,7 @@ def _connected(
     return begin
 
 
-def _matched(pair: _Pair, ways: Sequence[_Ways], begin: np.ndarray) -> tuple[np.ndarray, ...]:
+def _matched(pair: CameraPair, ways: Sequence[_Ways], begin: np.ndarray) -> tuple[np.ndarray, ...]:
     """Rows (M,) of the people of a, and those of b (M,) at the nearest steps, who are each
     other's nearest.
     """
@@ -352,7 +329,7 @@ def _matched(pair: _Pair, ways: Sequence[_Ways], begin: np.ndarray) -> tuple[np.
 
 
 def _residuals(
-    pairs: Sequence[_Pair], ways: Sequence[_Ways], begin: np.ndarray
+    pairs: Sequence[CameraPair], ways: Sequence[_Ways], begin: np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """Per pair the distances (M, 12) of joints with the cameras' first images at ``begin`` (C,),
     their derivatives (M, 12, 2) by the beginnings of a and b, and the moments (M,) in steps.
@@ -380,7 +357,7 @@ def _residuals(
 
 
 def _refined(
-    pairs: Sequence[_Pair], ways: Sequence[_Ways], begin: np.ndarray, step_s: float
+    pairs: Sequence[CameraPair], ways: Sequence[_Ways], begin: np.ndarray, step_s: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Beginnings (C,) in steps by Gauss-Newton with Cauchy's loss, their standard deviations (C,)
     from the spread of the gradient over blocks of time, and the median distance.

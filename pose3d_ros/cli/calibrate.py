@@ -30,8 +30,11 @@ PICTURES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Subcommands ``intrinsics``, ``extrinsics``, ``refine``, ``time`` and ``convert``."""
+    """Subcommands ``board``, ``intrinsics``, ``extrinsics``, ``refine``, ``time``, ``convert``."""
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    sheet = steps.add_parser("board", help="a board to print, as a PDF in true size")
+    sheet.add_argument("output", type=Path, help="PDF to write")
+    _add_board(sheet, required=False)
     first = steps.add_parser(
         "intrinsics", help="focal length and distortion of each camera, from pictures of a board"
     )
@@ -129,6 +132,7 @@ def command(options: argparse.Namespace) -> int:
         folder = options.rig.parent
         return steps.calibrate_time(options, lambda rig, name: seen_in(film_of(rig, name, folder)))
     run = {
+        "board": steps.print_board,
         "intrinsics": steps.calibrate_intrinsics,
         "extrinsics": steps.calibrate_extrinsics,
         "refine": steps.refine,

@@ -228,12 +228,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             self._inputs, seen, matched, residuals, strict=True
         ):
             camera_input.record(poses is not None and len(people) > 0, px is not None, measured)
-        seeing = [
-            camera_input.name
-            for camera_input, poses in zip(self._inputs, seen, strict=True)
-            if poses is not None and len(poses)
-        ]
-        self._rig_checks.record(seeing, len(people))
+        self._rig_checks.record(seen, len(people))
 
     def _check_rig(self) -> None:
         self._rig_checks.check(

@@ -15,16 +15,20 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from pose3d_ros.calibration.disagreement import cause
 from pose3d_ros.multiview.calibration_monitor import Displacement
 from pose3d_ros.multiview.pose_buffer import LONGEST_WAIT_S, MAX_AGE_S
 from pose3d_ros.nodes.camera_input import CameraInput
 from pose3d_ros.nodes.inputs import SILENCE_S
 from pose3d_ros.nodes.managed_node import ManagedNode
+from pose3d_ros.people import People2D
 
 DISAGREEMENT_S = 5.0  # cameras that see people, but never the same ones, do not fit together
+CAUSE_S, REMEMBERED_S = 10.0, 8.0  # between two searches for the cause, and what it is found in
 APART_S = 5.0  # without anybody, although cameras see people at moments of their own
 NOBODY_S = 20.0  # of 2D poses since the start
 
@@ -55,6 +59,8 @@ class RigChecks:
         self._alone_since = self._heard_since = now
         self._count_anew()
         self._disagree_since: float | None = None
+        self._cause, self._cause_at = "", -CAUSE_S
+        self._recent: list[deque[People2D]] = [deque() for _ in inputs]
         self._anybody = False
         self._ever_seeing: set[str] = set()
 
@@ -63,8 +69,18 @@ class RigChecks:
         self._moments += 1
         self._common += cameras > 1
 
-    def record(self, seeing: Sequence[str], people: int) -> None:
-        """Take one moment: the cameras that saw anybody, and how many people were found."""
+    def record(self, seen: Sequence[People2D | None], people: int) -> None:
+        """Take one moment: what each camera saw, and how many people were found."""
+        seeing = [
+            camera.name
+            for camera, poses in zip(self._inputs, seen, strict=True)
+            if poses is not None and len(poses)
+        ]
+        for recent, poses in zip(self._recent, seen, strict=True):
+            if poses is not None:
+                recent.append(poses)
+            while recent and recent[-1].stamp_ns - recent[0].stamp_ns > REMEMBERED_S * 1e9:
+                recent.popleft()
         self._anybody |= people > 0
         self._ever_seeing |= set(seeing)
         self._seeing |= set(seeing)
@@ -161,12 +177,25 @@ class RigChecks:
     def _check_agreement(self) -> None:
         if self._disagree_since is None:
             self._node.solved("agreement")
-        elif time.monotonic() - self._disagree_since > DISAGREEMENT_S:
-            self._node.problem(
-                "agreement",
-                f"several cameras see people, but for {DISAGREEMENT_S:g} s no two see the same: "
-                f"their views do not overlap, or the calibration or the clocks are wrong",
-            )
+            return
+        now = time.monotonic()
+        if now - self._disagree_since <= DISAGREEMENT_S:
+            return
+        if now - self._cause_at >= CAUSE_S:
+            self._cause, self._cause_at = self._find_cause(), time.monotonic()
+        self._node.problem(
+            "agreement",
+            f"several cameras see people, but for {DISAGREEMENT_S:g} s no two see the same: "
+            f"{self._cause}",
+        )
+
+    def _find_cause(self) -> str:
+        cameras = [
+            (camera, camera_input.name, list(recent))
+            for camera_input, recent in zip(self._inputs, self._recent, strict=True)
+            if recent and (camera := camera_input.camera(recent[-1].stamp_ns)) is not None
+        ]
+        return cause(*zip(*cameras, strict=True))
 
     def _check_anybody(self) -> None:
         """Note for /diagnostics, where cameras send and nobody was found since the start; not in

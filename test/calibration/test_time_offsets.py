@@ -31,7 +31,8 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.cli.main import main
 from pose3d_ros.errors import CalibrationError
 from pose3d_ros.geometry import rigid, rotation_from_vector
-from pose3d_ros.io.rig_file import RigFile, RigFileError, read_rig, write_rig
+from pose3d_ros.io.rig_file import RigFile, read_rig, write_rig
+from pose3d_ros.io.rig_formats import RigFileError
 from pose3d_ros.io.rig_time import film_start_s, stamp_offset_ns
 from pose3d_ros.io.videos import frames
 from pose3d_ros.offline import people_of_rig
