@@ -61,6 +61,7 @@ _EXTRAS = {
     "tflite": "onnx",
     "viser": "viewer",
     "c3d": "files",
+    "distributed": "cluster",
     **dict.fromkeys(
         (
             "cdflib",

@@ -52,7 +52,7 @@ LAYERS = (
     {"calibration", "model_store", "inference"},
     {"detection", "lifting"},
     {"pipeline", "training"},
-    {"nodes", "evaluation", "offline"},
+    {"nodes", "evaluation", "offline", "batch"},
     {"profiling", "cli"},
 )
 LAYER_OF = {room: layer for layer, rooms in enumerate(LAYERS) for room in rooms}

@@ -10,14 +10,19 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Write the people of a recording to a file: of one camera, or of a rig of recorded cameras."""
+"""Write the people of recordings to files: of one camera, or of a rig of recorded cameras; of one
+recording, or of many in parallel.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,25 +30,26 @@ from pose3d_ros.arguments import add_options, from_options
 from pose3d_ros.settings import PipelineSettings
 
 if TYPE_CHECKING:
-    from pose3d_ros.people import People3D
-
-RIG_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
+    from pose3d_ros.batch import Job, TrackOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pose3d track``."""
     parser.add_argument(
-        "source",
+        "sources",
+        nargs="+",
         type=Path,
-        help="video file, folder of images or bag; or a rig file that names its cameras' videos",
+        metavar="SOURCE",
+        help="video file, folder of images or bag; a rig file that names its cameras' videos; or "
+        "a text file (.txt) that lists such sources, a line each",
     )
     parser.add_argument(
         "--output",
         required=True,
-        type=Path,
         metavar="FILE",
         help="NAME.csv, NAME.jsonl (a line per frame), NAME.npz (numpy), NAME.mcap (a bag); or, a "
-        "file per person, NAME.trc (OpenSim), NAME.c3d, NAME.bvh (Blender)",
+        "file per person, NAME.trc (OpenSim), NAME.c3d, NAME.bvh (Blender). Of several recordings "
+        "{} stands for the name of each: results/{}.csv; those that are done already are left out",
     )
     parser.add_argument(
         "--calibration",
@@ -58,47 +64,101 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TOPIC",
         help="images to take from a bag; by default its only ones",
     )
+    parser.add_argument(
+        "--smooth",
+        action="store_true",
+        help="smooth without delay, as only recordings can be: each frame knows those after it",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="recordings at once, each with one thread (--threads); 0: as many as there are cores",
+    )
+    parser.add_argument(
+        "--dask",
+        default="",
+        metavar="ADDRESS",
+        help="track recordings on the workers of this Dask scheduler (tcp://HOST:8786), which see "
+        "the same files at the same paths",
+    )
     add_options(parser, PipelineSettings)
 
 
 def command(options: argparse.Namespace) -> int:
     """Track, write, and say how fast."""
-    from pose3d_ros.io.pose_files import pose_writer
+    from pose3d_ros.batch import NAME, TrackOptions, jobs_of
 
-    settings = from_options(options, PipelineSettings)
-    rig = options.source.suffix.lower() in RIG_SUFFIXES and options.source.is_file()
-    optical = not rig and not settings.fixed_frame
-    began_s, frames, ids = time.perf_counter(), 0, set()
-    writer = pose_writer(options.output)
-    try:
-        for people in _people(options, settings, rig):
-            writer.write(people)
-            frames += 1
-            ids.update(people.ids.tolist())
-            if sys.stderr.isatty() and frames % 10 == 0:
-                sys.stderr.write(f"\r{frames} frames, {len(ids)} people ")
-    finally:
-        said = writer.close(optical)
-    if sys.stderr.isatty():
-        sys.stderr.write("\n")
-    if not frames:
-        raise ValueError(f"{options.source}: no frame could be read")
-    rate = frames / (time.perf_counter() - began_s)
-    sys.stdout.writelines(f"{line}\n" for line in said)
+    how = TrackOptions(
+        from_options(options, PipelineSettings),
+        str(options.calibration.resolve()) if options.calibration else "",
+        options.bag_topic,
+        options.smooth,
+    )
+    jobs = jobs_of(options.sources, options.output)
+    if NAME not in options.output:
+        return _track_one(jobs[0], how)
+    return _track_many(jobs, how, options)
+
+
+def _track_one(job: Job, how: TrackOptions) -> int:
+    from pose3d_ros.batch import track
+
+    tracked = track(job, how, _progress() if sys.stderr.isatty() else lambda *_: None)
+    sys.stdout.writelines(f"{line}\n" for line in tracked.said)
     sys.stdout.write(
-        f"{options.output}: {frames} frames, {len(ids)} people, {rate:.1f} frames/s\n"
+        f"{job.output}: {tracked.frames} frames, {tracked.people} people, "
+        f"{tracked.frames / tracked.seconds:.1f} frames/s\n"
     )
     return 0
 
 
-def _people(
-    options: argparse.Namespace, settings: PipelineSettings, rig: bool
-) -> Iterator[People3D]:
-    from pose3d_ros.camera import Camera
-    from pose3d_ros.io.rig_file import read_rig
-    from pose3d_ros.offline import people_of, people_of_rig
+def _progress() -> Callable[[int, int, int], None]:
+    began_s = time.perf_counter()
 
-    if rig:
-        return people_of_rig(read_rig(options.source), options.source.parent, settings)
-    camera = Camera.from_yaml(options.calibration) if options.calibration else None
-    return people_of(str(options.source), camera, settings, options.bag_topic)
+    def show(frames: int, people: int, stamp_ns: int) -> None:
+        if frames % 10 == 0:
+            rate = frames / (time.perf_counter() - began_s)
+            sys.stderr.write(
+                f"\r{frames} frames ({stamp_ns * 1e-9:.1f} s), {people} people, "
+                f"{rate:.1f} frames/s \033[K"
+            )
+
+    return show
+
+
+def _track_many(jobs: list[Job], how: TrackOptions, options: argparse.Namespace) -> int:
+    from pose3d_ros.batch import NAME, REPORT, track_all
+
+    folder = Path(os.path.abspath(options.output.partition(NAME)[0] + "x")).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    began_s, done, failed, frames = time.perf_counter(), 0, 0, 0
+    with _executor(options) as executor:
+        for job, tracked in track_all(jobs, how, executor, folder / REPORT):
+            done += 1
+            failed += bool(tracked.error)
+            frames += tracked.frames
+            told = tracked.error or (
+                f"{tracked.frames} frames, {tracked.people} people, "
+                f"{tracked.frames / tracked.seconds:.1f} frames/s"
+            )
+            sys.stdout.write(f"[{done}/{len(jobs)}] {job.source}: {told}\n")
+            sys.stdout.flush()
+    rate = frames / (time.perf_counter() - began_s)
+    there = f", {len(jobs) - done} were there already" if done < len(jobs) else ""
+    sys.stdout.write(
+        f"{len(jobs)} recordings: {done - failed} tracked, {failed} failed{there}; "
+        f"{frames} frames, {rate:.1f} frames/s; {folder / REPORT}\n"
+    )
+    return int(failed > 0)
+
+
+def _executor(options: argparse.Namespace) -> Executor:
+    if options.dask:
+        from distributed import Client
+
+        executor: Executor = Client(options.dask, timeout=10).get_executor(pure=False)
+        return executor
+    jobs = options.jobs or os.cpu_count() or 1
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
