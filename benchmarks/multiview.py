@@ -226,7 +226,8 @@ def handover(folder: Path, camera: int) -> list[dict[str, Any]]:
             ).to(H36M17)
             for p, c in zip(found, cameras, strict=True)
         ]
-        own = pipeline(video.read()[1], cameras[camera], stamp_ns).as_seen()
+        own = pipeline(video.read()[1], cameras[camera], stamp_ns).people_2d
+        assert own is not None
         reference = trackers["all"].update(openpose, stamp_ns)
         for case, tracker in list(trackers.items())[1:]:
             seen = list(openpose)

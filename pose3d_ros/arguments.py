@@ -53,7 +53,7 @@ TOPICS = ("image", "camera_info", "depth")
 TOLD_BY_RIG = {
     *TOPICS,
     "video",
-    "lift",
+    "rig_camera",
     "source",
     "bag_topic",
     "calibration",

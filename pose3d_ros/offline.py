@@ -79,7 +79,7 @@ def people_of_rig(
     if not rig.posed:
         raise SourceError("expected a rig file that says where its cameras stand, got one without")
     films = [(film_of(rig, name, folder), film_start_s(rig, name)) for name in rig.cameras]
-    settings = (settings or PipelineSettings()).changed(lift=False)
+    settings = settings or PipelineSettings()
     cameras = list(rig.cameras.values())
     buffer = PoseBuffer(len(cameras))
     tracker = MultiViewTracker(cameras, H36M17, rig.frame_id, settings.max_occlusion_s)
@@ -89,7 +89,13 @@ def people_of_rig(
             *(_timed(index, source, start_s) for index, (source, start_s) in enumerate(films)),
             key=lambda timed: timed[:2],
         ):
-            seen = pipelines[index].detect(frame.image_bgr, stamp_ns)
+            image, camera, pipeline = frame.image_bgr, cameras[index], pipelines[index]
+            seen = (
+                pipeline(image, camera, stamp_ns).people_2d
+                if settings.lift
+                else pipeline.detect(image, stamp_ns)
+            )
+            assert seen is not None
             buffer.add(index, seen, stamp_ns)
             while (taken := buffer.take(stamp_ns)) is not None:
                 yield _believed(tracker.update(*taken))

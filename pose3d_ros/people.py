@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pose3d_ros.arrays import EqualByValue, read_only
+from pose3d_ros.camera import Camera
 from pose3d_ros.skeleton import Skeleton, convert
 
 NO_ID = -1
@@ -237,9 +238,10 @@ class People3D(EqualByValue):
     ``joints_m`` (P, J, 3) float32 metres, NaN where unknown. ``confidence`` (P, J) in 0..1.
     ``sigma_m`` (P, J): one standard deviation per axis, the root mean square over the three axes.
     ``velocity_mps`` (P, J, 3). ``ids`` (P,) track ids, unique during a run. ``states`` (P,) of
-    ``TrackState``. ``people_2d``: what was seen in the image, with the same ids (predicted people
-    are not in it). ``covariance_m2`` (P, J, 3, 3) of the joints, in the axes of the frame, where
-    it is known: most of it is along a camera's line of sight.
+    ``TrackState``. ``people_2d``: what was seen in the image, with the same ids and with the depth
+    that the joints have (predicted people are not in it). ``covariance_m2`` (P, J, 3, 3) of the
+    joints, in the axes of the frame, where it is known: most of it is along a camera's line of
+    sight.
     """
 
     skeleton: Skeleton
@@ -310,12 +312,12 @@ class People3D(EqualByValue):
         seen = None if self.people_2d is None else self.people_2d.without_tentative()
         return replace(self if known.all() else self[known], people_2d=seen)
 
-    def as_seen(self) -> People2D:
-        """``people_2d`` with the depth that these joints have: one camera's share of a view by
-        several.
+    def as_seen(self, camera: Camera | None = None) -> People2D:
+        """``people_2d`` with the depth that these joints have along the optical axis: one camera's
+        share of a view by several.
 
-        For people in a camera's optical frame, of whom all of ``sigma_m`` is counted along the
-        line of sight.
+        For people in the frame in which ``camera`` stands, or, without one, in its optical frame.
+        Without ``covariance_m2`` all of ``sigma_m`` is counted along the line of sight.
         """
         if self.people_2d is None:
             raise ValueError("expected people with their people_2d, got None")
@@ -323,8 +325,15 @@ class People3D(EqualByValue):
         rows = np.array(
             [row.get(person, len(self)) for person in self.people_2d.ids.tolist()], int
         )
+        axis, offset = [0.0, 0.0, 1.0], 0.0
+        if camera is not None:
+            axis, offset = camera.camera_from_world[2, :3], camera.camera_from_world[2, 3]
+        if self.covariance_m2 is None:
+            sigma_m = np.sqrt(3) * self.sigma_m
+        else:
+            sigma_m = np.sqrt(np.einsum("a,pjab,b->pj", axis, self.covariance_m2, axis))
         depth, sigma = (
             np.concatenate([value, np.full((1, len(self.skeleton)), np.nan)])[rows]
-            for value in (self.joints_m[..., 2], np.sqrt(3) * self.sigma_m)
+            for value in (self.joints_m @ axis + offset, sigma_m)
         )
         return replace(self.people_2d, depth_m=depth, depth_sigma_m=sigma)

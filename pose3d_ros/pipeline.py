@@ -416,7 +416,8 @@ class MonocularPipeline:
         self._lifter.forget(known)
         self._placement.forget(known)
         joints, velocities, covariance, confidence = self._filter.joints()
-        return People3D(
+        fixed_frame = self.settings.fixed_frame
+        found = People3D(
             H36M17,
             joints,
             confidence,
@@ -425,10 +426,11 @@ class MonocularPipeline:
             self._filter.ids,
             self._filter.states,
             people.stamp_ns,
-            self.settings.fixed_frame or camera.frame_id,
+            fixed_frame or camera.frame_id,
             people,
             covariance,
         )
+        return replace(found, people_2d=found.as_seen(camera if fixed_frame else None))
 
 
 def _checked_image(image_bgr: ImageBgr) -> tuple[int, int]:

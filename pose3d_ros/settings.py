@@ -248,6 +248,10 @@ class MonocularNodeSettings(PipelineSettings):
         "Frame whose plane z = 0 is the floor (base_footprint, map), by TF at each image's stamp; "
         "empty takes camera_height_m",
     )
+    rig: str = setting(
+        "", "Rig file that tells the intrinsics of rig_camera, instead of camera_info"
+    )
+    rig_camera: str = setting("", "Name of this camera in the rig file")
     transport: str = setting(
         "raw",
         "How images arrive: raw on `image`, or compressed on `image/compressed`",

@@ -34,15 +34,22 @@ CHANGE_TOLERANCE = 0.05  # autofocus and stabilisation stay below; zoom does not
 class ImageCamera:
     """Hears ``camera_info`` and tells the camera of each image.
 
-    A camera_info that no real camera has is said and not used: the last good one stays.
+    One that is ``known`` otherwise needs no camera_info. A camera_info that no real camera has is
+    said and not used: the last good one stays.
     ``changed`` is called when the camera is another than the one before, beyond
     ``CHANGE_TOLERANCE``: what was tracked with it says nothing any more.
     """
 
     def __init__(
-        self, node: ManagedNode[Any], topic: str, fov_deg: float, changed: Callable[[], None]
+        self,
+        node: ManagedNode[Any],
+        topic: str,
+        fov_deg: float,
+        changed: Callable[[], None],
+        known: Camera | None = None,
     ) -> None:
         self._node, self._topic, self._fov_deg, self._changed = node, topic, fov_deg, changed
+        self._known = known
         self._arrived = Event()
         self._info = LastGoodCamera()
         self._reference: Camera | None = None
@@ -68,7 +75,7 @@ class ImageCamera:
         """The calibrated or assumed camera of an image; None, said in a line, when there is
         none.
         """
-        if self._reference is None:
+        if self._reference is None and self._known is None:
             self._arrived.wait(FIRST_INFO_S)
             self._arrived.set()
         camera = self._calibrated(width, height)
@@ -95,12 +102,9 @@ class ImageCamera:
         return camera
 
     def _calibrated(self, width: int, height: int) -> Camera | None:
-        told, node = self._info.camera, self._node
-        trouble = (
-            f"camera_info on {self._topic}: {self._info.error}"
-            if self._info.error
-            else f"no camera_info on {self._topic}"
-        )
+        told, node = self._known or self._info.camera, self._node
+        source = "the rig file" if self._known else f"camera_info on {self._topic}"
+        trouble = f"{source}: {self._info.error}" if self._info.error else f"no {source}"
         if told is not None:
             try:
                 camera = told.at_resolution(width, height)
@@ -110,13 +114,13 @@ class ImageCamera:
                 else:
                     node.problem(
                         "camera size",
-                        f"camera_info is of {told.size[0]}x{told.size[1]}, the images are "
-                        f"{width}x{height}: taken as resized; if they are cropped, publish their "
-                        f"CameraInfo",
+                        f"{'rig file' if self._known else 'camera_info'} is of "
+                        f"{told.size[0]}x{told.size[1]}, the images are {width}x{height}: taken "
+                        f"as resized; if they are cropped, publish their CameraInfo",
                     )
                 return camera
             except CameraError as error:
-                trouble = f"camera_info on {self._topic}: {error}"
+                trouble = f"{source}: {error}"
         node.solved("camera size")
         node.problem(
             "camera",

@@ -32,6 +32,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.io import image_encodings
+from pose3d_ros.io.rig_file import read_rig
 from pose3d_ros.lifting import LATENCY_FRAMES
 from pose3d_ros.nodes import image_messages
 from pose3d_ros.nodes.camera_place import CameraPlace
@@ -83,6 +84,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
 
     def configure(self) -> None:
         """Load the models; a wrong path or engine is refused here."""
+        self._of_rig = _camera_of_rig(self.settings.rig, self.settings.rig_camera)
         self._pipeline = MonocularPipeline(self.settings)
         self._outputs = ImageOutputs(self, self.settings.fixed_frame)
         self._place = CameraPlace(self)
@@ -102,6 +104,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
             self.resolve_topic_name("camera_info"),
             settings.assumed_fov_deg,
             self._begin_anew,
+            self._of_rig,
         )
         self._order = StampOrder()
         self._rate_limit = RateLimit()
@@ -129,7 +132,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
                 CameraInfo,
                 self._camera.hear,
                 "remap camera_info:=TOPIC, or set assumed_fov_deg",
-                optional=settings.assumed_fov_deg > 0 or not settings.lift,
+                optional=settings.assumed_fov_deg > 0 or bool(self._of_rig) or not settings.lift,
                 constant=True,
             ),
             Input(self, "depth", Image, self._depths.hear, "remap depth:=TOPIC", optional=True),
@@ -310,6 +313,18 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
                 ),
             )
         )
+
+
+def _camera_of_rig(path: str, name: str) -> Camera | None:
+    """Intrinsics of a rig file's camera; None where no file is given. Raises ``ValueError``."""
+    if not path:
+        return None
+    cameras = read_rig(path).cameras
+    if name not in cameras:
+        raise ValueError(
+            f"rig_camera: expected one of {', '.join(cameras)}, as in {path}, got '{name}'"
+        )
+    return replace(cameras[name], camera_from_world=np.eye(4))
 
 
 def main() -> int:

@@ -26,6 +26,7 @@ from pose3d_ros.io.rig_file import namespace_of, read_rig
 from pose3d_ros.text_files import local_path
 
 TOPICS = ("image", "camera_info")
+OF_FUSION = ("fixed_frame", "publish_tf")
 
 
 class NodeToStart(NamedTuple):
@@ -43,8 +44,8 @@ def beside(rig: str | Path, source: str) -> str:
 
 
 def nodes_of_rig(given: Mapping[str, str]) -> list[NodeToStart]:
-    """Fusion, a 2D node for each camera, and what plays the cameras' videos, from ``name:=value``
-    arguments.
+    """Fusion, a node for each camera, and what plays the cameras' videos, from ``name:=value``
+    arguments. What is told of people in space is the fusion's.
 
     Raises ``ValueError`` in one line.
     """
@@ -71,15 +72,14 @@ def nodes_of_rig(given: Mapping[str, str]) -> list[NodeToStart]:
         "wait_for_subscribers": 1,
         **parameters("video", given),
     }  # a short video would be over too early
-    files = False
+    files, of_cameras = False, parameters("monocular", given)
     for name in rig.cameras:
         sources = rig.sources.get(name, {})
         namespace = below(namespace_of(name, sources))
         renamed = {topic: sources[topic] for topic in TOPICS if topic in sources}
+        camera = {key: value for key, value in of_cameras.items() if key not in OF_FUSION}
         planned.append(
-            NodeToStart(
-                "monocular", namespace, {**parameters("monocular", given), "lift": False}, renamed
-            )
+            NodeToStart("monocular", namespace, {**camera, "rig_camera": name}, renamed)
         )
         played = sources.get("video", "")
         if is_device(played):

@@ -268,12 +268,20 @@ def test_a_rig_brings_the_nodes_of_its_cameras(tmp_path: Path) -> None:
         )
         for f in factories
     ]
-    in_2d = {"threads": 2, "lift": False}
+
+    def camera(name):
+        return {"threads": 2, "rig": rig, "rig_camera": name}
+
     assert started == [
         ("MultiviewNode", "lab", None, {"rig": rig}),
-        ("MonocularNode", "lab/left", None, in_2d),
-        ("MonocularNode", "robot/right", ["--ros-args", "-r", "image:=/usb/image_raw"], in_2d),
-        ("MonocularNode", "lab/door", None, in_2d),
+        ("MonocularNode", "lab/left", None, camera("left")),
+        (
+            "MonocularNode",
+            "robot/right",
+            ["--ros-args", "-r", "image:=/usb/image_raw"],
+            camera("right"),
+        ),
+        ("MonocularNode", "lab/door", None, camera("door")),
         (
             "VideoNode",
             "lab/door",

@@ -145,8 +145,8 @@ def test_a_rig_starts_fusion_cameras_and_their_videos() -> None:
     ]
     assert [overrides(node) for node in nodes[:4]] == [
         {"rig": rig},
-        {"lift": False, "max_people": 3},
-        {"lift": False, "max_people": 3},
+        {"rig": rig, "rig_camera": "cam0", "max_people": 3},
+        {"rig": rig, "rig_camera": "cam1", "max_people": 3},
         {"rig": rig, "wait_for_subscribers": 1},
     ]
 

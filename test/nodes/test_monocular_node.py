@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from threading import Condition, Event
 from typing import Any
 
@@ -39,7 +41,9 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import look_at
 from pose3d_ros.io.joints_cloud import JOINTS, people_3d
+from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.nodes import (
     camera_place,
     depth_pairing,
@@ -226,6 +230,33 @@ def test_people_are_predicted_to_now_and_beyond(ros: Any, start: Any, camera_inf
     assert people.frame_id == "camera"
     assert (people.joints_m > 3).all() and (people.sigma_m > 3).all()
     assert "cov_xx" in [field.name for field in predicted[0].fields]
+
+
+def test_a_camera_of_a_rig_needs_no_camera_info(ros: Any, start: Any, tmp_path: Path) -> None:
+    rig = tmp_path / "rig.yaml"
+    turned = replace(CAMERA, camera_from_world=look_at([0, 0, 1], [1, 0, 1]))
+    write_rig(rig, RigFile({"left": turned}, "map"))
+    node = start(rig=str(rig), rig_camera="left")
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    assert joints[0].header.frame_id == "camera", "the image's, not the rig's"
+    camera = node._pipeline.cameras[-1]
+    np.testing.assert_array_equal(camera.matrix, CAMERA.matrix)
+    np.testing.assert_array_equal(camera.camera_from_world, np.eye(4))
+    assert "WARN" not in ros.log, ros.log
+
+
+def test_a_camera_that_the_rig_has_not_is_refused(ros: Any, tmp_path: Path) -> None:
+    rig = tmp_path / "rig.yaml"
+    write_rig(rig, RigFile({"left": CAMERA}, "map"))
+    given = {"rig": str(rig), "rig_camera": "middle"}
+    node = monocular.MonocularNode(
+        parameter_overrides=[Parameter(name, value=value) for name, value in given.items()]
+    )
+    ros.add(node)
+    assert not node.start()
+    ros.line("rig_camera: expected one of left", "got 'middle'")
 
 
 def test_compressed_images(ros: Any, start: Any, camera_info: Any) -> None:

@@ -118,8 +118,11 @@ def test_in_a_fixed_frame_people_are_upright_on_the_floor():
         )[-1]
         with pytest.raises(SettingsError, match="fixed_frame 'odom': expected to know where"):
             pipeline(IMAGE, CAMERA, 10**9)
+    depth = transform_points(_posed().camera_from_world, 1.1 * LEVEL + world.pelvis_m)[:, 2]
     for people in (by_settings, by_pose):
         assert people.frame_id == "odom"
+        assert people.people_2d.depth_m[0] == pytest.approx(depth, abs=0.1)
+        assert (people.people_2d.depth_sigma_m[0] > people.sigma_m[0]).all(), "most is along it"
         pelvis = people.joint("pelvis")[0]
         np.testing.assert_allclose(people.joints_m[0], 1.1 * LEVEL + world.pelvis_m, atol=0.08)
         np.testing.assert_allclose((people.joint("head")[0] - pelvis)[:2], [-0.02, 0], atol=0.05)
