@@ -12,7 +12,8 @@
 
 """The monocular node; with video:= also a node that plays one, with viewer:=true one that
 shows people in a web browser, with humans:=true one that publishes them as ROS4HRI bodies, with
-recorder:=true one that writes them to a file, with rviz:=true also RViz.
+recorder:=true one that writes them to a file, with separation:=true shapes:=FILE one that tells
+their distance from the robot, with rviz:=true also RViz.
 
 Every setting of the nodes is an argument; one that is not given is as the configuration file has
 it.

@@ -16,7 +16,7 @@ of what they see.
 The rig file names the cameras. Every setting of the nodes is an argument; one that is not given is
 as the configuration file has it. With viewer:=true people move in a web browser, with rviz:=true
 in RViz, with humans:=true they are published as ROS4HRI bodies as well, with recorder:=true
-written to a file.
+written to a file, with separation:=true shapes:=FILE their distance from the robot is told.
 """
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction

@@ -45,7 +45,7 @@ NODES: dict[str, type[Settings]] = {
     "humans": HumansNodeSettings,
     "recorder": RecorderNodeSettings,
 }
-BESIDE = ("viewer", "humans", "recorder")
+BESIDE = ("viewer", "humans", "recorder", "separation")
 """Nodes that hear what the others publish: ``viewer:=true`` starts one beside them."""
 ONE_CAMERA = ("monocular", "video", *BESIDE)
 RIG = ("multiview", *ONE_CAMERA)
@@ -81,7 +81,6 @@ def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
     """
     of_rig = "multiview" in nodes
     nodes, name = (RIG, "multiview") if of_rig else (nodes, "monocular")
-    name = "separation" if list(nodes) == ["separation"] else name
     listed = {
         "namespace": Argument("pose3d", "Namespace of nodes and topics"),
         "config": Argument(str(share("config", f"{name}.yaml")), "YAML file of parameters"),
@@ -96,6 +95,9 @@ def arguments(nodes: Sequence[str]) -> dict[str, Argument]:
             "false", "Publish people as ROS4HRI bodies (REP-155) too", ("true", "false")
         ),
         "recorder": Argument("false", "Write people to a file too", ("true", "false")),
+        "separation": Argument(
+            "false", "Tell people's distance from the robot's shapes too", ("true", "false")
+        ),
         "use_sim_time": Argument("", "Take the time from /clock", ("", "true", "false")),
         "log_level": Argument(
             "info", "Least severity to log", ("debug", "info", "warn", "error", "fatal")

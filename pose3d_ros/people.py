@@ -325,7 +325,7 @@ class People3D(EqualByValue):
         rows = np.array(
             [row.get(person, len(self)) for person in self.people_2d.ids.tolist()], int
         )
-        axis, offset = [0.0, 0.0, 1.0], 0.0
+        axis, offset = np.array([0.0, 0.0, 1.0]), 0.0
         if camera is not None:
             axis, offset = camera.camera_from_world[2, :3], camera.camera_from_world[2, 3]
         if self.covariance_m2 is None:

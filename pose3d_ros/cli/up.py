@@ -32,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sections = {
         "arguments:": arguments(ONE_CAMERA),
         "arguments of multiview:": arguments(("multiview",)),
-        "arguments of separation:": arguments(("separation",)),
     }
     parser.epilog = "\n".join(
         line

@@ -175,7 +175,7 @@ def test_help_of_up_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
         (["multiview", "rig:=/nowhere.yaml"], "/nowhere.yaml: No such file"),
         (
             ["multiview", "video", "rig:=rig.yaml"],
-            "expected multiview alone or with viewer, humans, recorder, got multiview video",
+            "expected multiview alone or with viewer, humans, recorder, separation, got multiview video",
         ),
         (["multiview", "rig:=rig.yaml", "image:=/camera/image"], "unknown argument image"),
         (
