@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pose3d_ros.geometry import rotation_from_vector
-from pose3d_ros.nodes.body_frames import body_rotation
+from pose3d_ros.place.orientation import body_rotation
 from pose3d_ros.skeleton import H36M17
 
 Float = npt.NDArray[np.float64]

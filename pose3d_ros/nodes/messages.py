@@ -34,8 +34,8 @@ from pose3d_ros.drawing import colour, limb_colours
 from pose3d_ros.geometry import quaternion_from_rotation
 from pose3d_ros.io.joints_cloud import joints_layout
 from pose3d_ros.io.keypoints_cloud import CloudLayout, keypoints_layout, organised
-from pose3d_ros.nodes.body_frames import body_rotation
 from pose3d_ros.people import People2D, People3D, guessed
+from pose3d_ros.place.orientation import body_rotation
 from pose3d_ros.separation import Separation
 from pose3d_ros.skeleton import Skeleton
 
@@ -48,6 +48,7 @@ GUESSED_ALPHA = 0.3
 ELLIPSOID_ALPHA = 0.15
 HEAD_AND_TRUNK = ("head", "neck", "thorax", "spine", "pelvis")
 ABOVE_HEAD_M = 0.25
+LOWER_BODY = ("", "pelvis", "hip", "knee", "ankle", "spine")
 
 
 def _cloud(layout: CloudLayout, header: Header) -> PointCloud2:
@@ -289,18 +290,21 @@ def body_transforms(
     prefix: str = "",
     up: tuple[float, float, float] = OPTICAL_UP,
 ) -> list[TransformStamped]:
-    """A frame ``body_ID`` at each pelvis, x forward, z up (REP-155), or a parallel one
-    ``body_ID/JOINT`` at each known joint; ``prefix`` before the names.
+    """A frame ``body_ID`` at each pelvis, x forward, z up (REP-155), or ``body_ID/JOINT`` at each
+    known joint, parallel to that, and above the spine as the shoulders face; ``prefix`` before the
+    names.
     """
-    pelvis = people.skeleton.index("pelvis")
+    pelvis, skeleton = people.skeleton.index("pelvis"), people.skeleton
     transforms = []
     for person, joints in zip(people.ids.tolist(), people.joints_m, strict=True):
-        xyzw = quaternion_from_rotation(body_rotation(joints, people.skeleton, up))
+        lower = quaternion_from_rotation(body_rotation(joints, skeleton, up))
+        upper = quaternion_from_rotation(body_rotation(joints, skeleton, up, ("shoulder", "hip")))
         named = enumerate(people.skeleton.joints) if per_joint else [(pelvis, "")]
         for index, joint in named:
             if np.isfinite(joints[index]).all():
                 child = f"{prefix}body_{person}" + (f"/{joint}" if joint else "")
-                transforms.append(transform_stamped(header, child, joints[index], xyzw))
+                turn = lower if joint.split("_")[-1] in LOWER_BODY else upper
+                transforms.append(transform_stamped(header, child, joints[index], turn))
     return transforms
 
 

@@ -10,11 +10,12 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Frames of people: at mid-hips, x forward, y left, z up along the trunk (REP-155, REP-103)."""
+"""Which way people face: axes of their body (REP-155), yaw of pelvis and shoulders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +26,17 @@ LEAST_M = 0.02  # shorter, a direction between two joints is noise
 
 
 def body_rotation(
-    joints_m: npt.NDArray[np.float32], skeleton: Skeleton, up: Sequence[float]
+    joints_m: npt.NDArray[np.float32],
+    skeleton: Skeleton,
+    up: Sequence[float],
+    sides: tuple[str, str] = ("hip", "shoulder"),
 ) -> npt.NDArray[np.float64]:
     """(3, 3) rotation whose columns are a person's forward, left and up axes, in the frame of
     ``joints_m`` (J, 3), where NaN is unknown.
 
     Up runs from the pelvis to the thorax or the neck, or else along ``up``; left from the right
-    hip to the left one, or between the shoulders. Without either the person faces any way.
+    one of the first of ``sides`` to the left one, or else of the second. Without either the person
+    faces any way.
     """
     known = dict(zip(skeleton.joints, np.asarray(joints_m, float), strict=True))
 
@@ -44,13 +49,23 @@ def body_rotation(
 
     trunk = (along("pelvis", "thorax"), along("pelvis", "neck"), np.asarray(up, float))
     z = next(axis for axis in trunk if axis is not None)
-    sides = (
-        along("r_hip", "l_hip"),
-        along("r_shoulder", "l_shoulder"),
-        *np.eye(3)[np.abs(z).argsort()],
-    )
-    for side in sides:
+    lefts = [along(f"r_{joint}", f"l_{joint}") for joint in sides]
+    for side in (*lefts, *np.eye(3)[np.abs(z).argsort()]):
         if side is not None and np.linalg.norm(y := side - (side @ z) * z) > 0.1:
             break
     y /= np.linalg.norm(y)
     return np.stack([np.cross(y, z), y, z], 1)
+
+
+def yaws_rad(
+    joints_m: npt.NDArray[np.floating[Any]], skeleton: Skeleton
+) -> npt.NDArray[np.float64]:
+    """Yaw (P, 2) of people's pelvis and shoulders about z, which is up, from the x axis of the
+    frame of ``joints_m`` (P, J, 3): 0 for who faces along x, positive to the left (REP-103), NaN
+    where a side is unknown or one is above the other.
+    """
+    ends = [skeleton.indices(f"r_{joint}", f"l_{joint}") for joint in ("hip", "shoulder")]
+    right, left = np.moveaxis(np.asarray(joints_m, float)[:, ends], 2, 0)
+    across = (left - right)[..., :2]
+    level = np.linalg.norm(across, axis=-1) > LEAST_M
+    return np.where(level, np.arctan2(-across[..., 0], across[..., 1]), np.nan)
