@@ -22,7 +22,7 @@ NAME = "pose3d_ros"
 ROOT = Path(__file__).parent
 SHARED = ("config", "demo", "examples", "launch", "models")
 NODES = ("humans", "monocular", "multiview", "recorder", "separation", "video", "viewer")
-EXAMPLES = ("speed_and_separation", "stop_when_near")
+EXAMPLES = ("read_joints", "speed_and_separation", "stop_when_near")
 
 # A wheel's commands are global: one is enough. colcon's are in lib/, where ros2 run looks.
 FOR_A_WHEEL = not {"bdist_wheel", "dist_info", "editable_wheel"}.isdisjoint(sys.argv)

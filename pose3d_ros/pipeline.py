@@ -61,11 +61,11 @@ CAMERA_TOLERANCE = 0.05  # autofocus and stabilisation stay below; zoom does not
 class MonocularPipeline:
     """Detector, identity, lifter, metric root and filter of one camera.
 
-    ``detector`` and ``lifter``: names as in ``PipelineSettings``, or objects (``detection.
-    Detector``, ``lifting.Lifter``), which are closed with the pipeline.
+    ``detector`` and ``lifter``: names as in ``PipelineSettings``, or objects
+    (``detection.Detector``, ``lifting.Lifter``), which are closed with the pipeline.
 
-    >>> with MonocularPipeline(lifter="rpsm") as pipeline:
-    ...     people = pipeline(image_bgr, Camera.from_fov(1280, 720, 1.2), stamp_ns)
+        >>> with MonocularPipeline(lifter="rpsm") as pipeline:
+        ...     people = pipeline(image_bgr, Camera.from_fov(1280, 720, 1.2), stamp_ns)
 
     Raises ``SettingsError``, ``ModelError`` or ``EngineError`` on construction, each in one line
     that says what to do. An image, camera or stamp that is refused changes nothing.

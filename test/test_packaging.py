@@ -107,7 +107,7 @@ def test_pinned_environments_hold_what_the_extras_name() -> None:
     )
     assert listed("train.txt") == extras["train"]
     assert listed("test.txt") == extras["test"].union(
-        *(extras[e] for e in ("cluster", "dev", "openvino", "tensorrt"))
+        *(extras[e] for e in ("cluster", "dev", "docs", "openvino", "tensorrt"))
     )
     pinned = listed("pins.txt")
     assert needed | set().union(*extras.values()) <= pinned
