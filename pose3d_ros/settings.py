@@ -12,7 +12,7 @@
 
 """Every setting of the package, in one typed place: default, bounds, description.
 
-ROS parameters, command-line arguments, launch descriptions and the README's table are made from
+ROS parameters, command-line arguments, launch descriptions and the site's tables are made from
 these dataclasses.
 """
 

@@ -55,7 +55,7 @@ NOT_RUN = {
     r"\.(pth|onnx|json)\b": "needs a file that another command has made",
     r"^pose3d (doctor|benchmark|models build)": "takes minutes; has tests of its own",
     r"^python test/faults": "takes minutes; has a test of its own",
-    r"read_joints\.py|^pose3d up monocular video:=\S+ \S+ loop:=true$": "run below, side by side",
+    r"read_joints\.py|^pose3d demo --view$": "run below, side by side",
 }
 """Pattern of commands that are not run here -> the reason."""
 
@@ -233,7 +233,7 @@ def test_the_example_hears_what_the_documentation_starts(folder: Path) -> None:
     page = (ROOT / "docs/tutorials/reading_joints.md").read_text()
     nodes_line, example_line = (
         next(line for line in page.splitlines() if line.startswith(word))
-        for word in ("pose3d up monocular", "python3 examples/read_joints.py")
+        for word in ("pose3d demo --view", "python3 examples/read_joints.py")
     )
     nodes, example = start(nodes_line, folder), start(example_line, folder)
     try:
