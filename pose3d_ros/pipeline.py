@@ -54,6 +54,7 @@ class LateFrameError(Pose3dError, ValueError):
     """
 
 
+DOUBT_SIGMAS = 4.0  # of the lifter, by which a joint is off whose keypoint is surely wrong
 STILL_RAD = 1e-5  # a camera that turned less stood still
 CAMERA_TOLERANCE = 0.05  # autofocus and stabilisation stay below; zoom does not
 
@@ -400,7 +401,7 @@ class MonocularPipeline:
             rotation @ placed.root_covariance @ rotation.T,
             rotation @ placed.total_covariance @ rotation.T,
             placed.joints_m @ rotation.T,
-            poses.sigma_m,
+            poses.sigma_m * np.hypot(1, DOUBT_SIGMAS * (1 - people.confidence)),
             people.confidence,
             people.states,
             placed.root_m @ rotation.T,

@@ -28,6 +28,10 @@ from pose3d_ros.place.learned_floor import FloorLearner, Looks
 from pose3d_ros.place.root import refine, solve_root
 from pose3d_ros.place.stature import Ids, Statures, by_floor
 
+# Whatever tells the distance: what detectors call the hips is that far from them, per axis, and so
+# is where the lifted body is on average; it lasts.
+BODY_SIGMA_M = 0.03
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -129,6 +133,7 @@ class Placement:
         if depths_m is not None:
             root, total = refine(root, total, *depth_image.root_depths(root, joints_m, depths_m))
         total = total + self._shared(ids)[:, None, None] * np.einsum("pa,pb->pab", root, root)
+        total = total + BODY_SIGMA_M**2 * np.eye(3)
         return Placed(root, covariance, total, joints_m, resized)
 
     def _learned(self, looks: Looks, stature_sigma: float, stamp_ns: int) -> Floor | None:

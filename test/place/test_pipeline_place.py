@@ -99,7 +99,7 @@ def test_with_the_camera_s_height_people_of_any_size_stand_where_they_stand(size
     error = np.linalg.norm(assumed[-1].joints_m[0] - truth, axis=-1).max()
     assert error == pytest.approx(abs(1 / size - 1) * 4.1, abs=0.35)
     # The floor is surer than a stature that anybody may have.
-    assert results[-1].sigma_m.max() < 0.75 * assumed[-1].sigma_m.max()
+    assert results[-1].sigma_m.max() < 0.8 * assumed[-1].sigma_m.max()
 
 
 def test_in_a_fixed_frame_people_are_upright_on_the_floor():
