@@ -44,6 +44,8 @@ DISTANCE_SIGMA, SIDE_SIGMA_RAD = 0.04, math.radians(5)
 LIFTED_SIGMA_RAD = math.radians(5)
 OUTLIER = 2.0  # standard deviations, beyond which a look counts less
 SHORTER = 1.5  # and a stature below the assumed one: children have any size, giants are rare
+LEAST_STATURE_SIGMA = 0.01  # nobody's stature is known better
+MOST_HEIGHT_M, MOST_STEPS = 100.0, 20
 UPRIGHT = math.cos(math.radians(30))  # of a trunk, beside what most of them say
 # Sure enough to place people by. Of one person alone the height is as unsure as their stature.
 SURE_HEIGHT, SURE_TILT_RAD = 0.08, math.radians(2.5)
@@ -95,8 +97,8 @@ class FloorLearner:
         ``stature_sigma``: scatter of statures, a share of the assumed one.
         """
         due_ns = stamp_ns - EVERY_S * 1e9
-        due = [self._looked_ns.get(person, -math.inf) <= due_ns for person in looks.person]
-        looks = looks[np.array(due, bool)]
+        self._looked_ns = {id_: at_ns for id_, at_ns in self._looked_ns.items() if at_ns > due_ns}
+        looks = looks[~np.isin(looks.person, list(self._looked_ns))]
         if not len(looks):
             return
         self._looked_ns |= dict.fromkeys(looks.person.tolist(), stamp_ns)
@@ -113,7 +115,7 @@ class FloorLearner:
 
 def fit(looks: Looks, stature_sigma: float) -> Floor | None:
     """The floor that everybody's feet are on, with its sigma; None where people point up any way,
-    or stand no lower than the camera.
+    stand no lower than the camera, or agree on nothing.
 
     Least squares of its tilt and height and of all statures, from which somebody who is seen near
     and far tells the tilt, and everybody the height, as sure as they are many. Trunks point up on
@@ -121,11 +123,12 @@ def fit(looks: Looks, stature_sigma: float) -> Floor | None:
     statures much below the assumed one. A camera that is turned by hand makes looks contradict
     each other, which enlarges sigma.
     """
+    if len(looks) < LEAST_LOOKS:
+        return None
     up = np.median(looks.trunk, axis=0)
     up /= max(float(np.linalg.norm(up)), 1e-9)
-    looks = looks[
-        (looks.trunk @ up > UPRIGHT) & (looks.sole_m - looks.ankle_m @ up > LEAST_BELOW_M)
-    ]
+    upright = looks.trunk @ up > UPRIGHT
+    looks = looks[upright & (looks.sole_m - looks.ankle_m @ up > LEAST_BELOW_M)]
     if len(looks) < LEAST_LOOKS:
         return None
     people, person = np.unique(looks.person, return_inverse=True)
@@ -139,10 +142,10 @@ def fit(looks: Looks, stature_sigma: float) -> Floor | None:
         tilted = tilted / np.linalg.norm(tilted)
         below = np.maximum(looks.sole_m - looks.ankle_m @ tilted, 0.1 * LEAST_BELOW_M)
         sideways = np.cross(looks.ankle_m, tilted)
-        sideways /= np.linalg.norm(sideways, axis=1, keepdims=True)
+        sideways /= np.maximum(np.linalg.norm(sideways, axis=1, keepdims=True), 1e-9)
         forward = np.cross(tilted, sideways)
         height = np.log(below) + unknown[3:][person] - unknown[2]
-        stature = unknown[3:] / stature_sigma
+        stature = unknown[3:] / max(stature_sigma, LEAST_STATURE_SIGMA)
         return np.concatenate(
             [
                 _huber(height / np.hypot(DISTANCE_SIGMA, KEYPOINT_SIGMA_M / below)),
@@ -153,11 +156,14 @@ def fit(looks: Looks, stature_sigma: float) -> Floor | None:
         )
 
     first = np.concatenate([[0.0, 0.0, math.log(start_m)], np.zeros(len(people))])
-    found = least_squares(residuals, first, method="lm")
+    found = least_squares(residuals, first, method="lm", max_nfev=MOST_STEPS * len(first))
+    height_m = float(np.exp(found.x[2]))
+    if not found.success or height_m > MOST_HEIGHT_M:
+        return None
     freedom = max(len(found.fun) - len(first), 1)
-    covariance = np.linalg.inv(found.jac.T @ found.jac) * max(1.0, 2 * found.cost / freedom)
+    information = found.jac.T @ found.jac + 1e-9 * np.eye(len(first))
+    covariance = np.linalg.inv(information) * max(1.0, 2 * found.cost / freedom)
     tilt_x, tilt_y, height = np.sqrt(np.diag(covariance))[:3].tolist()
-    height_m = math.exp(found.x[2])
     return Floor(
         up + found.x[:2] @ across, height_m, math.hypot(tilt_x, tilt_y) / 2**0.5, height * height_m
     )

@@ -22,7 +22,14 @@ from bodies import STANDING_M
 from scipy.spatial.transform import Rotation
 
 from pose3d_ros.place.floor import Floor
-from pose3d_ros.place.learned_floor import EVERY_S, LEAST_LOOKS, FloorLearner, Looks, fit
+from pose3d_ros.place.learned_floor import (
+    EVERY_S,
+    LEAST_LOOKS,
+    SURE_TILT_RAD,
+    FloorLearner,
+    Looks,
+    fit,
+)
 from pose3d_ros.place.placement import Placement
 from pose3d_ros.place.stature import SOLE_SHARE
 from pose3d_ros.skeleton import H36M17
@@ -104,6 +111,16 @@ def test_people_who_sit_or_whose_feet_are_unseen_tell_nothing():
     assert not len(Looks.of(np.array([1]), root, sits, FEET))
     assert not len(Looks.of(np.array([1]), root * np.nan, poses, FEET))
     assert not len(Looks.of(np.zeros(0, int), root[:0], poses[:0], FEET[:0]))
+
+
+def test_cameras_and_settings_that_tell_nothing_do_no_harm():
+    """Straight down, where nobody's feet tell the tilt; with statures that are sure."""
+    rng = np.random.default_rng(6)
+    feet_m = np.array([0.0, 0.0, 3.0]) + rng.normal(0, 1e-12, (30, 3))
+    below = Looks(np.arange(30) % 3, feet_m, np.full(30, 0.1), np.tile([0.0, 0, -1], (30, 1)))
+    found = fit(below, 0.0)
+    assert found is None or found.tilt_sigma_rad > SURE_TILT_RAD
+    assert fit(below[np.zeros(0, int)], SCATTER) is None
 
 
 def test_nothing_is_told_before_it_is_sure_and_then_said_once(caplog):
