@@ -24,10 +24,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
+from threading import Timer
 from typing import NamedTuple
 
 import pytest
@@ -154,11 +154,13 @@ def start(command: str, folder: Path) -> subprocess.Popen[str]:
 def read_until(process: subprocess.Popen[str], pattern: str) -> str:
     """What a process prints up to ``pattern``."""
     assert process.stdout is not None
-    said, end = "", time.monotonic() + START_S
+    said, patience = "", Timer(START_S, process.kill)
+    patience.start()
     for line in process.stdout:
         said += line
-        if re.search(pattern, line) or time.monotonic() > end:
+        if re.search(pattern, line):
             break
+    patience.cancel()
     assert re.search(pattern, said), said
     return said
 
@@ -218,7 +220,7 @@ def test_commands_run(command: Command, folder: Path) -> None:
     process = start(command.text, folder)
     try:
         said = ""
-        if command.words[1] == "up" or "--view" in command.words:  # go on until Ctrl-C
+        if command.words[1] == "up":  # goes on until Ctrl-C
             said = read_until(process, r"ready")
             process.send_signal(signal.SIGINT)
         said += process.communicate(timeout=START_S)[0]
