@@ -344,8 +344,8 @@ class VideoNodeSettings(Settings):
     compressed: bool = setting(False, "Also publish JPEG on `image/compressed`")
     pace: str = setting(
         "realtime",
-        "realtime plays at rate_hz and skips nothing; joints sends the next frame when "
-        "`joints` of the last one have arrived, so that every frame is processed",
+        "realtime plays at rate_hz and skips nothing; joints waits for `joints` of the last frame "
+        "as well, so that every frame is processed, however slow the computer",
         choices=("realtime", "joints"),
     )
     rate_hz: float = setting(

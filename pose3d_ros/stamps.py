@@ -82,10 +82,9 @@ class RateLimit:
             self._due_ns = None
             return True
         period_ns = round(1e9 / rate_hz)
-        after_ns = None if self._due_ns is None else stamp_ns - self._due_ns
-        if after_ns is None or not -2 * period_ns < after_ns <= period_ns:
-            self._due_ns = stamp_ns  # the first, or one after a gap or a jump
-        if stamp_ns < self._due_ns - EARLY * period_ns:
-            return False
-        self._due_ns += period_ns
-        return True
+        due_ns = self._due_ns
+        if due_ns is None or not -2 * period_ns < stamp_ns - due_ns <= period_ns:
+            due_ns = stamp_ns  # the first, or one after a gap or a jump
+        passes = stamp_ns >= due_ns - EARLY * period_ns
+        self._due_ns = due_ns + period_ns if passes else due_ns
+        return passes

@@ -19,8 +19,9 @@ from __future__ import annotations
 import logging
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,6 +132,32 @@ def stream_frames(url: str) -> Iterator[tuple[Image, float | None]]:
 def without_password(url: str) -> str:
     """A URL without the password in it."""
     return re.sub(r"(?<=://)[^/@]*@", "", url)
+
+
+def write_video(path: str | Path, images: Iterable[Image], rate_hz: float) -> None:
+    """Write images (H, W, 3) uint8 BGR as an H.264 video that browsers and phones play; all take
+    the size of the first, less a row or column where that is odd.
+
+    Raises ``VideoError`` where this build of PyAV has no encoder.
+    """
+    import av
+
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as film:
+        rate = Fraction(rate_hz).limit_denominator(1000)
+        try:
+            stream: Any = film.add_stream("h264", rate=rate)
+        except av.FFmpegError as error:
+            raise VideoError(
+                f"writing {path} needs PyAV with an H.264 encoder ({_reason(error)}): "
+                f"python3 -m pip install av"
+            ) from None
+        stream.pix_fmt, size = "yuv420p", None
+        for image in images:
+            if size is None:
+                size = stream.width, stream.height = [n // 2 * 2 for n in image.shape[1::-1]]
+            picture = av.VideoFrame.from_ndarray(image, format="bgr24")
+            film.mux(stream.encode(picture.reformat(size[0], size[1], "yuv420p")))
+        film.mux(stream.encode())
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,15 @@ import cv2
 import numpy as np
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.drawing import draw_people, render_view, viewpoint
+from pose3d_ros.io.image_sources import is_device
 from pose3d_ros.io.joints_cloud import JOINTS
 from pose3d_ros.io.keypoints_cloud import KEYPOINTS
+from pose3d_ros.io.videos import write_video
 from pose3d_ros.nodes import image_messages, process_tuning
 from pose3d_ros.nodes.messages import stamp_ns
 from pose3d_ros.nodes.process import in_background
@@ -50,30 +53,40 @@ NAMESPACE = "pose3d_demo"
 PLACE = f"namespace:={NAMESPACE}"
 START_S = 60.0  # loading models on a slow machine
 PANE = (640, 360)
+BEHIND = 1.15  # times as long as the video: then it is said that this machine takes longer
 NEXT = """\
-next     see them move in your browser:  {pose3d} demo --view
-         your webcam:                    {pose3d} demo 0 --view
-         your robot's camera:            {pose3d} up monocular viewer image:=TOPIC"""
+next     in your browser:  {pose3d} demo --view
+         your webcam:      {pose3d} demo 0 --view
+         your robot:       {pose3d} up monocular viewer image:=/camera/image_raw \
+camera_info:=/camera/camera_info
+         your data:        {pose3d} track {demo}/cam0.mp4 --calibration {demo}/cam0.yaml \
+--output people.csv"""
 
 
 class Watcher(Node):
-    """Subscribes to what the two nodes publish and keeps it by acquisition time."""
+    """Subscribes to what the two nodes publish and keeps it by acquisition time.
+
+    It publishes the images' time on /clock: a video that waits for a slow machine has its own.
+    """
 
     def __init__(self) -> None:
         super().__init__("demo", namespace=NAMESPACE)
-        self.sent = 0
+        self.sent_s: dict[int, float] = {}
+        self.heard_s: list[float] = []
         self.images: dict[int, np.ndarray] = {}
         self.joints: dict[int, np.ndarray] = {}
         self.keypoints: dict[int, np.ndarray] = {}
         self.latencies_s: list[float] = []
         self.scale = 1.0
+        self._clock = self.create_publisher(Clock, "/clock", QoSProfile(depth=1))
         self.create_subscription(CameraInfo, "camera_info", self._info, QoSProfile(depth=100))
         self.create_subscription(Image, "image", self._image, QoSProfile(depth=5))
         self.create_subscription(PointCloud2, "joints", self._joints, QoSProfile(depth=5))
         self.create_subscription(PointCloud2, "keypoints", self._keypoints, QoSProfile(depth=5))
 
-    def _info(self, _: CameraInfo) -> None:
-        self.sent += 1
+    def _info(self, message: CameraInfo) -> None:
+        self._clock.publish(Clock(clock=message.header.stamp))
+        self.sent_s[stamp_ns(message.header)] = time.monotonic()
 
     def _image(self, message: Image) -> None:
         image = image_messages.to_bgr(message)
@@ -84,9 +97,9 @@ class Watcher(Node):
         ]  # a long film has to fit into memory
 
     def _joints(self, message: PointCloud2) -> None:
-        self.latencies_s.append(
-            self.get_clock().now().nanoseconds * 1e-9 - stamp_ns(message.header) * 1e-9
-        )
+        now_s = time.monotonic()
+        self.heard_s.append(now_s)
+        self.latencies_s.append(now_s - self.sent_s.get(stamp_ns(message.header), now_s))
         cloud = np.frombuffer(message.data, JOINTS).reshape(message.height, message.width)
         self.joints[stamp_ns(message.header)] = cloud
 
@@ -111,11 +124,15 @@ def play(
     source, lens = _checked(source, calibration, assumed_fov_deg)
     process_tuning.tune()
     # the video node first: the other one shall find somebody who publishes images
-    video_words = ("video", f"source:={source}", lens, "wait_for_subscribers:=2", PLACE)
+    video_words = ["video", f"source:={source}", lens, "wait_for_subscribers:=2", PLACE]
+    monocular_words = ["monocular", PLACE]
+    if not is_device(source):
+        video_words.append("pace:=joints")
+        monocular_words.append("use_sim_time:=true")
     with (
         in_background(Watcher) as watcher,
         up_in_process(*video_words) as video,
-        up_in_process("monocular", PLACE) as monocular,
+        up_in_process(*monocular_words) as monocular,
     ):
         _wait(lambda: watcher.count_publishers("joints"), START_S, monocular, video)
         print(f"playing {source}; Ctrl-C stops")
@@ -133,9 +150,24 @@ def play(
         raise ChildProcessError("no joints were published; the lines above say why")
     _report(watcher)
     _film(watcher, output)
-    pose3d = "pose3d" if shutil.which("pose3d") else f"{sys.executable} -m pose3d_ros.cli"
-    print(NEXT.format(pose3d=pose3d))
+    print(next_steps())
     return 0
+
+
+def next_steps() -> str:
+    """What to try after the demo, a command each."""
+    beside = Path(sys.executable).with_name("pose3d")
+    if shutil.which("pose3d"):
+        pose3d = "pose3d"
+    else:
+        pose3d = _short(beside) if beside.exists() else f"{sys.executable} -m pose3d_ros.cli"
+    return NEXT.format(pose3d=pose3d, demo=_short(share("demo")))
+
+
+def _short(path: Path) -> str:
+    """The path as it is written from the working directory."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def view(source: str | None, calibration: str | None, assumed_fov_deg: float) -> int:
@@ -203,14 +235,20 @@ def _report(watcher: Watcher) -> None:
         {int(person) for people in watcher.joints.values() for person in people["person"].ravel()}
     )
     p50, p95 = 1000 * np.percentile(watcher.latencies_s, [50, 95])
+    took_s, sent = watcher.heard_s[-1] - watcher.heard_s[0], max(len(watcher.sent_s), len(counts))
+    dropped = ", others dropped for newer ones" if sent > len(counts) + 1 else ""
     print(
-        f"images   {max(watcher.sent, len(counts))} sent, {len(counts)} processed, others dropped "
-        f"for newer ones\n"
-        f"rate     {(len(counts) - 1) / max(_played_s(watcher), 1e-9):.1f} Hz\n"
+        f"images   {sent} sent, {len(counts)} processed{dropped}\n"
+        f"rate     {(len(counts) - 1) / max(took_s, 1e-9):.1f} Hz\n"
         f"latency  {p50:.0f} ms p50, {p95:.0f} ms p95, from sending an image to receiving its "
         f"joints\n"
         f"people   {counts.mean():.1f} on average, {counts.max()} at once at most; track ids {ids}"
     )
+    if took_s > BEHIND * (played_s := _played_s(watcher)):
+        print(
+            f"slower   {played_s:.1f} s of video took {took_s:.1f} s here: each image waited for "
+            f"the joints of the last one, so that the result is as on any computer"
+        )
 
 
 def _film(watcher: Watcher, folder: Path) -> None:
@@ -240,32 +278,25 @@ def _film(watcher: Watcher, folder: Path) -> None:
         reach = float(np.nanpercentile(np.linalg.norm(pelvises_m - focus, axis=1), 95))
     view = viewpoint(focus, 3.5 + 1.5 * reach, PANE)
     best = max(stamps, key=lambda stamp: np.nansum(watcher.joints[stamp]["confidence"]))
-    film = None
-    for stamp in stamps:
-        image = np.asarray(cv2.imdecode(watcher.images[stamp], cv2.IMREAD_COLOR))
-        cloud = watcher.keypoints[stamp]
-        pixels = np.stack([cloud["x"], cloud["y"]], -1) * watcher.scale
-        seen = People2D(
-            H36M17,
-            pixels,
-            cloud["confidence"],
-            stamp,
-            (image.shape[1], image.shape[0]),
-            cloud["person"][:, 0],
-        )
-        people = watcher.joints[stamp]
-        ids = people["person"][:, 0]
-        unseen = guessed(people["confidence"], people["sigma"], people["state"][:, 0])
-        space = render_view(joints[stamp], ids, H36M17, view, floor.height_m, unseen)
-        both = np.hstack([draw_people(image, seen), space])
-        if film is None:
-            rate = max(1.0, len(stamps) / max((stamps[-1] - stamps[0]) * 1e-9, 0.1))
-            film = cv2.VideoWriter(
-                str(folder / "demo.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), rate, both.shape[1::-1]
+
+    def pictures() -> Iterator[np.ndarray]:
+        for stamp in stamps:
+            image = np.asarray(cv2.imdecode(watcher.images[stamp], cv2.IMREAD_COLOR))
+            cloud = watcher.keypoints[stamp]
+            pixels = np.stack([cloud["x"], cloud["y"]], -1) * watcher.scale
+            size = (image.shape[1], image.shape[0])
+            ids = cloud["person"][:, 0]
+            seen = People2D(H36M17, pixels, cloud["confidence"], stamp, size, ids)
+            people = watcher.joints[stamp]
+            unseen = guessed(people["confidence"], people["sigma"], people["state"][:, 0])
+            space = render_view(
+                joints[stamp], people["person"][:, 0], H36M17, view, floor.height_m, unseen
             )
-        film.write(both)
-        if stamp == best:
-            cv2.imwrite(str(folder / "demo.png"), both)
-    assert film is not None
-    film.release()
+            both = np.hstack([draw_people(image, seen), space])
+            if stamp == best:
+                cv2.imwrite(str(folder / "demo.png"), both)
+            yield both
+
+    rate_hz = max(1.0, len(stamps) / max((stamps[-1] - stamps[0]) * 1e-9, 0.1))
+    write_video(folder / "demo.mp4", pictures(), rate_hz)
     print(f"look at  {folder / 'demo.mp4'} and {folder / 'demo.png'}")

@@ -333,8 +333,7 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
                 channel.opened = None
             for moment in in_step(streams):
                 due_s = moment[0][1].due_s or 0.0
-                if settings.pace == "realtime":
-                    stop.wait(max(0.0, started + due_s - time.monotonic()))
+                stop.wait(max(0.0, started + due_s - time.monotonic()))
                 if stop.is_set():
                     return sent
                 joints = settings.pace == "joints"

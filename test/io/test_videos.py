@@ -26,6 +26,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("av", reason="needs PyAV")
+import av
 from clips import flat, number_of, write_clip
 
 from pose3d_ros.io import videos
@@ -272,3 +273,18 @@ def test_a_network_camera_is_live_and_its_end_is_an_error():
     with pytest.raises(VideoError, match="cannot be opened") as error:
         next(videos.stream_frames(url))
     assert "secret" not in str(error.value)
+
+
+def test_a_written_film_is_h264_in_the_order_that_browsers_play(tmp_path):
+    path = tmp_path / "film.mp4"
+    images = [np.full((41, 63, 3), 20 * i, np.uint8) for i in range(10)]
+    videos.write_video(path, images, 12.5)
+    with av.open(str(path)) as film:
+        stream = film.streams.video[0]
+        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.width, stream.height) == (62, 40), "even, as yuv420p wants it"
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat"), "plays while it loads"
+    read = list(videos.frames(path))
+    assert [time_ns for _, time_ns in read] == [80_000_000 * i for i in range(10)]
+    assert [abs(int(image.mean()) - 20 * i) <= 3 for i, (image, _) in enumerate(read)]

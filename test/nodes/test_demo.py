@@ -15,6 +15,9 @@
 import re
 import subprocess
 import sys
+from argparse import ArgumentParser
+from importlib import import_module
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,6 +29,8 @@ pytestmark = pytest.mark.installed
 pytest.importorskip("rclpy", reason="needs rclpy")
 
 from pose3d_ros.cli.main import main  # noqa: E402
+from pose3d_ros.nodes import demo as demo_node  # noqa: E402
+from pose3d_ros.nodes import up  # noqa: E402
 
 
 def demo(*arguments):
@@ -58,6 +63,24 @@ def test_the_demo_tells_and_shows_what_it_saw(tmp_path):
         assert (np.ptp(space, -1) > 80).sum() > 200  # coloured limbs on a grey floor
     film = cv2.VideoCapture(str(tmp_path / "demo.mp4"))
     assert processed / 2 < film.get(cv2.CAP_PROP_FRAME_COUNT) <= processed
+    sent = number(r"images +(\d+) sent", done.stdout)
+    assert sent - processed <= 2, "every image waits for the joints of the last one"
+    assert "WARN" not in done.stderr and "ERROR" not in done.stderr, done.stderr
+
+
+def test_every_next_step_is_a_command_that_is_understood(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    told = re.findall(r":\s+(\S+) (.+)$", demo_node.next_steps(), re.MULTILINE)
+    assert [words.split()[0] for _, words in told] == ["demo", "demo", "up", "track"]
+    for _, words in told:
+        arguments = words.split()
+        if arguments[0] == "up":
+            assert up.plan(arguments[1:])
+        else:
+            command, parser = import_module(f"pose3d_ros.cli.{arguments[0]}"), ArgumentParser()
+            command.add_arguments(parser)
+            parser.parse_args(arguments[1:])
+    assert all(Path(word).exists() for word in told[-1][1].split() if word.startswith("demo/"))
 
 
 @pytest.mark.parametrize(

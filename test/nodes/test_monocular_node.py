@@ -638,9 +638,14 @@ def test_a_node_of_which_nothing_comes_is_an_error(ros: Any, start: Any, camera_
     start(diagnostics_period_s=0.1)
     received = ros.collect(DiagnosticArray, "/diagnostics")
     publisher = ros.publisher(Image, "image")
-    broken = image(3)
-    broken.encoding = "rgb9"
-    ros.node.create_timer(0.05, lambda: publisher.publish(broken))
+    stamp = iter(range(1, 1_000_000))
+
+    def send() -> None:
+        broken = image(3, seconds=next(stamp))
+        broken.encoding = "rgb9"
+        publisher.publish(broken)
+
+    ros.node.create_timer(0.05, send)
     assert "expected an encoding" in status_of(ros, received, DiagnosticStatus.ERROR).message
 
 

@@ -53,7 +53,7 @@ def test_enable_stops_and_goes_on(ros: Any, start: Any, camera_info: Any, call: 
     publisher = ros.publisher(Image, "image")
     stamp = iter(range(1, 1_000_000))
 
-    def send() -> None:
+    def send() -> Any:
         publisher.publish(image(2, seconds=next(stamp)))
 
     wait_for(lambda: joints or send(), "joints")
