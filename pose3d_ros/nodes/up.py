@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from typing import Any
 import yaml
 from rclpy.exceptions import NameValidationException
 from rclpy.expand_topic_name import expand_topic_name
+from rclpy.logging import get_logger
 from rclpy.parameter import Parameter
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
@@ -49,11 +51,37 @@ CLASSES = {
 }
 
 
+DISCOVERY = (
+    "ROS_AUTOMATIC_DISCOVERY_RANGE",
+    "ROS_DISCOVERY_SERVER",
+    "ROS_LOCALHOST_ONLY",
+    "ROS_STATIC_PEERS",
+)
+"""Variables of the environment by which users tell which nodes shall meet."""
+
+
 def up(words: list[str]) -> int:
     """Run the nodes that ``words`` name until Ctrl-C or the end of the video. Returns the exit
     code.
     """
-    return run(*plan(words))
+    planned = plan(words)
+    stay_local()
+    return run(*planned)
+
+
+def stay_local() -> None:
+    """Let nodes of this process meet those of this machine only, unless the environment tells how
+    far they shall look. Humble and Zenoh do not know the variable (``docs/security.md``).
+    """
+    if any(name in os.environ for name in DISCOVERY):
+        return
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    zenoh = "zenoh" in os.environ.get("RMW_IMPLEMENTATION", "")
+    if os.environ.get("ROS_DISTRO") != "humble" and not zenoh:
+        get_logger("pose3d").info(
+            "for nodes on this machine only; with ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET in front "
+            "of the command also for others of the network"
+        )
 
 
 @contextmanager

@@ -44,7 +44,9 @@ FRAMES, START_S = 15, 60.0
 NOT_RUN = {
     r"^(cd|git|rosdep|colcon|cp|\.) ": "needs a workspace, or a network",
     r"^(pip|sudo|scripts/venv) ?": "installs something",
-    r"^ros2 ": "needs a ROS distribution",
+    r"^(ros2|export) ": "needs a ROS distribution",
+    r"^docker |^IMAGE=": "needs a container engine",
+    r"^ROS_\w+=": "needs a camera of the network",
     r"^scripts/demo": "makes an environment first; the command that it ends with is run",
     r"^(scripts/test|\.venv/bin/(mkdocs|python)) ?": "is what runs this test",
     r"/dev/video|pose3d demo 0": "needs a camera",
