@@ -99,7 +99,7 @@ def track(
     writer = pose_writer(job.output)
     try:
         for people in _people(job.source, options, rig):
-            writer.write(replace(people, people_2d=None))
+            writer.write(people)
             frames += 1
             ids.update(people.ids.tolist())
             progress(frames, len(ids), people.stamp_ns)
@@ -228,4 +228,5 @@ def _people(source: Path, options: TrackOptions, rig: bool) -> Iterator[People3D
     else:
         camera = Camera.from_yaml(options.calibration) if options.calibration else None
         people = people_of(str(source), camera, settings, options.bag_topic)
-    yield from smoothed(list(people)) if options.smooth else people
+    in_space = (replace(frame, people_2d=None) for frame in people)  # features are large
+    yield from smoothed(list(in_space)) if options.smooth else in_space

@@ -10,7 +10,7 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""Rotations of a body's bones from its joints.
+"""Rotations of a body's bones, and angles between them, from its joints.
 
 Human3.6M's 17 joints say where bones are, not how they are turned about themselves; frames follow
 the ISB's recommendations (Wu et al., 2002 and 2005) where such joints allow it. World and bones
@@ -38,6 +38,7 @@ from pose3d_ros.skeleton import H36M17
 
 Array = npt.NDArray[np.float64]
 FORWARD, LEFT, UP = np.eye(3)
+OPENSIM_FROM_Z_UP = np.array([FORWARD, UP, -LEFT])  # x forward, y up, z to the right
 HINGE_MEMORY_S = 0.1
 REST_WEIGHT = 0.2  # of the rest pose's hinge beside one that is bent by 90 degrees
 # Elbows and knees that seem to be bent backwards by less than the first are noise.
@@ -138,6 +139,45 @@ def rotations(joints_m: Array, times_s: Array) -> dict[str, Array]:
     return found
 
 
+def joint_angles_deg(joints_m: Array, times_s: Array) -> dict[str, Array]:
+    """Angles (T,) in degrees, for ``joints_m`` (T, 17, 3) without NaN at ``times_s`` (T,), by the
+    names and with the signs of OpenSim's full-body model (Rajagopal et al., 2016).
+
+    Pelvis against the world, chest against pelvis, thighs against pelvis and upper arms against
+    chest are turned about OpenSim's z (to the right), x (forward) and y (up) in turn; zero is
+    upright with hanging arms. Knees and elbows are above zero when bent. Angles go on beyond 180.
+    """
+    found = rotations(joints_m, times_s)
+    trunk = found["Hips"], np.swapaxes(found["Hips"], -1, -2) @ found["Spine1"]
+    angles: dict[str, Array] = {}
+    for names, turned in zip(
+        (
+            ("pelvis_tilt", "pelvis_list", "pelvis_rotation"),
+            ("lumbar_extension", "lumbar_bending", "lumbar_rotation"),
+        ),
+        trunk,
+        strict=True,
+    ):
+        angles |= dict(zip(names, _zxy_deg(turned), strict=True))
+    for name, side, sign in (("Right", "r", 1), ("Left", "l", -1)):
+        hanging = np.array([[1, 0, 0], [0, 0, sign], [0, -sign, 0]], float)  # arms of the T
+        thigh, shin = found[f"{name}UpLeg"], found[f"{name}Leg"]
+        arm, forearm = found[f"{name}Arm"] @ hanging, found[f"{name}ForeArm"] @ hanging
+        hip = _zxy_deg(np.swapaxes(found["Hips"], -1, -2) @ thigh)
+        shoulder = _zxy_deg(np.swapaxes(found["Spine1"], -1, -2) @ arm)
+        angles |= {
+            f"hip_flexion_{side}": hip[0],
+            f"hip_adduction_{side}": sign * hip[1],
+            f"hip_rotation_{side}": sign * hip[2],
+            f"knee_angle_{side}": -_zxy_deg(np.swapaxes(thigh, -1, -2) @ shin)[0],
+            f"arm_flex_{side}": shoulder[0],
+            f"arm_add_{side}": sign * shoulder[1],
+            f"arm_rot_{side}": sign * shoulder[2],
+            f"elbow_flex_{side}": _zxy_deg(np.swapaxes(arm, -1, -2) @ forearm)[0],
+        }
+    return angles
+
+
 def place(
     root_m: Array, bone_rotations: Mapping[str, Array], bone_offsets: Mapping[str, Array]
 ) -> Array:
@@ -191,6 +231,19 @@ def _turned(rest: tuple[Array, Array], along: Array, across: Array) -> Array:
     across = _unit(across - (across * along).sum(-1, keepdims=True) * along)
     now = np.stack([along, across, np.cross(along, across)], axis=-1)
     return np.asarray(now @ np.stack([*rest, np.cross(*rest)]))
+
+
+def _zxy_deg(turned: Array) -> Array:
+    """Angles (3, T) in degrees about OpenSim's z, the turned x and the twice turned y, without
+    jumps, of rotations (T, 3, 3) with x forward, y to the left and z up.
+    """
+    r = OPENSIM_FROM_Z_UP @ turned @ OPENSIM_FROM_Z_UP.T
+    angles = (
+        np.arctan2(-r[:, 0, 1], r[:, 1, 1]),
+        np.arcsin(r[:, 2, 1].clip(-1, 1)),
+        np.arctan2(-r[:, 2, 0], r[:, 2, 2]),
+    )
+    return np.asarray(np.degrees(np.unwrap(angles, axis=-1)))
 
 
 def _in(rotation: Array, vectors: Array) -> Array:

@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+
+import numpy as np
 
 from pose3d_ros.arrays import ImageBgr
 from pose3d_ros.camera import Camera
@@ -59,19 +62,21 @@ def people_of(
     bag_topic: str = "",
 ) -> Iterator[People3D]:
     """People of each frame of a video, folder of images or bag, in the camera's optical frame or
-    the settings' ``fixed_frame``; those who are not believed yet are left out. The camera, and
+    the settings' ``fixed_frame``; those who are never ``believed`` are left out. The camera, and
     what is raised, as of ``recorded``.
     """
     with MonocularPipeline(settings) as pipeline:
-        for image, seen_by, stamp_ns in recorded(source, camera, bag_topic):
-            yield _believed(pipeline(image, seen_by, stamp_ns))
+        yield from believed(
+            pipeline(image, seen_by, stamp_ns)
+            for image, seen_by, stamp_ns in recorded(source, camera, bag_topic)
+        )
 
 
 def people_of_rig(
     rig: RigFile, folder: Path, settings: PipelineSettings | None = None
 ) -> Iterator[People3D]:
     """People at each common time of the videos that a rig file names, in the rig's frame; paths
-    count from ``folder``, and times from the first video's start. Those who are not believed yet
+    count from ``folder``, and times from the first video's start. Those who are never ``believed``
     are left out.
 
     Raises ``SourceError`` where a camera has no recording, or a rig has no poses.
@@ -79,7 +84,34 @@ def people_of_rig(
     if not rig.posed:
         raise SourceError("expected a rig file that says where its cameras stand, got one without")
     films = [(film_of(rig, name, folder), film_start_s(rig, name)) for name in rig.cameras]
-    settings = settings or PipelineSettings()
+    yield from believed(_fused(rig, films, settings or PipelineSettings()))
+
+
+def believed(frames: Iterable[People3D]) -> Iterator[People3D]:
+    """The frames without people who are never believed. Who is, is there from their first frame
+    on, which nodes cannot have: a frame waits while somebody in it is tentative.
+    """
+    waiting: deque[People3D] = deque()
+    known: set[int] = set()
+    for people in frames:
+        waiting.append(people)
+        tentative = people.states == TrackState.TENTATIVE
+        known.update(people.ids[~tentative].tolist())
+        doubtful = set(people.ids[tentative].tolist()) - known
+        while waiting and doubtful.isdisjoint(waiting[0].ids.tolist()):
+            yield _only(waiting.popleft(), known)
+    for people in waiting:
+        yield _only(people, known)
+
+
+def _only(people: People3D, ids: set[int]) -> People3D:
+    return people[np.isin(people.ids, list(ids))]
+
+
+def _fused(
+    rig: RigFile, films: Sequence[tuple[str, float]], settings: PipelineSettings
+) -> Iterator[People3D]:
+    """People of the rig at each common time of its films (path, start in seconds)."""
     cameras = list(rig.cameras.values())
     buffer = PoseBuffer(len(cameras))
     tracker = MultiViewTracker(cameras, H36M17, rig.frame_id, settings.max_occlusion_s)
@@ -98,7 +130,7 @@ def people_of_rig(
             assert seen is not None
             buffer.add(index, seen, stamp_ns)
             while (taken := buffer.take(stamp_ns)) is not None:
-                yield _believed(tracker.update(*taken))
+                yield tracker.update(*taken)
 
 
 def film_of(rig: RigFile, name: str, folder: Path) -> str:
@@ -127,7 +159,3 @@ def _timed(index: int, source: str, start_s: float) -> Iterator[tuple[int, int, 
 
 def _stamp_ns(due_s: float | None) -> int:
     return round((due_s or 0.0) * 1e9)
-
-
-def _believed(people: People3D) -> People3D:
-    return people[people.states != TrackState.TENTATIVE]

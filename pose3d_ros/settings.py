@@ -392,7 +392,7 @@ class RecorderNodeSettings(Settings):
     output: str = setting(
         "",
         "File to write people to, which must not be there yet: NAME.csv, .jsonl, .npz, .mcap, "
-        ".trc, .c3d or .bvh (docs/files.md)",
+        ".trc, .c3d, .bvh or .mot (docs/files.md)",
     )
     autostart: bool = setting(
         True, "Configure and activate at start; false leaves both to a lifecycle manager"

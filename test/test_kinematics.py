@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from pose3d_ros.kinematics import BONES, offsets, place, rotations
+from pose3d_ros.kinematics import BONES, joint_angles_deg, offsets, place, rotations
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
 
@@ -110,3 +110,59 @@ def test_turned_world_turns_every_bone() -> None:
     found, turned = rotations(moving, times(moving)), rotations(moving @ turn.T, times(moving))
     for name, rotation in found.items():
         np.testing.assert_allclose(turned[name], turn @ rotation, atol=1e-9)
+
+
+def test_angles_have_opensim_s_signs() -> None:
+    joints = at_rest(5)
+    standing = joint_angles_deg(joints, times(joints))
+    for side in "lr":  # the arms of the T are raised to the sides
+        np.testing.assert_allclose(standing.pop(f"arm_add_{side}"), -90, atol=1e-6)
+        for free in ("flex", "rot"):  # at the end of adduction's range these two are one turn
+            standing.pop(f"arm_{free}_{side}")
+    for name, angle in standing.items():
+        np.testing.assert_allclose(angle, 0, atol=1e-6, err_msg=name)
+    sitting = at_rest(5)
+    knee, ankle = H36M17.indices("r_knee", "r_ankle")
+    thigh = np.linalg.norm(sitting[0, knee] - sitting[0, H36M17.index("r_hip")])
+    shin = np.linalg.norm(sitting[0, ankle] - sitting[0, knee])
+    sitting[:, knee] = sitting[:, H36M17.index("r_hip")] + [thigh, 0, 0]  # forward, shin down
+    sitting[:, ankle] = sitting[:, knee] - [0, 0, shin]
+    elbow, wrist = H36M17.indices("l_elbow", "l_wrist")
+    upper = np.linalg.norm(sitting[0, elbow] - sitting[0, H36M17.index("l_shoulder")])
+    lower = np.linalg.norm(sitting[0, wrist] - sitting[0, elbow])
+    sitting[:, elbow] = sitting[:, H36M17.index("l_shoulder")] - [0, 0, upper]  # hangs
+    sitting[:, wrist] = sitting[:, elbow] + [lower, 0, 0]  # forearm forward
+    found = joint_angles_deg(sitting, times(sitting))
+    for name, expected in (
+        ("hip_flexion_r", 90),
+        ("knee_angle_r", 90),
+        ("hip_adduction_r", 0),
+        ("hip_flexion_l", 0),
+        ("knee_angle_l", 0),
+        ("elbow_flex_l", 90),
+        ("arm_flex_l", 0),
+        ("arm_add_l", 0),
+        ("arm_rot_l", 0),
+    ):
+        np.testing.assert_allclose(found[name], expected, atol=1e-6, err_msg=name)
+
+
+def test_leaning_and_spreading_have_the_sign_of_their_side() -> None:
+    spread = at_rest(5)
+    for side, sign in (("l", 1), ("r", -1)):
+        hip, knee, ankle = H36M17.indices(f"{side}_hip", f"{side}_knee", f"{side}_ankle")
+        for joint in (knee, ankle):
+            length = np.linalg.norm(spread[0, joint] - spread[0, hip])
+            spread[:, joint] = spread[:, hip] + length * np.array(
+                [0, sign * np.sin(0.4), -np.cos(0.4)]
+            )
+    found = joint_angles_deg(spread, times(spread))
+    for side in "lr":
+        np.testing.assert_allclose(found[f"hip_adduction_{side}"], -np.degrees(0.4), atol=1e-6)
+    lean = Rotation.from_euler("y", 25, degrees=True).as_matrix()  # forward, as a whole
+    found = joint_angles_deg(spread @ lean.T, times(spread))
+    np.testing.assert_allclose(found["pelvis_tilt"], -25, atol=1e-6)
+    np.testing.assert_allclose(found["lumbar_extension"], 0, atol=1e-6)
+    turn = Rotation.from_euler("z", 30, degrees=True).as_matrix()  # to the left
+    found = joint_angles_deg(spread @ turn.T, times(spread))
+    np.testing.assert_allclose(found["pelvis_rotation"], 30, atol=1e-6)

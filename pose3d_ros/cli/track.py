@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,8 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="FILE",
         help="NAME.csv, NAME.jsonl (a line per frame), NAME.npz (numpy), NAME.mcap (a bag); or, a "
-        "file per person, NAME.trc (OpenSim), NAME.c3d, NAME.bvh (Blender). Of several recordings "
-        "{} stands for the name of each: results/{}.csv; those that are done already are left out",
+        "file per person, NAME.trc (OpenSim), NAME.c3d, NAME.bvh (Blender), NAME.mot (joint "
+        "angles). Of several recordings {} stands for the name of each (results/{}.csv), and "
+        "those that are done already are left out",
     )
     parser.add_argument(
         "--calibration",
@@ -74,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="recordings at once, each with one thread (--threads); 0: as many as there are cores",
+        help="recordings at once, each with one thread or --threads; 0: one for each core",
     )
     parser.add_argument(
         "--dask",
@@ -131,6 +133,8 @@ def _progress() -> Callable[[int, int, int], None]:
 def _track_many(jobs: list[Job], how: TrackOptions, options: argparse.Namespace) -> int:
     from pose3d_ros.batch import NAME, REPORT, track_all
 
+    if not how.settings.threads:
+        how = replace(how, settings=how.settings.changed(threads=1))
     folder = Path(os.path.abspath(options.output.partition(NAME)[0] + "x")).parent
     folder.mkdir(parents=True, exist_ok=True)
     began_s, done, failed, frames = time.perf_counter(), 0, 0, 0

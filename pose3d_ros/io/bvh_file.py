@@ -20,10 +20,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pose3d_ros.io.errors import PoseFileError
-from pose3d_ros.io.motions import Motion, interpolated
+from pose3d_ros.io.motions import Motion
 from pose3d_ros.kinematics import BONES, Array, offsets, place, rotations
-from pose3d_ros.skeleton import H36M17
 
 # BVH: x to the left, y up, z forward, as in the CMU motion capture data; centimetres.
 BVH_FROM_Z_UP = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], float)
@@ -38,20 +36,12 @@ def write_bvh(path: Path, motion: Motion) -> str:
     Bones have their median lengths. What is unknown is interpolated, and held before the first and
     after the last time it was seen. Tells how far that moves joints, on average.
     """
-    if motion.skeleton is not H36M17:
-        raise PoseFileError(f"expected people of {H36M17.name}, got {motion.skeleton.name}")
-    even = motion.evenly()
-    never = ~np.isfinite(even.joints_m).all(-1).any(0)
-    if never.any():
-        names = ", ".join(np.array(H36M17.joints)[never])
-        return (
-            f"{path} is not written: BVH needs every joint at least once, person {motion.person} "
-            f"was never seen with {names}"
-        )
-    joints_m = interpolated(even.times_s, even.joints_m, even.times_s)
-    bone_offsets, bone_rotations = offsets(even.joints_m), rotations(joints_m, even.times_s)
-    root_m = joints_m[:, 0]
-    apart_m = np.linalg.norm(place(root_m, bone_rotations, bone_offsets) - even.joints_m, axis=-1)
+    whole = motion.whole()
+    bone_offsets = offsets(whole.joints_m)
+    bone_rotations = rotations(whole.joints_m, whole.times_s)
+    root_m = whole.joints_m[:, 0]
+    body_m = place(root_m, bone_rotations, bone_offsets)
+    apart_m = np.linalg.norm(body_m - motion.evenly().joints_m, axis=-1)
     channels = [CM * root_m @ BVH_FROM_Z_UP.T]
     for bone in BONES:
         rotation = bone_rotations[bone.name]
@@ -62,8 +52,8 @@ def write_bvh(path: Path, motion: Motion) -> str:
         "HIERARCHY",
         *_hierarchy("", bone_offsets, ""),
         "MOTION",
-        f"Frames: {len(even.times_s)}",
-        f"Frame Time: {even.step_s:.9f}",
+        f"Frames: {len(whole.times_s)}",
+        f"Frame Time: {whole.step_s:.9f}",
         *(" ".join(f"{value:.5f}" for value in row) for row in np.concatenate(channels, 1)),
     ]
     path.write_text("\n".join(lines) + "\n")

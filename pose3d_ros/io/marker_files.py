@@ -19,9 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from pose3d_ros.io.motions import Motion
+from pose3d_ros.kinematics import OPENSIM_FROM_Z_UP
 
-# OpenSim: x forward, y up, z to the right.
-OPENSIM_FROM_Z_UP = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], float)
 MAX_RESIDUAL_MM = 255  # a byte
 
 

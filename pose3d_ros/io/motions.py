@@ -17,7 +17,7 @@ write.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from pose3d_ros.io.errors import PoseFileError
 from pose3d_ros.people import People3D
-from pose3d_ros.skeleton import Skeleton
+from pose3d_ros.skeleton import H36M17, Skeleton
 
 # A camera's optical frame (x right, y down, z forward) turned upright: x to the camera, which is
 # forward for somebody who faces it, y to their left, z up.
@@ -64,13 +64,29 @@ class Motion:
                 f"{self.times_s[-1]:.0f} s of which most are {step_s:.3g} s apart"
             )
         times_s = self.times_s[0] + step_s * np.arange(count)
-        return Motion(
-            self.person,
-            self.skeleton,
-            times_s,
-            interpolated(self.times_s, self.joints_m, times_s, step_s),
-            interpolated(self.times_s, self.sigma_m[..., None], times_s, step_s)[..., 0],
+        return replace(
+            self,
+            times_s=times_s,
+            joints_m=interpolated(self.times_s, self.joints_m, times_s, step_s),
+            sigma_m=interpolated(self.times_s, self.sigma_m[..., None], times_s, step_s)[..., 0],
         )
+
+    def whole(self) -> Motion:
+        """The same at even steps without anything unknown: interpolated, and held before the
+        first and after the last time that a joint was seen.
+
+        Raises ``PoseFileError`` for another skeleton than Human3.6M's, whose bones are known, and
+        where a joint was never seen.
+        """
+        if self.skeleton is not H36M17:
+            raise PoseFileError(f"expected people of {H36M17.name}, got {self.skeleton.name}")
+        even = self.evenly()
+        never = ~np.isfinite(even.joints_m).all(-1).any(0)
+        if never.any():
+            names = ", ".join(np.array(H36M17.joints)[never])
+            raise PoseFileError(f"person {self.person} was never seen with {names}")
+        joints_m = interpolated(even.times_s, even.joints_m, even.times_s)
+        return replace(even, joints_m=joints_m)
 
 
 def interpolated(
@@ -121,7 +137,10 @@ class MotionFiles:
             path = self._path
             if several:
                 path = path.with_name(f"{path.stem}_{person}{path.suffix}")
-            said.append(self._save(path, self._motion(person, optical)))
+            try:
+                said.append(self._save(path, self._motion(person, optical)))
+            except PoseFileError as error:  # the others' files are written all the same
+                said.append(f"{path} is not written: {error}")
         return said
 
     def _motion(self, person: int, optical: bool) -> Motion:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
+from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +31,7 @@ from pose3d_ros.io.bvh_file import write_bvh
 from pose3d_ros.io.errors import PoseFileError
 from pose3d_ros.io.joints_bag import JointsBagWriter
 from pose3d_ros.io.marker_files import write_c3d, write_trc
+from pose3d_ros.io.mot_file import write_mot
 from pose3d_ros.io.motions import Motion, MotionFiles
 from pose3d_ros.people import People3D, TrackState
 
@@ -63,6 +65,14 @@ def pose_writer(path: Path) -> PoseWriter:
             f"output: expected a file that ends with {', '.join(WRITERS)}, got '{path.name}'"
         )
     return make(path)
+
+
+def files_of(path: Path) -> list[Path]:
+    """Files that are there already of those that a writer for ``path`` would write."""
+    names = [escape(path.name)]
+    if path.suffix.lower() in PER_PERSON:
+        names.append(f"{escape(path.stem)}_[0-9]*{path.suffix}")
+    return sorted(file for name in names for file in path.parent.glob(name))
 
 
 class CsvWriter:
@@ -197,6 +207,8 @@ WRITERS: Mapping[str, Callable[[Path], PoseWriter]] = MappingProxyType(
         ".trc": _per_person(write_trc),
         ".c3d": _per_person(write_c3d, needs="c3d"),
         ".bvh": _per_person(write_bvh),
+        ".mot": _per_person(write_mot),
         ".mcap": JointsBagWriter,
     }
 )
+PER_PERSON = frozenset({".trc", ".c3d", ".bvh", ".mot"})

@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from pose3d_ros.io.errors import PoseFileError
 from pose3d_ros.io.joints_cloud import people_3d
-from pose3d_ros.io.pose_files import PoseWriter, pose_writer
+from pose3d_ros.io.pose_files import PoseWriter, files_of, pose_writer
 from pose3d_ros.nodes.inputs import Input
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.process import run
@@ -44,9 +44,9 @@ class RecorderNode(ManagedNode[RecorderNodeSettings]):
         path = Path(self.settings.output).expanduser()
         if not self.settings.output:
             raise PoseFileError("output: expected a file to write (output:=people.csv), got none")
-        if path.exists():
+        if there := files_of(path):
             raise PoseFileError(
-                f"output: expected a file that is not there yet, got {path}; move it, or give "
+                f"output: expected a file that is not there yet, got {there[0]}; move it, or give "
                 f"another name"
             )
         self._writer = pose_writer(path)

@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -23,6 +25,8 @@ import pytest
 from pose3d_ros.cli.main import main
 from pose3d_ros.io.rig_file import read_rig, write_rig
 from pose3d_ros.io.videos import frames
+from pose3d_ros.offline import believed
+from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
 
@@ -83,3 +87,36 @@ def test_rig_without_videos_says_what_to_set(
     output = str(tmp_path / "people.csv")
     assert main(["track", str(tmp_path / "rig.yaml"), "--output", output]) == 1
     assert "camera cam0: expected a recording, got nothing; set video" in capsys.readouterr().err
+
+
+def test_who_is_believed_is_there_from_their_first_frame_on() -> None:
+    def seen(frame: int, *people: tuple[int, TrackState]) -> People3D:
+        empty = People3D.empty(H36M17, frame, "map")
+        count = len(people)
+        return replace(
+            empty,
+            joints_m=np.zeros((count, 17, 3)),
+            confidence=np.ones((count, 17)),
+            sigma_m=np.ones((count, 17)),
+            velocity_mps=np.zeros((count, 17, 3)),
+            ids=np.array([person for person, _ in people], int),
+            states=np.array([state for _, state in people], int),
+        )
+
+    new, known = TrackState.TENTATIVE, TrackState.CONFIRMED
+    frames = [
+        seen(0, (1, new)),
+        seen(1, (1, new), (2, new)),  # the second is a ghost
+        seen(2, (1, known)),
+        seen(3, (1, known), (3, new)),
+    ]
+    taken: list[int] = []
+
+    def counted() -> Iterator[People3D]:
+        for frame in frames:
+            taken.append(frame.stamp_ns)
+            yield frame
+
+    stream = believed(counted())
+    assert next(stream).ids.tolist() == [1] and taken == [0, 1, 2]
+    assert [people.ids.tolist() for people in stream] == [[1], [1], [1]]

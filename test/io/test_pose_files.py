@@ -268,6 +268,26 @@ def test_bvh_of_a_body_that_was_never_seen_whole_is_said_and_not_written(tmp_pat
     assert not (tmp_path / "people.bvh").exists()
 
 
+def test_mot_has_opensim_s_header_and_the_angle_of_a_knee(tmp_path: Path) -> None:
+    frames = in_motion()
+    lines = written(tmp_path / "people.mot", frames).with_stem("people_3").read_text().splitlines()
+    head = lines[: lines.index("endheader")]
+    told = dict(line.split("=") for line in head[1:])
+    columns = lines[len(head) + 1].split("\t")
+    values = np.array([line.split("\t") for line in lines[len(head) + 2 :]], float)
+    assert values.shape == (int(told["nRows"]), int(told["nColumns"])) == (30, len(columns))
+    assert told["inDegrees"] == "yes" and columns[0] == "time"
+    np.testing.assert_allclose(values[:, 0], np.arange(30) / 30, atol=1e-5)
+    joints = place_of(frames, 3)
+    hip, knee, ankle = (joints[:, j] for j in H36M17.indices("r_hip", "r_knee", "r_ankle"))
+    cosine = ((knee - hip) * (ankle - knee)).sum(-1)
+    cosine /= np.linalg.norm(knee - hip, axis=-1) * np.linalg.norm(ankle - knee, axis=-1)
+    found = values[:, columns.index("knee_angle_r")]
+    np.testing.assert_allclose(found, np.degrees(np.arccos(cosine)), atol=2)
+    x, y, z = values[:, [columns.index(f"pelvis_t{axis}") for axis in "xyz"]].T
+    np.testing.assert_allclose(np.stack([x, -z, y], -1), joints[:, 0], atol=1e-5)
+
+
 def test_mcap_is_a_bag_of_the_topic_that_the_nodes_publish(tmp_path: Path) -> None:
     pytest.importorskip("rosbags")
     frames = in_motion(8)

@@ -105,7 +105,9 @@ def test_people_of_a_camera_are_turned_upright_and_other_frames_left_out(
 
 
 def test_file_that_cannot_be_written_is_said(ros: Any, tmp_path: Path) -> None:
+    (tmp_path / "taken_3.trc").touch()
     for name, words in (
+        ("taken.trc", "that is not there yet, got"),
         ("people.xlsx", "expected a file that ends with .csv"),
         ("nowhere/people.csv", "No such file or directory"),
     ):
