@@ -50,7 +50,9 @@ class Motion:
     @property
     def step_s(self) -> float:
         """Median time from one frame to the next; 1/30 s of a single frame."""
-        return float(np.median(np.diff(self.times_s))) if len(self.times_s) > 1 else 1 / 30
+        steps = np.diff(self.times_s)
+        steps = steps[steps > 0]
+        return float(np.median(steps)) if len(steps) else 1 / 30
 
     def evenly(self) -> Motion:
         """The same at even steps, for formats that have a rate instead of times: frames in between

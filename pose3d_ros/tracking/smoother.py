@@ -31,7 +31,8 @@ def smoothed(frames: Sequence[People3D], cutoff_hz: float = CUTOFF_HZ) -> list[P
     """The people of consecutive frames with smooth paths of joints and the velocities of these.
 
     What was predicted is replaced by what leads from before to after. Joints whose sigma is
-    larger than usual for them count less; sigma stays as it is.
+    larger than usual for them count less; sigma stays as it is. Tracks of fewer than three frames,
+    or whose stamps do not ascend, stay as they are.
     """
     joints = [people.joints_m.copy() for people in frames]
     velocities = [people.velocity_mps.copy() for people in frames]
@@ -41,10 +42,10 @@ def smoothed(frames: Sequence[People3D], cutoff_hz: float = CUTOFF_HZ) -> list[P
             for frame, people in enumerate(frames)
             if person in people.ids
         ]
-        if len(where) < 3:
-            continue
         track = [frames[frame][[row]] for frame, row in where]
         times_s = np.array([people.stamp_ns for people in track]) * 1e-9
+        if len(track) < 3 or (np.diff(times_s) <= 0).any():
+            continue
         path = np.concatenate([people.joints_m for people in track]).astype(float)
         sigma = np.concatenate([people.sigma_m for people in track]).astype(float)
         seen = np.concatenate([people.states for people in track]) != TrackState.OCCLUDED

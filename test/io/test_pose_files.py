@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -316,6 +317,12 @@ def test_mcap_is_read_by_the_library_of_foxglove(tmp_path: Path) -> None:
 def test_unknown_ending_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
     with pytest.raises(PoseFileError, match=r"\.csv, \.jsonl, .*, \.mcap, got 'a\.xlsx'"):
         pose_writer(tmp_path / "a.xlsx")
+
+
+def test_missing_package_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "c3d", None)
+    with pytest.raises(PoseFileError, match=r"needs c3d.*pip install 'pose3d-ros\[files\]'"):
+        pose_writer(tmp_path / "people.c3d")
 
 
 NEEDS = {".c3d": "c3d", ".mcap": "rosbags"}

@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,5 +91,8 @@ def test_short_and_unknown_tracks_stay_as_they_are() -> None:
     path = np.random.default_rng(1).normal(size=(2, 3))
     frames = walk(path)
     assert smoothed(frames) == frames and smoothed([]) == []
+    again = walk(np.random.default_rng(2).normal(size=(9, 3)))
+    again = again[:5] + [replace(again[5], stamp_ns=again[4].stamp_ns)] + again[6:]
+    assert smoothed(again) == again
     unknown = walk(np.full((5, 3), np.nan))
     assert np.isnan(pelvis(smoothed(unknown))).all()
