@@ -25,10 +25,12 @@ from typing import Any
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.errors import Pose3dError, one_line
+from pose3d_ros.io import videos
+from pose3d_ros.io.bags import is_bag
 from pose3d_ros.io.image_sources import check_exists
 from pose3d_ros.io.pose_files import pose_writer
 from pose3d_ros.io.rig_file import read_rig
-from pose3d_ros.offline import people_of, people_of_rig
+from pose3d_ros.offline import film_of, people_of, people_of_rig
 from pose3d_ros.people import People3D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.tracking.smoother import smoothed
@@ -113,6 +115,14 @@ def track(
 def is_rig(source: Path) -> bool:
     """Whether a source is a rig file."""
     return source.suffix.lower() in RIG_SUFFIXES and source.is_file()
+
+
+def length_s(source: Path) -> float | None:
+    """Length of a recording, of a rig that of its first video; None where none tells it."""
+    if is_rig(source):
+        rig = read_rig(source)
+        source = Path(film_of(rig, next(iter(rig.cameras)), source.parent))
+    return videos.length_s(source) if source.is_file() and not is_bag(source) else None
 
 
 def jobs_of(sources: Sequence[Path], output: str) -> list[Job]:

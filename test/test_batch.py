@@ -80,6 +80,12 @@ def test_jobs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         jobs_of([tmp_path / "b.mp4"], "{}.csv")
 
 
+def test_length_is_that_of_the_video_or_of_the_rig_s_first(tmp_path: Path) -> None:
+    for name in ("cam0.mp4", "rig.yaml"):
+        assert batch.length_s(Path(share("demo", name))) == pytest.approx(8.0, abs=0.1)
+    assert batch.length_s(clips(tmp_path, "pictures")[0]) is None
+
+
 def test_same_call_goes_on_with_what_is_not_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,6 +33,8 @@ from pose3d_ros.settings import PipelineSettings
 if TYPE_CHECKING:
     from pose3d_ros.batch import Job, TrackOptions
 
+BAR_WIDTH = 30
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``pose3d track``."""
@@ -105,9 +107,13 @@ def command(options: argparse.Namespace) -> int:
 
 
 def _track_one(job: Job, how: TrackOptions) -> int:
-    from pose3d_ros.batch import track
+    from pose3d_ros.batch import length_s, track
 
-    tracked = track(job, how, _progress() if sys.stderr.isatty() else lambda *_: None)
+    if sys.stderr.isatty():
+        tracked = track(job, how, _progress(length_s(job.source)))
+        sys.stderr.write("\n")
+    else:
+        tracked = track(job, how)
     sys.stdout.writelines(f"{line}\n" for line in tracked.said)
     sys.stdout.write(
         f"{job.output}: {tracked.frames} frames, {tracked.people} people, "
@@ -116,16 +122,20 @@ def _track_one(job: Job, how: TrackOptions) -> int:
     return 0
 
 
-def _progress() -> Callable[[int, int, int], None]:
+def _progress(length_s: float | None) -> Callable[[int, int, int], None]:
+    """Writes a line over itself: a bar where the recording's length is known."""
     began_s = time.perf_counter()
 
     def show(frames: int, people: int, stamp_ns: int) -> None:
-        if frames % 10 == 0:
-            rate = frames / (time.perf_counter() - began_s)
-            sys.stderr.write(
-                f"\r{frames} frames ({stamp_ns * 1e-9:.1f} s), {people} people, "
-                f"{rate:.1f} frames/s \033[K"
-            )
+        if frames % 10:
+            return
+        past_s, done_s = time.perf_counter() - began_s, stamp_ns * 1e-9
+        told = f"{frames} frames, {people} people, {frames / past_s:.1f} frames/s"
+        if length_s and 0 < done_s <= length_s:
+            share = done_s / length_s
+            bar = "#" * round(BAR_WIDTH * share)
+            told = f"[{bar:{BAR_WIDTH}}] {told}, {past_s / share - past_s:.0f} s left"
+        sys.stderr.write(f"\r{told}\033[K")
 
     return show
 

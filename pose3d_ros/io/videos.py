@@ -95,6 +95,14 @@ def frame_times_ns(path: str | Path) -> npt.NDArray[np.int64]:
     return np.array([time_ns for _, time_ns in frames(path)], np.int64)
 
 
+def length_s(path: str | Path) -> float | None:
+    """Length of a video as its container tells it, None where it does not. Raises
+    ``VideoError``.
+    """
+    with _opened(str(path)) as (container, _):
+        return container.duration / 1e6 if container.duration else None
+
+
 def frames_at(path: str | Path, times_ns: npt.NDArray[np.int64]) -> Iterator[tuple[int, Image]]:
     """Index in ``times_ns`` (ascending, out of ``frame_times_ns``) and image of some frames; those
     that cannot be decoded are left out. Raises ``VideoError``.
