@@ -314,6 +314,22 @@ def test_mcap_is_read_by_the_library_of_foxglove(tmp_path: Path) -> None:
     assert people_3d(messages[-1].ros_msg, H36M17) == frames[-1]
 
 
+def test_opensim_itself_reads_markers_and_angles(tmp_path: Path) -> None:
+    opensim = pytest.importorskip("opensim", reason="needs opensim, 72 MB: pip install opensim")
+    frames = in_motion()  # the second one is away at first
+    written(tmp_path / "people.trc", frames)
+    markers = opensim.TimeSeriesTableVec3(str(tmp_path / "people_7.trc"))
+    assert list(markers.getColumnLabels()) == list(H36M17.joints)
+    assert markers.getTableMetaDataString("Units") == "mm"
+    x, y, z = markers.getRowAtIndex(9)[WRIST].to_numpy() / 1000
+    np.testing.assert_allclose([x, -z, y], place_of(frames, 7)[9, WRIST], atol=1e-5)
+    assert np.isnan(markers.getRowAtIndex(0)[WRIST].to_numpy()).all()
+    written(tmp_path / "people.mot", frames)
+    angles = opensim.TimeSeriesTable(str(tmp_path / "people_7.mot"))
+    assert angles.getNumRows() == 30 and "knee_angle_r" in angles.getColumnLabels()
+    assert angles.getTableMetaDataString("inDegrees") == "yes"
+
+
 def test_unknown_ending_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
     with pytest.raises(PoseFileError, match=r"\.csv, \.jsonl, .*, \.mcap, got 'a\.xlsx'"):
         pose_writer(tmp_path / "a.xlsx")
