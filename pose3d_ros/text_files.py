@@ -89,6 +89,11 @@ def local_path(path: str | Path) -> Path:
     )
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """A file's descriptor that gives what there is: some of the kernel's files never end."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def read_mapping(path: str | Path) -> dict[str, Any]:
     """Content of a YAML, TOML (.toml), JSON (.json) or ost (.txt, .ini) file; the first document
     where a YAML file has several, as ``ros2 topic echo`` writes them.
@@ -101,8 +106,10 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
         if path.exists() and not path.is_file():
             raise TextFileError("expected a file, got a folder or a device")
         most = MOST_BYTES_JSON if path.suffix.lower() == ".json" else MOST_BYTES
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             raw = file.read(most + 1)
+        if raw is None:
+            raise TextFileError("expected a file, got one that something still writes to")
         if len(raw) > most:
             raise TextFileError(f"expected a calibration of at most {most} bytes, got more")
         data = _parse(raw.decode("utf-8-sig"), path.suffix.lower())

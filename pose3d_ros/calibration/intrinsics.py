@@ -64,8 +64,9 @@ class Intrinsics:
                 f"is only known to {share:.1%}" if np.isfinite(share) else "hangs on single views"
             )
             found.append(
-                f"the focal length {known}: the views are too alike or face "
-                "the camera; tilt the board by 30 to 45 degrees, to all sides, near and far"
+                f"the focal length {known}: the views are too alike or face the camera, or the "
+                "board is not flat; tilt it by 30 to 45 degrees, to all sides, near and far, "
+                "fixed to something stiff"
             )
         if self.coverage < MIN_COVERAGE:
             found.append(
@@ -124,6 +125,8 @@ def calibrate(views: BoardDetections, board: Board, fisheye: bool = False) -> In
             ) from None
         solve = _fisheye if fisheye else _pinhole
         sigma = np.maximum(sigma, _jackknife(solve, objects, pixels, views.size, matrix))
+        if not fisheye:
+            sigma = np.hypot(sigma, _shift_by_shape(objects, pixels, views.size, board))
         return Intrinsics(
             camera, rms, sigma, _coverage(pixels, views.size), len(rows), tuple(rejected)
         )
@@ -142,8 +145,8 @@ def _jackknife(
     """Standard deviation (4,) of fx, fy, cx, cy by leaving out one part of the views after another
     (delete-a-group jackknife, Kott 2001).
 
-    A board that is not flat and a lens that is not quite the model's shift all corners of a view
-    together, which a sigma from independent corners does not count.
+    A lens that is not quite the model's shifts all corners of a view together, which a sigma from
+    independent corners does not count.
     """
     groups = min(len(objects), JACKKNIFE_GROUPS)
     values = []
@@ -156,6 +159,24 @@ def _jackknife(
         values.append(found[[0, 1, 0, 1], [0, 1, 2, 2]])
     away = np.array(values) - matrix[[0, 1, 0, 1], [0, 1, 2, 2]]
     return np.asarray(np.sqrt((groups - 1) / groups * (away**2).sum(0)))
+
+
+def _shift_by_shape(
+    objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[int, int], board: Board
+) -> np.ndarray:
+    """Change (4,) of fx, fy, cx, cy when the board need not be flat and square (Strobl and
+    Hirzinger 2011, by OpenCV); zero where views show only parts of the board.
+
+    A board that is not shifts all views alike, so that neither corners nor views left out tell.
+    """
+    if any(len(points) != len(board.points_m) for points in objects):
+        return np.zeros(4)
+    flags = cv2.CALIB_FIX_K3 | cv2.CALIB_ZERO_TANGENT_DIST
+    found = [
+        cv2.calibrateCameraRO(objects, pixels, size, fixed, np.eye(3), np.zeros(5), flags=flags)[1]
+        for fixed in (0, board.columns - 1)
+    ]
+    return np.asarray(np.abs(found[1] - found[0])[[0, 1, 0, 1], [0, 1, 2, 2]])
 
 
 def _pinhole(objects: list[np.ndarray], pixels: list[np.ndarray], size: tuple[int, int]) -> Solved:

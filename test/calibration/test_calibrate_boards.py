@@ -244,6 +244,21 @@ def exact_views(camera: Camera, noise_px: float = 0.05) -> BoardDetections:
     )
 
 
+def test_sigma_counts_a_board_that_is_not_flat():
+    bent_m = CHESSBOARD.points_m.copy()
+    across = bent_m[:, 0] - bent_m[:, 0].mean()
+    bent_m[:, 2] += 5e-4 * (across / across.max()) ** 2  # half a millimetre at its ends
+    views = exact_views(CAMERA)
+    corners = tuple(
+        Corners(seen.ids, CAMERA.project(bent_m @ pose[:3, :3].T + pose[:3, 3]))
+        for seen, pose in zip(views.corners, VARIED, strict=True)
+    )
+    result = calibrate_intrinsics(replace(views, corners=corners), CHESSBOARD)
+    off = np.abs(result.camera.matrix - CAMERA.matrix)[[0, 1, 0, 1], [0, 1, 2, 2]]
+    assert off.max() > 3  # pixels: it does harm
+    assert (off < 2 * result.sigma_px).all()
+
+
 def test_fisheye():
     truth = Camera(
         np.array([[310.0, 0, 322], [0, 312.0, 236], [0, 0, 1]]),

@@ -428,6 +428,18 @@ def test_cameras_that_do_not_fit_together(
     scene.say("several cameras see people", "no two see the same", "calibration")
 
 
+def test_clock_that_the_rig_file_knows_to_be_off(ros: Any, scene: Scene, start: Any) -> None:
+    scene.late_ns = {"cam1": 250_000_000}
+    offsets_s = {"cam0": 0.0, "cam1": -0.25, "cam2": 0.0, "cam3": 0.0}
+    node = start(rig=scene.rig(time_offsets_s=offsets_s))
+    scene.until(scene.all_found, "everybody in place")
+    before = len(scene.joints)
+    scene.play(1.0)
+    clouds = scene.joints[before:]
+    assert np.mean([scene.error_m(cloud).mean() for cloud in clouds]) < 0.02
+    assert "cam1 clock" not in node.problems and "cam1 moved" not in node.problems
+
+
 def test_cameras_that_tell_of_moments_of_their_own(
     ros: Any, tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
