@@ -22,7 +22,7 @@ from scipy.special import chdtri
 
 from pose3d_ros.multiview.bones import BodySize
 from pose3d_ros.multiview.rig import NEAR_M, Rig
-from pose3d_ros.multiview.triangulation import MIN_PARALLAX, closest_approach
+from pose3d_ros.multiview.triangulation import MIN_PARALLAX, closest_approach, dot
 
 NOBODY = -1  # in place of the row of a detection or a track
 GATE_M = 0.20  # joints of one person lie within this of their prediction, on average
@@ -116,16 +116,19 @@ def agreement(
     beyond: a leg that is elsewhere does not make another person. Below ``MIN_AGREEMENT`` on
     average it is -1.
     """
-    offset_px = detections.points[:, None] - pixels[detections.view]
-    distance = depth[detections.view]
-    metres = (
-        np.sqrt((offset_px * offset_px).sum(-1))
-        * distance
-        / rig.focal_px[detections.view, None, None]
-    )
-    metres = np.where(distance > NEAR_M, metres, np.inf)
+    view = detections.view
+    metres = np.square(detections.points[:, None, :, 0] - pixels[..., 0][view])
+    metres += np.square(detections.points[:, None, :, 1] - pixels[..., 1][view])
+    np.sqrt(metres, out=metres)
+    distance = depth[view]
+    metres *= distance
+    metres /= rig.focal_px[view, None, None]
+    metres[distance <= NEAR_M] = np.inf
     weight = detections.confidence[:, None] * known
-    score = (weight * (1 - np.minimum(metres / gate_m, 2))).sum(-1)
+    metres /= gate_m
+    share = np.subtract(1, np.minimum(metres, 2, out=metres), out=metres)
+    share *= weight
+    score = share.sum(-1)
     return np.where(score > MIN_AGREEMENT * weight.sum(-1), score, -1.0)
 
 
@@ -285,17 +288,18 @@ def _pairs(
     """
     rays = rig.directions(detections.points, detections.view)
     known, view = detections.confidence > 0, detections.view
-    some = slice(None, None, JOINT_STRIDE)
-    first, second = _likely_pairs(rig, rays[:, some], known[:, some], view, scatter)
+    few = slice(None, None, JOINT_STRIDE)
+    first, second = _likely_pairs(rig, rays[:, few], known[:, few], view, scatter)
     enough = (known[first] & known[second]).sum(1) >= MIN_JOINTS
     first, second = first[enough], second[enough]
-    a, b = rays[first], rays[second]
+    axes = np.ascontiguousarray(np.moveaxis(rays, -1, 0))  # each axis in one piece: twice as fast
+    a, b = (np.moveaxis(axes[:, rows], 0, -1) for rows in (first, second))
     origin = rig.position_m[view]
     gap = (origin[second] - origin[first])[:, None]
     on_a, on_b, sine_squared = closest_approach(a, b, gap)
     near_a, near_b = on_a[..., None] * a, gap + on_b[..., None] * b
-    miss = np.sqrt(((near_a - near_b) ** 2).sum(-1))
-    poses = origin[first][:, None] + 0.5 * (near_a + near_b)
+    apart = near_a - near_b
+    miss = np.sqrt(dot(apart, apart))
     shared = np.sqrt(detections.confidence[first] * detections.confidence[second])
     meet = (shared > 0) & (on_a > NEAR_M) & (on_b > NEAR_M)
 
@@ -313,18 +317,23 @@ def _pairs(
         variance = variance_of(scatter)
     gate = BIRTH_SIGMAS * np.sqrt(variance)
     score = (shared * (1 - np.minimum(np.where(meet, miss, np.inf) / gate, 2))).sum(-1)
+    enough = meet.sum(-1) >= MIN_JOINTS
+    some = np.flatnonzero((score > BIRTH_MIN_AGREEMENT * shared.sum(-1)) & enough)
+    meet = meet[some]
+    poses = origin[first[some]][:, None] + 0.5 * (near_a[some] + near_b[some])
     count = np.maximum(meet.sum(-1), 1)[:, None]
     centre = (poses * meet[..., None]).sum(1) / count
-    spread = np.sqrt((((poses - centre[:, None]) ** 2).sum(-1) * meet).sum(-1) / count[:, 0])
-    good = (score > BIRTH_MIN_AGREEMENT * shared.sum(-1)) & (meet.sum(-1) >= MIN_JOINTS)
-    good &= (spread > BODY_SIZE_M[0]) & (spread < BODY_SIZE_M[1])
-    good &= size.possible(poses, meet, variance / np.maximum(sine_squared, MIN_PARALLAX**2))
+    away = poses - centre[:, None]
+    spread = np.sqrt((dot(away, away) * meet).sum(-1) / count[:, 0])
+    good = (spread > BODY_SIZE_M[0]) & (spread < BODY_SIZE_M[1])
+    uncertain = variance[some] / np.maximum(sine_squared[some], MIN_PARALLAX**2)
+    good &= size.possible(poses, meet, uncertain)
+    pairs, score = np.stack([first, second], 1)[some], score[some]
     if similarity is not None:
-        score = score * similarity[first, second]
+        score = score * similarity[pairs[:, 0], pairs[:, 1]]
         good &= score > 0
     order = np.argsort(-np.where(good, score, -np.inf))[: good.sum()]
-    pairs = np.stack([first, second], 1)
-    return poses[order], meet[order], pairs[order], score[order], gate[order]
+    return poses[order], meet[order], pairs[order], score[order], gate[some[order]]
 
 
 def _mutual_best(
@@ -389,7 +398,8 @@ def group_detections(
             every_score[chosen],
         )
         pixels, depth = rig.project(poses)
-        support = agreement(rig, detections, pixels, depth, known, every_gate[chosen])
+        support = np.full((len(detections), len(poses)), -1.0)
+        support[free] = agreement(rig, detections[free], pixels, depth, known, every_gate[chosen])
         if similarity is not None:
             alike = similarity[:, pairs].min(-1)
             support = np.where(alike > 0, support * alike, -1)

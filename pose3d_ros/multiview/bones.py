@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pose3d_ros.multiview.triangulation import dot
 from pose3d_ros.skeleton import Skeleton
 
 LENGTH_M = 0.30  # a bone that has not been measured yet
@@ -84,7 +85,8 @@ class BodySize:
         """
         a, b = self.limbs.T
         both = known[:, a] & known[:, b]
-        squared = ((joints_m[:, a] - joints_m[:, b]) ** 2).sum(-1)
+        along = joints_m[:, a] - joints_m[:, b]
+        squared = dot(along, along)
         least = np.maximum(squared - variance_m2[:, a] - variance_m2[:, b], 0)
         count = both.sum(1)
         middle = np.maximum(count - 1, 0) // 2

@@ -106,6 +106,11 @@ def _closed_form_inverse(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return adjugate, determinant
 
 
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Scalar products (...) of vectors (..., 3): numpy's sum over so short an axis is slow."""
+    return np.asarray(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2])
+
+
 def closest_approach(
     a: np.ndarray, b: np.ndarray, gap: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -115,8 +120,8 @@ def closest_approach(
     Returns how far along each ray in metres (...), and the squared sine (...) of the angle
     between them. Rays below ``MIN_PARALLAX`` are treated as if they were at that angle.
     """
-    cosine = (a * b).sum(-1)
-    along_a, along_b = (a * gap).sum(-1), (b * gap).sum(-1)
+    cosine = dot(a, b)
+    along_a, along_b = dot(a, gap), dot(b, gap)
     sine_squared = 1 - cosine**2
     slant = np.maximum(sine_squared, MIN_PARALLAX**2)
     return (along_a - cosine * along_b) / slant, (cosine * along_a - along_b) / slant, sine_squared
