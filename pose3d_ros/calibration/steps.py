@@ -40,6 +40,7 @@ from pose3d_ros.calibration.progress import counted
 from pose3d_ros.camera import Camera
 from pose3d_ros.errors import CalibrationError
 from pose3d_ros.geometry import quaternion_from_rotation
+from pose3d_ros.io.image_sources import check_exists, is_device
 from pose3d_ros.io.rig_file import RigFile, namespace_of, read_cameras, read_rig, write_rig
 from pose3d_ros.io.rig_formats import SOURCES
 from pose3d_ros.io.rig_time import has_film, stamp_offset_ns
@@ -317,7 +318,17 @@ def _beside(rig: RigFile, options: argparse.Namespace) -> RigFile:
 def convert(options: argparse.Namespace) -> int:
     """Another program's calibration as rig YAML."""
     rig = read_rig(options.rig, options.scale)
-    write_rig(options.output, _beside(rig, options))
+    rig = _beside(rig, options)
+    for name, video in options.video:
+        if name not in rig.cameras:
+            raise CalibrationError(
+                f"--video: expected one of {', '.join(rig.cameras)}, got '{name}'"
+            )
+        if not is_device(video):
+            check_exists(video)
+            video = os.path.relpath(video, options.output.parent)
+        rig.sources.setdefault(name, {})["video"] = video
+    write_rig(options.output, rig)
     for name, camera in rig.cameras.items():
         x, y, z = camera.position_m
         place = f" at {x:.3f} {y:.3f} {z:.3f} m" if rig.posed else ""

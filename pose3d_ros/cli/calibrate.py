@@ -120,6 +120,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="metres per unit of the calibration: 0.001 of millimetres, 0.01 of centimetres, a "
         "square's side where a board's squares were the unit (default: the file's own, or 1)",
     )
+    fourth.add_argument(
+        "--video",
+        nargs="+",
+        default=[],
+        type=_video,
+        metavar="NAME=VIDEO",
+        help="where a camera's images come from: a video, a folder of images, a device or a URL",
+    )
 
 
 def command(options: argparse.Namespace) -> int:
@@ -165,6 +173,13 @@ def _pictures(text: str) -> BoardImages:
         return BoardImages.of(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _video(text: str) -> tuple[str, str]:
+    name, equals, video = text.partition("=")
+    if not (name and equals and video):
+        raise argparse.ArgumentTypeError(f"expected NAME=VIDEO like left=left.mp4, got '{text}'")
+    return name, video
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -71,6 +71,23 @@ def test_videos_are_found_from_the_new_files_folder(tmp_path):
     assert (out.parent / video).resolve() == (tmp_path / "clip.mp4").resolve()
 
 
+def test_videos_and_devices_are_written_for_the_cameras_that_are_named(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "clip.mp4").touch()
+    (tmp_path / "rig.toml").write_text(toml(1, ("a", "b")))
+    words = ["calibrate", "convert", "rig.toml", "new/rig.yaml", "--video"]
+    assert main([*words, "a=clip.mp4", "b=/dev/video2"]) == 0
+    sources = read_rig(tmp_path / "new" / "rig.yaml").sources
+    assert sources == {"a": {"video": "../clip.mp4"}, "b": {"video": "/dev/video2"}}
+    assert main([*words, "c=clip.mp4"]) != 0
+    assert "--video: expected one of a, b, got 'c'" in capsys.readouterr().err
+    assert main([*words, "a=nothing.mp4"]) != 0
+    assert "'nothing.mp4', which does not exist" in capsys.readouterr().err
+
+
 def test_a_scale_that_does_not_mend_the_units_is_an_error_in_a_line(tmp_path, capsys):
     (tmp_path / "rig.toml").write_text(toml(1000, ("a", "b")))
     out = tmp_path / "rig.yaml"
