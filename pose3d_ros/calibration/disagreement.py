@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 
@@ -49,23 +49,9 @@ def cause(
             f"are calibrated: turn them to a common place, or correct where they stand ('pose3d "
             f"calibrate extrinsics')"
         )
-    for a, b in near:
-        exchanged = CameraPair.of([cameras[b], cameras[a]], 0, 1)
-        if (
-            _miss(exchanged, cameras[b], cameras[a], seen[a], seen[b])
-            < MISS
-            < _miss(
-                CameraPair.of([cameras[a], cameras[b]], 0, 1),
-                cameras[a],
-                cameras[b],
-                seen[a],
-                seen[b],
-            )
-        ):
-            return (
-                f"cameras {names[a]} and {names[b]} are exchanged, for then they would see the "
-                f"same people: exchange their topics, or their places in the rig file"
-            )
+    told = exchanged(cameras, names, seen)
+    if told:
+        return told
     for a, b in (pair for pair in near if pair[0] < pair[1] or pair[::-1] not in near):
         offset_s = _offset_s([cameras[a], cameras[b]], [names[a], names[b]], [seen[a], seen[b]])
         if abs(offset_s) > OFFSET_S:
@@ -78,6 +64,24 @@ def cause(
         "the rays at which they see people do not meet: the calibration is wrong ('pose3d "
         "calibrate refine', or 'extrinsics' anew), or each sees other people"
     )
+
+
+def exchanged(
+    cameras: Sequence[Camera], names: Sequence[str], seen: Sequence[Sequence[People2D]]
+) -> str:
+    """Which two cameras see the same people only when they are exchanged, and the remedy; empty
+    where that is not so. Arguments as of ``cause``.
+    """
+    for a, b in combinations(range(len(cameras)), 2):
+        if not any(map(len, seen[a])) or not any(map(len, seen[b])):
+            continue
+        given, other = ([cameras[i], cameras[j]] for i, j in ((a, b), (b, a)))
+        if _miss(other, seen[a], seen[b]) < MISS < _miss(given, seen[a], seen[b]):
+            return (
+                f"cameras {names[a]} and {names[b]} are exchanged, for then they would see the "
+                f"same people: exchange their topics, or their places in the rig file"
+            )
+    return ""
 
 
 def _in_view(a: Camera, b: Camera, seen: Sequence[People2D]) -> bool:
@@ -110,10 +114,11 @@ def _offset_s(
         return 0.0
 
 
-def _miss(
-    pair: CameraPair, a: Camera, b: Camera, seen_a: Sequence[People2D], seen_b: Sequence[People2D]
-) -> float:
-    """Median over moments of the distance of the two nearest people, in radians."""
+def _miss(cameras: list[Camera], seen_a: Sequence[People2D], seen_b: Sequence[People2D]) -> float:
+    """Distance in radians of people from the nearest ones of another camera, those of the camera
+    that sees fewer; median of them and of moments.
+    """
+    (a, b), pair = cameras, CameraPair.of(cameras, 0, 1)
     joints = seen_a[0].skeleton.indices(*LIMB_JOINTS)
     stamps = np.array([people.stamp_ns for people in seen_b])
     away = []
@@ -122,7 +127,9 @@ def _miss(
         if abs(other.stamp_ns - people.stamp_ns) <= TOGETHER_S * 1e9:
             rays_a = a.rays(people.keypoints_px[:, joints])[:, None]
             apart = np.abs(pair.distance(rays_a, b.rays(other.keypoints_px[:, joints])[None]))
-            known = np.isfinite(apart).sum(-1) >= time_offsets.MIN_JOINTS
-            if known.any():
-                away.append(float(np.nanmean(apart[known], -1).min()))
+            shared = np.isfinite(apart)
+            mean = np.where(shared, apart, 0).sum(-1) / np.maximum(shared.sum(-1), 1)
+            mean[shared.sum(-1) < time_offsets.MIN_JOINTS] = np.inf
+            nearest = mean.min(int(mean.shape[0] <= mean.shape[1]), initial=np.inf)
+            away.append(float(np.median(nearest)))
     return float(np.median(away)) if away else np.inf

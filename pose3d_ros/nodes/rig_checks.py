@@ -19,7 +19,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from pose3d_ros.calibration.disagreement import cause
+from pose3d_ros.calibration.disagreement import cause, exchanged
+from pose3d_ros.camera import Camera
 from pose3d_ros.multiview.calibration_monitor import Displacement
 from pose3d_ros.multiview.pose_buffer import LONGEST_WAIT_S, MAX_AGE_S
 from pose3d_ros.nodes.camera_input import CameraInput
@@ -60,6 +61,7 @@ class RigChecks:
         self._count_anew()
         self._disagree_since: float | None = None
         self._cause, self._cause_at = "", -CAUSE_S
+        self._exchanged: str | None = None  # since a camera stands elsewhere than calibrated
         self._recent: list[deque[People2D]] = [deque() for _ in inputs]
         self._anybody = False
         self._ever_seeing: set[str] = set()
@@ -162,6 +164,10 @@ class RigChecks:
                 camera.solved("clock")
 
     def _check_places(self, moved: Sequence[Displacement | None]) -> None:
+        if not any(moved):
+            self._exchanged = None
+        elif self._exchanged is None:
+            self._exchanged = exchanged(*self._seen_by())
         for camera, displacement in zip(self._inputs, moved, strict=True):
             if displacement is None:
                 camera.solved("moved")
@@ -170,8 +176,8 @@ class RigChecks:
             camera.problem(
                 "moved",
                 f"has moved, or its calibration is wrong: it sees people {displacement.px:.0f} px "
-                f"from where the other cameras see them, since {since}; run 'pose3d calibrate "
-                f"refine'",
+                f"from where the other cameras see them, since {since}; "
+                + (self._exchanged or "run 'pose3d calibrate refine'"),
             )
 
     def _check_agreement(self) -> None:
@@ -182,20 +188,21 @@ class RigChecks:
         if now - self._disagree_since <= DISAGREEMENT_S:
             return
         if now - self._cause_at >= CAUSE_S:
-            self._cause, self._cause_at = self._find_cause(), time.monotonic()
+            self._cause, self._cause_at = cause(*self._seen_by()), time.monotonic()
         self._node.problem(
             "agreement",
             f"several cameras see people, but for {DISAGREEMENT_S:g} s no two see the same: "
             f"{self._cause}",
         )
 
-    def _find_cause(self) -> str:
-        cameras = [
+    def _seen_by(self) -> tuple[list[Camera], list[str], list[list[People2D]]]:
+        """Cameras that are known, their names, and what they saw in the last seconds."""
+        known = [
             (camera, camera_input.name, list(recent))
             for camera_input, recent in zip(self._inputs, self._recent, strict=True)
             if recent and (camera := camera_input.camera(recent[-1].stamp_ns)) is not None
         ]
-        return cause(*zip(*cameras, strict=True))
+        return [k[0] for k in known], [k[1] for k in known], [k[2] for k in known]
 
     def _check_anybody(self) -> None:
         """Note for /diagnostics, where cameras send and nobody was found since the start; not in

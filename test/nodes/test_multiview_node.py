@@ -417,6 +417,17 @@ def test_a_camera_that_has_moved(
     scene.until(lambda: "cam3 moved" not in node.problems, "the end of the alarm")
 
 
+def test_cameras_that_are_exchanged_in_the_rig_file(
+    ros: Any, scene: Scene, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration_monitor, "WINDOW_S", 1.0)
+    monkeypatch.setattr(calibration_monitor, "MIN_SAMPLES", 10)
+    first, second, *others = scene.cameras
+    exchanged = [replace(second, frame_id="cam0"), replace(first, frame_id="cam1"), *others]
+    start(rig=scene.rig(exchanged))
+    scene.say("has moved, or its calibration is wrong", "cameras cam0 and cam1 are exchanged")
+
+
 def test_cameras_that_do_not_fit_together(
     ros: Any, tmp_path: Path, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
