@@ -172,9 +172,10 @@ def _ways(camera: Camera, name: str, seen: Sequence[People2D], step_s: float) ->
                 raise CalibrationError(
                     f"camera {name}: expected 2D people with ids, by which they are followed"
                 )
-            tracks.setdefault(person, []).append((people.stamp_ns, of_person))
-    rays, step = list[np.ndarray](), list[np.ndarray]()
-    track = list[np.ndarray]()
+            track = tracks.setdefault(person, [])
+            if not track or track[-1][0] < people.stamp_ns:
+                track.append((people.stamp_ns, of_person))
+    rays, step, number = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     for images in tracks.values():
         at = np.array([stamp_ns - seen[0].stamp_ns for stamp_ns, _ in images]) * 1e-9 / step_s
         points = camera.rays(np.stack([pixels for _, pixels in images]))
@@ -184,11 +185,11 @@ def _ways(camera: Camera, name: str, seen: Sequence[People2D], step_s: float) ->
             if len(part) > 1 and len(steps) > 2:
                 rays.append(_smooth(_between(at[part], points[part], steps), SMOOTH_S / step_s))
                 step.append(steps.astype(int))
-                track.append(np.full(len(steps), len(track)))
+                number.append(np.full(len(steps), len(number)))
     if not rays:
         raise CalibrationError(f"camera {name}: nobody is followed: expected people who move")
     all_rays, all_steps = np.concatenate(rays), np.concatenate(step)
-    return _Ways(all_rays, all_steps, np.concatenate(track), _people_by_step(all_rays, all_steps))
+    return _Ways(all_rays, all_steps, np.concatenate(number), _people_by_step(all_rays, all_steps))
 
 
 def _between(at: np.ndarray, points: np.ndarray, steps: np.ndarray) -> np.ndarray:
