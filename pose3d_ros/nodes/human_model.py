@@ -22,7 +22,7 @@ bend the neck. ``waist`` stays 0, because ``body`` has z along the trunk, and so
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, astuple, dataclass
 from typing import NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -147,6 +147,15 @@ def model(size: BodySize) -> tuple[ModelJoint, ...]:
             joint(f"{s}_ankle", f"{s}_knee", (0.0, 0.0, -size.shin)),
         ]
     return tuple(joints)
+
+
+def placed(joints: Iterable[ModelJoint], angles: Mapping[str, float]) -> Iterator[ModelJoint]:
+    """The joints whose child link the angles place, all the way from the body."""
+    links = {"body"}
+    for joint in joints:
+        if joint.parent in links and (joint.axis is None or joint.name in angles):
+            links.add(joint.child)
+            yield joint
 
 
 def quaternion(joint: ModelJoint, angles: Mapping[str, float]) -> tuple[float, ...]:

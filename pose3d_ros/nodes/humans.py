@@ -196,12 +196,11 @@ class HumansNode(ManagedNode[HumansNodeSettings]):
         pelvis = joints_m[H36M17.index("pelvis")]
         facing = quaternion_from_rotation(rotation)
         transforms = [transform_stamped(header, root, pelvis, facing)]
-        for joint in body.model:
-            if joint.axis is None or joint.name in angles:
-                at = Header(stamp=header.stamp, frame_id=f"{joint.parent}_{body.name}")
-                turn = human_model.quaternion(joint, angles)
-                child = f"{joint.child}_{body.name}"
-                transforms.append(transform_stamped(at, child, joint.origin_m, turn))
+        for joint in human_model.placed(body.model, angles):
+            at = Header(stamp=header.stamp, frame_id=f"{joint.parent}_{body.name}")
+            turn = human_model.quaternion(joint, angles)
+            child = f"{joint.child}_{body.name}"
+            transforms.append(transform_stamped(at, child, joint.origin_m, turn))
         return transforms
 
     def _measure(self, body: _Body, joints_m: npt.NDArray[np.float32]) -> None:

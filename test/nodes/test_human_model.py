@@ -153,6 +153,9 @@ def test_unknown_limbs_have_no_angles() -> None:
         *("l_y_hip", "l_p_hip", "l_r_hip", "l_knee"),
         *("r_y_shoulder", "r_p_shoulder", "r_r_shoulder", "r_elbow"),
     }
+    links = {joint.child for joint in human_model.placed(human_model.model(BodySize()), angles)}
+    assert {"l_elbow", "l_wrist", "r_knee", "r_ankle", "head"} <= links
+    assert not {"r_shoulder", "r_elbow", "r_wrist", "l_knee", "l_ankle"} & links
     joints_m[H36M17.index("l_hip")] = np.nan
     assert human_model.joint_angles(joints_m) is None
 

@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-import sys
+import importlib.util
 from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
@@ -30,6 +30,7 @@ from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Header, String
 
 from pose3d_ros.nodes import humans, messages
+from pose3d_ros.nodes.tf import matrix_of
 from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.skeleton import H36M17
 
@@ -126,5 +127,28 @@ def test_a_body_has_a_region_a_skeleton_and_angles_of_its_model(ros: Any, bodies
     assert points[0].c == 0, "nobody knows the nose"
     region = regions[0]
     assert region.xmin < wrist[0] < region.xmax and 0 <= region.ymin < region.ymax <= 1
-    if "tf2_msgs" not in sys.modules:
+    if not importlib.util.find_spec("tf2_msgs"):
         ros.line("no frames of bodies on /tf: tf2_msgs")
+
+
+def test_frames_of_links_are_where_the_joints_are(
+    ros: Any, bodies: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+
+    def noted(transforms: Any) -> Any:
+        sent.append(transforms)
+        return transforms[0]  # a message of another type, where there is no tf2_msgs
+
+    monkeypatch.setattr(humans, "tf_message", noted)
+    tell, _, _ = bodies
+    wait_for(lambda: sent or tell(3), "frames")
+    poses = {"camera_optical": np.eye(4)}
+    for made in sent[0]:
+        assert made.header.stamp == HEADER.stamp
+        poses[made.child_frame_id] = poses[made.header.frame_id] @ matrix_of(made.transform)
+    expected = STANDING_M + np.array([-0.5, 0.0, 4.0])
+    for joint, link in (("pelvis", "body"), ("l_wrist", "l_wrist"), ("r_ankle", "r_ankle")):
+        np.testing.assert_allclose(
+            poses[f"{link}_p3"][:3, 3], expected[H36M17.index(joint)], atol=1e-3
+        )
