@@ -139,9 +139,10 @@ def play(
         with suppress(KeyboardInterrupt):  # a live camera ends so: what came until then counts
             _wait(
                 lambda: video.poll() == 0 or _played_s(watcher) >= seconds,
-                START_S + seconds,
+                START_S,
                 monocular,
                 video,
+                progress=lambda: len(watcher.joints),
             )
         if video.poll() is None and _played_s(watcher) >= seconds:
             print(f"stopped after {seconds:g} s of it; --seconds plays more")
@@ -213,9 +214,13 @@ def _wait(
     timeout_s: float,
     monocular: subprocess.Popen[bytes],
     video: subprocess.Popen[bytes],
+    progress: Callable[[], int] = lambda: 0,
 ) -> None:
-    end = time.monotonic() + timeout_s
+    """Wait until it is done; raises when a node ends, or nothing goes on for ``timeout_s``."""
+    reached, end = progress(), time.monotonic() + timeout_s
     while not done():
+        if progress() > reached:
+            reached, end = progress(), time.monotonic() + timeout_s
         for name, node in (("video", video), ("monocular", monocular)):
             if node.poll() is not None:
                 raise ChildProcessError(f"the {name} node gave up; its last line above says why")

@@ -15,9 +15,11 @@
 import re
 import subprocess
 import sys
+import time
 from argparse import ArgumentParser
 from importlib import import_module
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -115,3 +117,13 @@ def test_a_source_that_cannot_be_played_ends_the_demo_with_a_reason(tmp_path):
     assert "clip.mp4" in done.stderr
     assert "pose3d demo: the video node gave up" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_slow_machine_is_waited_for_as_long_as_something_goes_on():
+    running = Mock(poll=lambda: None)
+    end = time.monotonic() + 0.4
+    demo_node._wait(
+        lambda: time.monotonic() > end, 0.2, running, running, progress=time.monotonic_ns
+    )
+    with pytest.raises(TimeoutError, match="waited 0.2 s for the nodes in vain"):
+        demo_node._wait(lambda: False, 0.2, running, running)
