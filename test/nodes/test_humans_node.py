@@ -10,7 +10,12 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-"""People as ROS4HRI bodies, as a robot's other nodes see them."""
+"""People as ROS4HRI bodies, as a robot's other nodes see them.
+
+The tests need hri_msgs: of a ROS distribution, or built by colcon beside the wheels. Those of
+ament_cmake and of the rosidl generators do it, once the Python that their CMake files name
+(/opt/python/...) is replaced by one's own.
+"""
 
 from __future__ import annotations
 
