@@ -47,7 +47,7 @@ from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import COCO17
 
-FRAMES, FRAME_NS = 12, 33_333_333
+FRAMES, FRAME_NS = 30, 66_666_667
 LIMBS = COCO17.indices(
     *(
         f"{side}_{name}"

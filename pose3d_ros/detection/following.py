@@ -21,9 +21,10 @@ the finder has looked again, a difference only makes it look at once: limbs move
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,7 +34,7 @@ from scipy.optimize import linear_sum_assignment
 from pose3d_ros.arrays import ImageBgr, Rows
 from pose3d_ros.detection import regions
 from pose3d_ros.detection.detector import Detector
-from pose3d_ros.detection.finder import FAR, NEAR, Finder, SmallPicture
+from pose3d_ros.detection.finder import SWEEP, Finder, SmallPicture, looks
 from pose3d_ros.detection.poses import Poses, likeness, mirrored_likeness, sideless_likeness
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
@@ -52,8 +53,10 @@ SAME_POSE = 0.7
 """The reader reads the person whom the finder sees when both poses have this ``likeness``."""
 SIDES = 0.15
 """A body is mirrored that is so much more like the finder's with left and right exchanged."""
-SURE = 0.3
-"""Score of a person whom the finder sees without a word from the reader."""
+SURE = 0.2
+"""Score of a person for whom the finder vouches. Weaker newcomers count in company alone, where
+people hide each other, and the reader decides.
+"""
 FADE = 0.8
 """Each look at a person says so much less than a later one: of a near and a far look, and of one
 while they were hidden, the better one counts.
@@ -139,9 +142,10 @@ class Reader(Protocol):
 class _Followed(Rows):
     """People who are followed: a ``key`` (P,) of each and the ``region`` (P, 4) to look for them
     in next; the reader's COCO ``keypoints_px`` (P, 17, 2) with ``confidence`` (P, 17) of the last
-    frame; how the finder has ``seen`` (P,) them last, moved with the picture. ``vouched`` (P,):
-    the last look that could see them did. ``doubtful`` (P,): the reader's keypoints were not
-    those of the finder, since it looked last, or there are none yet.
+    frame; how the finder has ``seen`` (P,) them best of late, moved with the picture, and ``side``
+    (P,) of the smallest look that has seen them clearly. ``vouched`` (P,): the last look of that
+    side that could see them did, or another one since. ``doubtful`` (P,): the reader's keypoints
+    were not those of the finder, since it last saw them clearly, or there are none yet.
     """
 
     key: Array
@@ -149,27 +153,25 @@ class _Followed(Rows):
     keypoints_px: Array
     confidence: Array
     seen: Poses
+    side: Array
     vouched: Array
     doubtful: Array
 
     @classmethod
-    def newcomers(cls, key: Array, region: Array, seen: Poses) -> _Followed:
-        """People whom the finder sees and the reader has not read."""
+    def newcomers(
+        cls, key: Array, region: Array, seen: Poses, side: int, clear: Array
+    ) -> _Followed:
+        """People whom the finder sees, ``clear`` (P,) ones large enough that it can tell their
+        keypoints, and the reader has not read.
+        """
         none = np.zeros(seen.scores.shape)
-        count_ = len(seen)
-        return cls(
-            key,
-            region,
-            np.zeros((*none.shape, 2)),
-            none,
-            seen,
-            np.ones(count_, bool),
-            np.ones(count_, bool),
-        )
+        sides, vouched = np.where(clear, side, SWEEP), seen.person > SURE
+        return cls(key, region, np.zeros((*none.shape, 2)), none, seen, sides, vouched, clear)
 
     @classmethod
     def nobody(cls) -> _Followed:
-        return cls.newcomers(np.zeros(0, int), np.zeros((0, 4)), Poses.nobody())
+        nobody = Poses.nobody()
+        return cls.newcomers(np.zeros(0, int), nobody.box_px, nobody, 0, np.zeros(0, bool))
 
     def told(self) -> tuple[Array, Array]:
         """The keypoints (P, 17, 2) and confidence (P, 17) to believe: the finder's of doubtful
@@ -215,7 +217,7 @@ class FollowingDetector(Detector):
         self._finder.reset()
         self._followed = self._then = _Followed.nobody()
         self._picture: SmallPicture | None = None
-        self._picture_then: SmallPicture | None = None
+        self._since: list[SmallPicture] = []
         self._suspects = False
         self._looked_ns: int | None = None
         self._lost_until_ns: int | None = None
@@ -235,6 +237,7 @@ class FollowingDetector(Detector):
             followed = self._followed
             followed.seen = picture.moved(followed.seen, self._picture)
         self._picture = picture
+        self._since.append(picture)
         before = self._followed.key
         self._look(image_bgr, stamp_ns, stopwatch)
         people = self._read(image_bgr, stamp_ns, stopwatch)
@@ -243,11 +246,12 @@ class FollowingDetector(Detector):
             self._lost_until_ns = stamp_ns + int(SEARCH_LOST_S * 1e9)
             if not self._finder.busy:
                 with stopwatch("detect"):
-                    found = self._finder.now(image_bgr, NEAR)
+                    near, *_ = looks(size_of(image_bgr))
+                    found = self._finder.now(image_bgr, near)
                 if self._meet(found, self._followed):
                     people = self._read(image_bgr, stamp_ns, stopwatch)
         if len(before) and self._begin_look(image_bgr, stamp_ns, stopwatch):
-            self._then, self._picture_then = deepcopy(self._followed), picture
+            self._then, self._since = deepcopy(self._followed), [picture]
         return people
 
     def _since_s(self, stamp_ns: int) -> float:
@@ -261,13 +265,18 @@ class FollowingDetector(Detector):
         """Begin a look beside the frames if it is time for one."""
         if not len(self._followed) or self._finder.busy:
             return False
-        doubt = self._suspects or self._followed.doubtful.any()
-        urgent = doubt or self._misses_somebody(stamp_ns)
-        if not urgent and self._since_s(stamp_ns) < self.settings.detect_interval_s:
+        regular = self._since_s(stamp_ns) >= self.settings.detect_interval_s
+        size, doubtful = size_of(image_bgr), self._followed.doubtful
+        if regular or self._finder.in_first_round:
+            look = self._finder.next_look(size)
+            self._looked_ns = stamp_ns
+        elif self._suspects or doubtful.any() or self._misses_somebody(stamp_ns):
+            near, far, *_ = looks(size)
+            look = far if (self._followed.side[doubtful] > near.side).any() else near
+        else:
             return False
         with stopwatch("detect"):
-            self._finder.start(image_bgr, self._finder.next_side(), stamp_ns)
-        self._looked_ns = stamp_ns
+            self._finder.start(image_bgr, look, stamp_ns)
         return True
 
     def _look(self, image_bgr: ImageBgr, stamp_ns: int, stopwatch: Stopwatch) -> None:
@@ -276,22 +285,22 @@ class FollowingDetector(Detector):
             if self._finder.due(stamp_ns):
                 with stopwatch("detect"):
                     found = self._finder.take()
-                assert self._picture is not None and self._picture_then is not None
-                now = self._picture.moved(found, self._picture_then)
-                self._meet(found, self._then, now)
+                self._meet(found, self._then, self._since)
             return
-        first = self._looked_ns is None
-        if not first and self._since_s(stamp_ns) < IDLE_S and not self._misses_somebody(stamp_ns):
+        first, misses = self._looked_ns is None, self._misses_somebody(stamp_ns)
+        if not first and self._since_s(stamp_ns) < IDLE_S and not misses:
             return
         self._looked_ns = stamp_ns
-        for side in (NEAR, FAR) if first else (self._finder.next_side(),):
+        for _ in range(2 if first else 1):  # near and far
             with stopwatch("detect"):
-                found = self._finder.now(image_bgr, side)
+                look = self._finder.next_look(size_of(image_bgr))
+                found = self._finder.now(image_bgr, look)
             self._meet(found, self._followed)
 
-    def _meet(self, found: Poses, then: _Followed, now: Poses | None = None) -> bool:
+    def _meet(self, found: Poses, then: _Followed, since: Sequence[SmallPicture] = ()) -> bool:
         """Compare people who are ``found`` with those who were followed ``then``, in the same
-        picture, and follow newcomers; whether there are any. ``now``: where the found are now.
+        picture, and follow newcomers; whether there are any. ``since``: the pictures from that
+        one on, if the look was beside the frames.
         """
         followed = self._followed
         read: Array = sideless_likeness(found, then.keypoints_px, then.confidence)
@@ -301,31 +310,44 @@ class FollowingDetector(Detector):
         met = same[who, whom] > SAME_PERSON
         who, whom = who[met], whom[met]
         row = {key: i for i, key in enumerate(followed.key.tolist())}
-        if now is None:  # another look has seen those whom this one misses
-            now = found
-        else:
-            missed = np.isin(followed.key, then.key[self._finder.sees(then.seen)])
-            followed.vouched[missed] = False
+        look = self._finder.look
+        clear = look.sees(found)
+        if since:  # otherwise another look has seen those whom this one misses
+            missed = look.sees(then.seen) & (then.side == look.side)
+            missed[whom] = False
+            followed.vouched[np.isin(followed.key, then.key[missed])] = False
         for i, j in zip(who.tolist(), whom.tolist(), strict=True):
             if (at := row.get(int(then.key[j]))) is not None:
-                followed.vouched[at] = True
+                followed.vouched[at] |= found.person[i] > SURE
+                if not clear[i]:  # too small to tell more
+                    continue
                 followed.doubtful[at] = read[i, j] <= SAME_POSE
+                followed.side[at] = min(followed.side[at], look.side)
                 followed.seen.person[at] *= FADE
-                if now.person[i] > followed.seen.person[at]:
-                    followed.seen[np.array([at])] = now[np.array([i])]
+                if found.person[i] > followed.seen.person[at]:
+                    moved = followed.seen.keypoints_px[[at]] - then.seen.keypoints_px[[j]]
+                    followed.seen[np.array([at])] = found[np.array([i])].moved(moved.mean(1))
         new = ~np.isin(np.arange(len(found)), who)
-        for poses, others in ((found, then), (now, followed)):
-            new &= ~(sideless_likeness(poses, *others.told()) > SAME_PERSON).any(1)
-        keys = np.array([next(self._keys) for _ in range(new.sum())], int)
-        regions_ = self._reader.regions_of(now[new])
-        self._followed = followed.joined(_Followed.newcomers(keys, regions_, now[new]))
-        return bool(new.any())
+        new &= ~(sideless_likeness(found, *then.told()) > SAME_PERSON).any(1)
+        new &= (found.person > SURE) | in_company(self._reader.regions_of(found), found.box_px)
+        new &= ~middle_within(found.box_px, then.seen.box_px[~look.whole(then.seen)])  # pieces
+        newcomers, clear = found[new], clear[new]
+        for before, after in pairwise(since):
+            newcomers = after.moved(newcomers, before)
+        known = (sideless_likeness(newcomers, *followed.told()) > SAME_PERSON).any(1)
+        newcomers, clear = newcomers[~known], clear[~known]
+        keys = np.array([next(self._keys) for _ in range(len(newcomers))], int)
+        regions_ = self._reader.regions_of(newcomers)
+        self._followed = followed.joined(
+            _Followed.newcomers(keys, regions_, newcomers, look.side, clear)
+        )
+        return len(newcomers) > 0
 
     def _read(self, image_bgr: ImageBgr, stamp_ns: int, stopwatch: Stopwatch) -> People2D:
         """Read those who are followed; who is nobody, or somebody else, is not any more."""
         rows = np.arange(min(len(self._followed), self.settings.max_people))
         followed = self._followed[rows]
-        size = (image_bgr.shape[1], image_bgr.shape[0])
+        size = size_of(image_bgr)
         if not len(followed):
             self._followed = followed
             return People2D.empty(self.skeleton, stamp_ns, size)
@@ -354,9 +376,12 @@ class FollowingDetector(Detector):
         believed |= misread & doubtful & (followed.seen.person > SURE)
         told = self._as_seen(reading, followed.seen, misread) if misread.any() else reading
         kept = distinct_people(told, where[:, 2], quality, believed)
+        next_regions = reading.next_regions.copy()
+        astray = crowded & (alike <= SAME_PERSON)
+        next_regions[astray] = self._reader.regions_of(followed.seen[astray])
         self._followed = replace(
             followed,
-            region=reading.next_regions,
+            region=next_regions,
             keypoints_px=keypoints,
             confidence=confidence,
             doubtful=misread | (doubtful & crowded & ~followed.unread),
@@ -386,6 +411,11 @@ class FollowingDetector(Detector):
         )
 
 
+def size_of(image_bgr: ImageBgr) -> tuple[int, int]:
+    """Width and height of an image in pixels."""
+    return image_bgr.shape[1], image_bgr.shape[0]
+
+
 def in_company(where: Array, box_px: Array) -> Array:
     """Whether somebody else's middle is in the region (P, 4) of each person with ``box_px``
     (P, 4): the reader might read them instead.
@@ -395,6 +425,13 @@ def in_company(where: Array, box_px: Array) -> Array:
     np.fill_diagonal(apart, np.inf)
     near: Array = np.asarray((apart < where[:, 2:3] / 2).any(1))
     return near
+
+
+def middle_within(box_px: Array, others_px: Array) -> Array:
+    """Whether the middle of each box (P, 4) is in any of the others (Q, 4)."""
+    middle = ((box_px[:, :2] + box_px[:, 2:]) / 2)[:, None]
+    inside = (middle > others_px[:, :2]) & (middle < others_px[:, 2:])
+    return np.asarray(inside.all(-1).any(1))
 
 
 def distinct_people(reading: Reading, sides_px: Array, quality: Array, believed: Array) -> Array:

@@ -49,7 +49,7 @@ LEAP_M, LEAP_M_S = (
     0.15,
     5.0,
 )  # a keypoint further than this from where it was, plus this speed, has leapt
-DOUBT_S = 0.2  # a leap that lasts is believed
+DOUBT_S = 0.2  # a leap that lasts so long, or longer than what was before, is believed
 SMOOTH_S = 0.1
 FARTHEST_M = 0.6
 
@@ -116,7 +116,8 @@ def correct_swaps(
         > (LEAP_M + LEAP_M_S * elapsed[:, None]) * metre_px
     )
     doubt_s = np.where(leap, state.doubt_s + elapsed[:, None], 0)
-    doubted = leap & (doubt_s <= DOUBT_S) & ~again[:, None]
+    before_s = kept_s[:, None] - doubt_s  # for how long it was elsewhere
+    doubted = leap & (doubt_s <= np.minimum(DOUBT_S, before_s)) & ~again[:, None]
     believed = ~doubted & (confidence > 0) & np.isfinite(keypoints_px).all(-1)
     step = (keypoints_px - state.keypoints_px) / elapsed[:, None, None]
     step = np.where((believed & ~leap)[..., None] & np.isfinite(step), step, 0)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from pose3d_ros.detection import following
-from pose3d_ros.detection.finder import SmallPicture
+from pose3d_ros.detection.finder import Look, SmallPicture, looks
 from pose3d_ros.detection.following import FollowingDetector, Reading, in_company
 from pose3d_ros.detection.poses import Poses, likeness
 from pose3d_ros.people import People2D
@@ -54,11 +54,13 @@ class Finder:
     people: Poses
     busy: bool = False
     begun_ns: int = 0
+    look = looks((640, 480))[0]
+    in_first_round = False
 
-    def now(self, image: np.ndarray, side: int) -> Poses:
+    def now(self, image: np.ndarray, look: Look) -> Poses:
         return self.people
 
-    def start(self, image: np.ndarray, side: int, stamp_ns: int) -> None:
+    def start(self, image: np.ndarray, look: Look, stamp_ns: int) -> None:
         self.busy, self.begun_ns = True, stamp_ns
 
     def due(self, stamp_ns: int) -> bool:
@@ -68,11 +70,8 @@ class Finder:
         self.busy = False
         return self.people
 
-    def next_side(self) -> int:
-        return 384
-
-    def sees(self, poses: Poses) -> np.ndarray:
-        return np.ones(len(poses), bool)
+    def next_look(self, size: tuple[int, int]) -> Look:
+        return self.look
 
     def reset(self) -> None:
         self.busy = False
@@ -80,10 +79,14 @@ class Finder:
 
 @dataclass
 class Reader:
-    """Reads whoever of the ``people`` is nearest to the crop; ``presence`` is its gate."""
+    """Reads whoever of the ``people`` is nearest to the crop; ``presence`` is its gate, which
+    is open for those who are vouched for if it is ``trusting``; crops ``drift_px``.
+    """
 
     people: Poses
     presence: float = 1.0
+    trusting: bool = False
+    drift_px: float = 0.0
     skeleton = COCO17
     maps: tuple[tuple[int | None, ...], ...] = ()
     engine_name = "made up"
@@ -101,11 +104,11 @@ class Reader:
             np.full((count, 17), 0.9),
             np.full(count, self.presence),
             np.full(count, 0.9),
-            all_[nearest],
+            all_[nearest] + [self.drift_px, 0, 0, 0],
         )
 
     def believed(self, reading: Reading, known: np.ndarray, vouched: np.ndarray) -> np.ndarray:
-        return np.asarray(reading.presence > 0.5)
+        return np.asarray((reading.presence > 0.5) | (self.trusting & vouched))
 
     def close(self) -> None:
         pass
@@ -173,7 +176,51 @@ def test_who_stands_alone_is_read_whatever_the_finder_says(watch) -> None:
         assert middles(people) == [240]
 
 
-@pytest.mark.parametrize(("person", "told"), [(0.6, 1), (0.2, 0)])
+def test_whom_far_looks_see_near_ones_do_not_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then neither sees them."""
+    near, far = looks((640, 480))
+    both, one = poses((200, 200), (420, 200), scale=6.0), poses((200, 200), scale=6.0)
+    finder = Finder(both)
+    monkeypatch.setattr(following, "Finder", lambda settings: finder)
+    reader = Reader(both, presence=0.0, trusting=True)
+    detector = FollowingDetector(PipelineSettings(detect_interval_s=0.0), reader)
+    finder.look = far
+    detector(IMAGE, 0)
+    finder.look, finder.people = near, one
+    for frame in range(1, 9):
+        assert middles(detector(IMAGE, frame * FRAME_NS)) == [200, 420]
+    finder.look = far
+    for frame in range(9, 13):
+        people = detector(IMAGE, frame * FRAME_NS)
+    assert middles(people) == [200]
+
+
+def test_a_crop_that_slides_off_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To somebody whom the finder does not see, while it looks."""
+    finder = Finder(poses((200, 200), (280, 200)))
+    monkeypatch.setattr(following, "Finder", lambda settings: finder)
+    monkeypatch.setattr(finder, "due", lambda stamp_ns: False)
+    reader = Reader(poses((200, 200), (240, 200), (280, 200)), drift_px=-25)
+    detector = FollowingDetector(PipelineSettings(), reader)
+    told = [middles(detector(IMAGE, frame * FRAME_NS)) for frame in range(6)]
+    assert told == [[200, 280], [200, 240]] * 3
+
+
+@pytest.mark.parametrize("company", [False, True])
+@pytest.mark.parametrize(("person", "presence"), [(0.15, 0.9), (0.15, 0.3), (0.25, 0.3)])
+def test_weak_newcomers_count_in_company_if_the_reader_says_so(
+    watch, company, person, presence
+) -> None:
+    found = poses((200, 200), person=person)
+    if company:
+        found = found.joined(poses((280, 200), person=0.6))
+    reader = Reader(poses((200, 200), (280, 200)), presence, trusting=True)
+    sure = person > following.SURE
+    for people in watch(found, reader, frames=2):
+        assert (200 in middles(people)) == (sure or (company and presence > 0.5))
+
+
+@pytest.mark.parametrize(("person", "told"), [(0.6, 1), (0.15, 0)])
 def test_whom_the_reader_refuses_is_told_where_the_finder_is_sure(watch, person, told) -> None:
     found = poses((200, 200), person=person)
     for people in watch(found, Reader(poses((200, 200)), presence=0.0)):

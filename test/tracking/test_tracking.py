@@ -297,6 +297,19 @@ def test_a_keypoint_that_leaps_is_doubted_until_it_stays():
     assert not any(doubted[:10]) and all(doubted[10:15]) and not any(doubted[20:])
 
 
+@pytest.mark.parametrize("wrong", [1, 3])
+def test_a_wrong_beginning_is_not_held_for_longer_than_it_lasted(wrong):
+    tracker = IdentityTracker()
+    wrist = H36M17.index("l_wrist")
+    doubted = []
+    for i, stamp in enumerate(_stamps(1)[:10]):
+        people = seen([[0, 0, 4.0]], stamp)
+        if i < wrong:
+            people = moved(people, np.s_[0, wrist], people.keypoints_px[0, wrist] + [200, -150])
+        doubted.append(tracker(people).confidence[0, wrist] == 0)
+    assert sum(doubted) < wrong and not any(doubted[2 * wrong :])
+
+
 @pytest.mark.parametrize(("leap_m", "believed"), [(0.5, True), (0.8, False)])
 def test_a_resting_hand_is_not_elsewhere_a_tenth_of_a_second_later(leap_m, believed):
     """15 cm of error and 5 m/s make 65 cm; what is further away is something else that looks like

@@ -26,7 +26,7 @@ MODEL = "movenet-multipose"
 MULTIPLE = 32
 MOST = 64
 MIN_CENTRE = 0.1
-MIN_PERSON = 0.15
+MIN_PERSON = 0.1
 
 
 def letterbox(
