@@ -237,7 +237,8 @@ class FollowingDetector(Detector):
             followed = self._followed
             followed.seen = picture.moved(followed.seen, self._picture)
         self._picture = picture
-        self._since.append(picture)
+        if self._finder.busy:
+            self._since.append(picture)
         before = self._followed.key
         self._look(image_bgr, stamp_ns, stopwatch)
         people = self._read(image_bgr, stamp_ns, stopwatch)
