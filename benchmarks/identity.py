@@ -55,6 +55,7 @@ FILMS = {
     "pictures/videos/intel_preview_people-detection.mp4": 2,
     "pictures/videos/intel_preview_person-bicycle-car-detection.mp4": 2,
     "pictures/videos/intel_preview_worker-zone-detection.mp4": 1,
+    **{f"caliscope_charuco/cam_{camera}.mp4": 1 for camera in range(4)},
 }
 """People of each film, by eye."""
 BRIEF = 10

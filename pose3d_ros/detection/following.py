@@ -53,9 +53,9 @@ SAME_POSE = 0.7
 """The reader reads the person whom the finder sees when both poses have this ``likeness``."""
 SIDES = 0.15
 """A body is mirrored that is so much more like the finder's with left and right exchanged."""
-SURE = 0.2
-"""Score of a person for whom the finder vouches. Weaker newcomers count in company alone, where
-people hide each other, and the reader decides.
+LIKELY, SURE = 0.2, 0.3
+"""Score of a person for whom the finder vouches, and of one whom it sees without a word from the
+reader. Weaker newcomers count in company alone, where people hide each other.
 """
 FADE = 0.8
 """Each look at a person says so much less than a later one: of a near and a far look, and of one
@@ -131,7 +131,7 @@ class Reader(Protocol):
 
     def believed(self, reading: Reading, known: Array, vouched: Array) -> Array:
         """Crops (P,) that show a person, of whom some are ``known`` (P,) from the frame before,
-        and some ``vouched`` (P,) for by the finder.
+        and some ``vouched`` (P,) for by the finder, which is sure or sees others there.
         """
 
     def close(self) -> None:
@@ -165,7 +165,7 @@ class _Followed(Rows):
         keypoints, and the reader has not read.
         """
         none = np.zeros(seen.scores.shape)
-        sides, vouched = np.where(clear, side, SWEEP), seen.person > SURE
+        sides, vouched = np.where(clear, side, SWEEP), seen.person > LIKELY
         return cls(key, region, np.zeros((*none.shape, 2)), none, seen, sides, vouched, clear)
 
     @classmethod
@@ -319,7 +319,7 @@ class FollowingDetector(Detector):
             followed.vouched[np.isin(followed.key, then.key[missed])] = False
         for i, j in zip(who.tolist(), whom.tolist(), strict=True):
             if (at := row.get(int(then.key[j]))) is not None:
-                followed.vouched[at] |= found.person[i] > SURE
+                followed.vouched[at] |= found.person[i] > LIKELY
                 if not clear[i]:  # too small to tell more
                     continue
                 followed.doubtful[at] = read[i, j] <= SAME_POSE
@@ -330,7 +330,7 @@ class FollowingDetector(Detector):
                     followed.seen[np.array([at])] = found[np.array([i])].moved(moved.mean(1))
         new = ~np.isin(np.arange(len(found)), who)
         new &= ~(sideless_likeness(found, *then.told()) > SAME_PERSON).any(1)
-        new &= (found.person > SURE) | in_company(self._reader.regions_of(found), found.box_px)
+        new &= (found.person > LIKELY) | in_company(self._reader.regions_of(found), found.box_px)
         new &= ~middle_within(found.box_px, then.seen.box_px[~look.whole(then.seen)])  # pieces
         newcomers, clear = found[new], clear[new]
         for before, after in pairwise(since):
@@ -367,14 +367,15 @@ class FollowingDetector(Detector):
             reading = reading.with_sides_exchanged(exchanged, self.skeleton)
             read = convert(reading.keypoints_px, reading.confidence, self.skeleton, COCO17)
         keypoints, confidence = read
-        believed = self._reader.believed(reading, ~followed.unread, vouched)
         crowded = vouched & in_company(where, followed.seen.box_px)
+        sure = vouched & (followed.seen.person > SURE)
+        believed = self._reader.believed(reading, ~followed.unread, crowded | sure)
         quality = np.where(vouched, alike, reading.sharpness - 1)
         slid = ~np.isin(rows, distinct_people(reading, where[:, 2], quality, believed))
         differs = crowded & (alike <= SAME_POSE)
         self._suspects = bool((differs & ~doubtful).any())
         misread = vouched & (~believed | slid) | doubtful & differs
-        believed |= misread & doubtful & (followed.seen.person > SURE)
+        believed |= misread & doubtful & sure
         told = self._as_seen(reading, followed.seen, misread) if misread.any() else reading
         kept = distinct_people(told, where[:, 2], quality, believed)
         next_regions = reading.next_regions.copy()
