@@ -116,23 +116,27 @@ class Finder:
         self._thread = ThreadPoolExecutor(1, "finder", _give_way)
         self._found: Future[Poses] | None = None
         self._due_ns = 0
+        self._size = (0, 0)
         self.look = Look((0, 0), (0, 0, 0, 0), NEAR)
         """The last one."""
         self.reset()
 
-    def next_look(self, size: tuple[int, int]) -> Look:
-        """The next look at images of ``size`` (width, height)."""
+    def next_look(self, size: tuple[int, int], everywhere: bool = True) -> Look:
+        """The next look at images of ``size`` (width, height): at the whole, or ``everywhere``."""
         if size != self._size:
             self._size = size
             near, far, *parts = looks(size)
             first = [near, far, *(look for part in parts for look in (part, near))]
             self._first_round = len(first)
-            self._round = chain(
+            self._whole = cycle((near, near, far))
+            self._everywhere = chain(
                 first,
                 cycle([look for part in parts or (near,) for look in (far, near, part, near)]),
             )
+        if not everywhere:
+            return next(self._whole)
         self._first_round -= 1
-        return next(self._round)
+        return next(self._everywhere)
 
     @property
     def in_first_round(self) -> bool:

@@ -268,10 +268,12 @@ class FollowingDetector(Detector):
             return False
         regular = self._since_s(stamp_ns) >= self.settings.detect_interval_s
         size, doubtful = size_of(image_bgr), self._followed.doubtful
-        if regular or self._finder.in_first_round:
+        if not regular and self._misses_somebody(stamp_ns):
+            look = self._finder.next_look(size, everywhere=False)
+        elif regular or self._finder.in_first_round:
             look = self._finder.next_look(size)
             self._looked_ns = stamp_ns
-        elif self._suspects or doubtful.any() or self._misses_somebody(stamp_ns):
+        elif self._suspects or doubtful.any():
             near, far, *_ = looks(size)
             look = far if (self._followed.side[doubtful] > near.side).any() else near
         else:
@@ -294,7 +296,7 @@ class FollowingDetector(Detector):
         self._looked_ns = stamp_ns
         for _ in range(2 if first else 1):  # near and far
             with stopwatch("detect"):
-                look = self._finder.next_look(size_of(image_bgr))
+                look = self._finder.next_look(size_of(image_bgr), everywhere=not misses)
                 found = self._finder.now(image_bgr, look)
             self._meet(found, self._followed)
 
@@ -335,7 +337,9 @@ class FollowingDetector(Detector):
         newcomers, clear = found[new], clear[new]
         for before, after in pairwise(since):
             newcomers = after.moved(newcomers, before)
-        known = (sideless_likeness(newcomers, *followed.told()) > SAME_PERSON).any(1)
+        known: Array = np.asarray(
+            (sideless_likeness(newcomers, *followed.told()) > SAME_PERSON).any(1)
+        )
         newcomers, clear = newcomers[~known], clear[~known]
         keys = np.array([next(self._keys) for _ in range(len(newcomers))], int)
         regions_ = self._reader.regions_of(newcomers)
@@ -433,7 +437,7 @@ def middle_within(box_px: Array, others_px: Array) -> Array:
     """Whether the middle of each box (P, 4) is in any of the others (Q, 4)."""
     middle = ((box_px[:, :2] + box_px[:, 2:]) / 2)[:, None]
     inside = (middle > others_px[:, :2]) & (middle < others_px[:, 2:])
-    return np.asarray(inside.all(-1).any(1))
+    return np.asarray(np.any(np.all(inside, axis=-1), axis=1))
 
 
 def distinct_people(reading: Reading, sides_px: Array, quality: Array, believed: Array) -> Array:

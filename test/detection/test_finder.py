@@ -71,6 +71,7 @@ def test_every_part_is_looked_at_once_before_any_is_again() -> None:
     assert first[3::2] == [near] * 4, "whoever is followed is seen again meanwhile"
     then = [finder.next_look(size) for _ in range(16)]
     assert then[:4] == [far, near, parts[0], near] and set(then) == set(first)
+    assert [finder.next_look(size, everywhere=False) for _ in range(3)] == [near, near, far]
     finder.reset()
     assert finder.next_look(size) == first[0] and finder.in_first_round
     finder.close()

@@ -70,7 +70,7 @@ class Finder:
         self.busy = False
         return self.people
 
-    def next_look(self, size: tuple[int, int]) -> Look:
+    def next_look(self, size: tuple[int, int], everywhere: bool = True) -> Look:
         return self.look
 
     def reset(self) -> None:
