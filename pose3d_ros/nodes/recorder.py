@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,14 @@ class RecorderNode(ManagedNode[RecorderNodeSettings]):
         if writer is None:
             return
         for line in writer.close(optical=self._frame_id in self._optical_frames):
+            self._say(line)
+        self._say(f"{self._frames} frames recorded")
+
+    def _say(self, line: str) -> None:
+        if self.context.ok():
             self.get_logger().info(line)
-        self.get_logger().info(f"{self._frames} frames recorded")
+        else:  # Ctrl-C has ended ROS and its log
+            sys.stderr.write(f"recorder: {line}\n")
 
     def _hear_joints(self, cloud: PointCloud2) -> None:
         assert self._writer is not None
