@@ -36,6 +36,8 @@ from pose3d_ros.skeleton import H36M17
 
 FOCAL_TOLERANCE = 0.05  # two calibrations of one lens differ by less
 LEAST_MOMENTS, MOMENTS = 10, 30  # that lag and residual are taken over
+# Stamps that advance more slowly than this beside the clock, over so long, are in another unit.
+SLOWEST, CLOCK_SPAN_S = 0.005, 0.5
 
 
 class CameraInput:
@@ -66,6 +68,7 @@ class CameraInput:
         self._resolved: tuple[object, Camera | None] = (None, None)
         self._began = self.in_time_at = time.monotonic()
         self._lags_ns: deque[int] = deque(maxlen=MOMENTS)
+        self._clock_ns: deque[tuple[int, int]] = deque(maxlen=MOMENTS)  # stamps and arrivals
         self._residuals: deque[CameraResidual] = deque(maxlen=MOMENTS)
         self.newest_ns: int | None = None
         self.tells_depth = False
@@ -153,11 +156,33 @@ class CameraInput:
             return
         self.solved("stamp")
         self.newest_ns = people.stamp_ns
+        if self._slow_clock(people.stamp_ns):
+            return
         self._lags_ns.append(people.stamp_ns - time.monotonic_ns())
         self._frame_id = cloud.header.frame_id
         self._size = people.image_size if len(people) and people.image_size[0] else self._size
         self.tells_depth |= people.depth_m is not None
         self._deliver(people)
+
+    def _slow_clock(self, stamp_ns: int) -> bool:
+        """Whether stamps hardly advance, said in a line: microseconds for nanoseconds, say."""
+        now_ns = time.monotonic_ns()
+        if self._clock_ns and now_ns - self._clock_ns[-1][1] > SILENCE_S * 1e9:
+            self._clock_ns.clear()  # a recording may have been paused
+        self._clock_ns.append((stamp_ns, now_ns))
+        told_ns, passed_ns = np.subtract(self._clock_ns[-1], self._clock_ns[0]).tolist()
+        if passed_ns < CLOCK_SPAN_S * 1e9:
+            return False
+        if not 0 < told_ns < SLOWEST * passed_ns:
+            self.solved("units")
+            return False
+        self.problem(
+            "units",
+            f"not used: its stamps advance by {told_ns * 1e-6:.3g} ms in {passed_ns * 1e-9:.1f} "
+            f"s: expected time in seconds and nanoseconds; does the driver take micro- or "
+            f"milliseconds for nanoseconds?",
+        )
+        return True
 
     def camera(self, stamp_ns: int) -> Camera | None:
         """The camera at the size of its images and where it stood at the stamp; None, said in a

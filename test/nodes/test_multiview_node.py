@@ -417,6 +417,24 @@ def test_a_camera_that_has_moved(
     scene.until(lambda: "cam3 moved" not in node.problems, "the end of the alarm")
 
 
+def test_stamps_in_microseconds(ros: Any, scene: Scene, start: Any) -> None:
+    def in_microseconds(cloud: PointCloud2) -> PointCloud2:
+        cloud.header.stamp = messages.time_of(messages.stamp_ns(cloud.header) // 1000)
+        return cloud
+
+    start(rig=scene.rig())
+    scene.spoil = dict.fromkeys(scene.names, in_microseconds)
+    for name in scene.names:
+        scene.say(f"camera {name}: not used: its stamps advance by", "does the driver take micro-")
+    before = len(scene.joints)
+    for _ in range(10):
+        scene.show()
+        time.sleep(PERIOD_S)
+    assert len(scene.joints) <= before + 1, "nobody is made of them"
+    scene.spoil = {}
+    scene.until(scene.all_found, "everybody, once the stamps are right")
+
+
 def test_cameras_that_are_exchanged_in_the_rig_file(
     ros: Any, scene: Scene, start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
