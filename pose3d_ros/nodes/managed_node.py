@@ -51,7 +51,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
         self._library_log = library_log.attach(self.get_logger())
         self.problems: dict[str, str] = {}
         self.configured = False
-        self._right_clock_at = time.monotonic()
+        self._right_clock_at: float | None = None
         self._said: dict[str, tuple[str, float]] = {}
         self.finished = self.failed = False
         try:
@@ -160,6 +160,8 @@ class ManagedNode(LifecycleNode, Generic[S]):
         if (age_s := self.age_s(acquired_ns)) is not None:
             self._right_clock_at = now
             self.solved("clock")
+        elif self._right_clock_at is None:  # simulated time may begin after the first image
+            self._right_clock_at = now
         elif now - self._right_clock_at > OTHER_CLOCK_PATIENCE_S:
             self.problem(
                 "clock",

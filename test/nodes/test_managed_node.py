@@ -36,6 +36,7 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
 from std_msgs.msg import Int32
 
+from pose3d_ros.nodes import managed_node
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.parameter_files import unused_files
 from pose3d_ros.settings import Settings, setting
@@ -246,3 +247,16 @@ def test_a_signal_during_the_start_ends_it_without_a_trace(
         pytest.skip("on this busy machine Python itself was still starting")
     assert node.returncode in (0, -signum, 128 + signum), output
     assert "Traceback" not in output and "rror" not in output, output
+
+
+def test_the_first_image_is_not_blamed_for_a_clock_that_begins_later(ros: Any) -> None:
+    """Simulated time is 0 until somebody publishes /clock, however long the node has waited."""
+    node = ros.add(Counter(parameter_overrides=[Parameter("use_sim_time", value=True)]))
+    time.sleep(0.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(managed_node, "OTHER_CLOCK_PATIENCE_S", 0.2)
+        assert node.latency_s(1_800_000_000 * 10**9) is None
+        assert "clock" not in node.problems
+        time.sleep(0.3)
+        assert node.latency_s(1_800_000_000 * 10**9) is None
+        assert "/clock is of the same recording" in node.problems["clock"]
