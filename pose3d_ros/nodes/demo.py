@@ -53,6 +53,7 @@ NAMESPACE = "pose3d_demo"
 PLACE = f"namespace:={NAMESPACE}"
 START_S = 60.0  # loading models on a slow machine
 PANE = (640, 360)
+UNHEARD = 5  # images whose joints are sent before the nodes have all found each other
 BEHIND = 1.15  # times as long as the video: then it is said that this machine takes longer
 NEXT = """\
 next     in your browser:  {pose3d} demo --view
@@ -241,7 +242,7 @@ def _report(watcher: Watcher) -> None:
     )
     p50, p95 = 1000 * np.percentile(watcher.latencies_s, [50, 95])
     took_s, sent = watcher.heard_s[-1] - watcher.heard_s[0], max(len(watcher.sent_s), len(counts))
-    dropped = ", others dropped for newer ones" if sent > len(counts) + 1 else ""
+    dropped = ", others dropped for newer ones" if sent > len(counts) + UNHEARD else ""
     print(
         f"images   {sent} sent, {len(counts)} processed{dropped}\n"
         f"rate     {(len(counts) - 1) / max(took_s, 1e-9):.1f} Hz\n"
