@@ -249,7 +249,9 @@ class MonocularNodeSettings(PipelineSettings):
         "empty takes camera_height_m",
     )
     rig: str = setting(
-        "", "Rig file that tells the intrinsics of rig_camera, instead of camera_info"
+        "",
+        "Rig file that tells the intrinsics of rig_camera, instead of camera_info, and where it "
+        "stands in the file's frame, instead of TF",
     )
     rig_camera: str = setting("", "Name of this camera in the rig file")
     transport: str = setting(

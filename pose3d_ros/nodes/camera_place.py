@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -28,18 +29,24 @@ PATIENCE_S = 0.1  # for a transform that is later than its image
 
 
 class CameraPlace:
-    """Asks TF for ``fixed_frame`` and ``floor_frame`` at the images' stamps.
+    """Asks TF for ``fixed_frame`` and ``floor_frame`` at the images' stamps, but for those that
+    ``static`` tells: ``camera_from_frame`` (4, 4) by name of the frame.
 
     Without tf2_ros, the pipeline takes ``camera_height_m`` and its companions for both: right for
     a camera that does not move. Raises ``TransformError`` where these are missing too.
     """
 
-    def __init__(self, node: ManagedNode[MonocularNodeSettings]) -> None:
+    def __init__(
+        self, node: ManagedNode[MonocularNodeSettings], static: Mapping[str, np.ndarray]
+    ) -> None:
         self._node = node
         settings = node.settings
         self._fixed_frame, self._floor_frame = settings.fixed_frame, settings.floor_frame
         self._transforms: TransformLookup | None = None
-        if not settings.lift or not (self._fixed_frame or self._floor_frame):
+        self._static = static
+        if not settings.lift:
+            self._fixed_frame = self._floor_frame = ""
+        if not {self._fixed_frame, self._floor_frame} - {"", *static}:
             return
         try:
             self._transforms = TransformLookup(
@@ -48,7 +55,7 @@ class CameraPlace:
         except TransformError:
             if not settings.camera_height_m:
                 raise
-            self._floor_frame = ""
+            self._fixed_frame = self._floor_frame = ""
             node.get_logger().info(
                 "tf2_ros is not installed: floor and fixed frame are as camera_height_m, "
                 "camera_pitch_deg and camera_roll_deg say, those of a camera that does not move"
@@ -59,8 +66,6 @@ class CameraPlace:
         None, said in a line, when the pose is not known.
         """
         floor = None
-        if self._transforms is None:
-            return camera, floor
         if self._floor_frame:
             camera_from_floor = self._ask(self._floor_frame, camera, stamp_ns, "not used")
             floor = None if camera_from_floor is None else Floor.from_pose(camera_from_floor)
@@ -74,6 +79,8 @@ class CameraPlace:
     def _ask(
         self, frame: str, camera: Camera, stamp_ns: int, consequence: str
     ) -> np.ndarray | None:
+        if frame in self._static:
+            return self._static[frame]
         assert self._transforms is not None
         key = f"transform {frame}"
         try:

@@ -84,10 +84,10 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
 
     def configure(self) -> None:
         """Load the models; a wrong path or engine is refused here."""
-        self._of_rig = _camera_of_rig(self.settings.rig, self.settings.rig_camera)
+        self._of_rig, static = _camera_of_rig(self.settings.rig, self.settings.rig_camera)
         self._pipeline = MonocularPipeline(self.settings)
         self._outputs = ImageOutputs(self, self.settings.fixed_frame)
-        self._place = CameraPlace(self)
+        self._place = CameraPlace(self, static)
         self._offered = Services(self, {"reset": self._reset, "snapshot": self._snapshot})
         pipeline = self._pipeline
         networks = " and ".join(filter(None, (pipeline.detector_name, pipeline.lifter_name)))
@@ -315,16 +315,22 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
         )
 
 
-def _camera_of_rig(path: str, name: str) -> Camera | None:
-    """Intrinsics of a rig file's camera; None where no file is given. Raises ``ValueError``."""
+def _camera_of_rig(
+    path: str, name: str
+) -> tuple[Camera | None, dict[str, npt.NDArray[np.float64]]]:
+    """Intrinsics of a rig file's camera, and its ``camera_from_world`` by the name of the world;
+    none where no file is given. Raises ``ValueError``.
+    """
     if not path:
-        return None
-    cameras = read_rig(path).cameras
-    if name not in cameras:
+        return None, {}
+    rig = read_rig(path)
+    if name not in rig.cameras:
         raise ValueError(
-            f"rig_camera: expected one of {', '.join(cameras)}, as in {path}, got '{name}'"
+            f"rig_camera: expected one of {', '.join(rig.cameras)}, as in {path}, got '{name}'"
         )
-    return replace(cameras[name], camera_from_world=np.eye(4))
+    camera = rig.cameras[name]
+    static = {rig.frame_id: camera.camera_from_world} if rig.posed else {}
+    return replace(camera, camera_from_world=np.eye(4)), static
 
 
 def main() -> int:

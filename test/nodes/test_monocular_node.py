@@ -1166,6 +1166,23 @@ def test_without_tf2_ros_the_camera_s_height_serves(
     assert joints[-1].header.frame_id == "floor" and node._pipeline.floors == [None]
 
 
+def test_a_rig_file_tells_where_its_camera_stands_without_tf(
+    ros: Any, start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "tf2_ros", None)
+    stands = replace(CAMERA, camera_from_world=look_at([1, 2, 1.5], [5, 2, 1]))
+    write_rig(tmp_path / "rig.yaml", RigFile({"left": stands}, "lab"))
+    given = {"rig": str(tmp_path / "rig.yaml"), "rig_camera": "left"}
+    node = start(**given, fixed_frame="lab", floor_frame="lab")
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    assert joints[-1].header.frame_id == "lab"
+    camera, floor = node._pipeline.cameras[-1], node._pipeline.floors[-1]
+    np.testing.assert_allclose(camera.camera_from_world, stands.camera_from_world, atol=1e-9)
+    assert floor is not None and floor.height_m == pytest.approx(1.5)
+
+
 def test_a_fixed_frame_that_nothing_tells_is_refused(
     ros: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

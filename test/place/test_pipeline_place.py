@@ -28,6 +28,7 @@ from pose3d_ros.lifting.lifter import LiftedPoses
 from pose3d_ros.people import People2D
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.place.floor import Floor
+from pose3d_ros.place.placement import BODY_SIGMA_M
 from pose3d_ros.place.stature import SOLE_SHARE
 from pose3d_ros.settings import PipelineSettings, SettingsError
 from pose3d_ros.skeleton import H36M17
@@ -48,13 +49,14 @@ class World(Detector, Lifter):
     def __init__(self, size, place_m):
         self.settings, self.size, self.camera = PipelineSettings(), size, CAMERA
         self.pelvis_m = np.array([*place_m, size * HIP_M])
+        self.confidence = np.full(17, 0.9)
 
     def __call__(self, subject, second, *rest):
         if isinstance(subject, People2D):
             self.up = rest[-1]
             return self._lifted(subject)
         pixels = self.camera.project((self.size * LEVEL + self.pelvis_m)[None])
-        confidence = np.where(np.isfinite(pixels).all(-1), 0.9, 0)
+        confidence = np.where(np.isfinite(pixels).all(-1), self.confidence, 0)
         return People2D(H36M17, pixels, confidence, second, CAMERA.size)
 
     def _lifted(self, people):
@@ -100,6 +102,17 @@ def test_with_the_camera_s_height_people_of_any_size_stand_where_they_stand(size
     assert error == pytest.approx(abs(1 / size - 1) * 4.1, abs=0.35)
     # The floor is surer than a stature that anybody may have.
     assert results[-1].sigma_m.max() < 0.8 * assumed[-1].sigma_m.max()
+
+
+def test_sigma_knows_that_hips_are_not_where_they_look_and_doubtful_keypoints():
+    world, wrist, other = World(1.0, (4.0, 0.5)), *H36M17.indices("l_wrist", "r_wrist")
+    tilt = {"camera_height_m": 1.0, "camera_pitch_deg": 10.0}
+    world.confidence = np.where(np.arange(17) == wrist, 0.5, 0.95)
+    with _pipeline(world, **tilt) as pipeline:
+        people = _run(pipeline, world, [_posed()] * 30)[-1]
+    variances = np.linalg.eigvalsh(people.covariance_m2[0])
+    assert (variances >= BODY_SIGMA_M**2).all(), "in every direction"
+    assert variances[wrist, 0] > variances[other, 0] + 0.03**2
 
 
 def test_in_a_fixed_frame_people_are_upright_on_the_floor():
