@@ -38,7 +38,7 @@ from pose3d_ros.multiview.pose_buffer import MAX_AGE_S
 from pose3d_ros.multiview.rig import NEAR_M, Rig
 from pose3d_ros.multiview.tracks import CONFIRM_EVIDENCE, Tracks
 from pose3d_ros.multiview.triangulation import TriangulatedPoints, measure_joints
-from pose3d_ros.people import MAX_PEOPLE, People2D, People3D, TrackState, sigma_of
+from pose3d_ros.people import MAX_PEOPLE, NO_ID, People2D, People3D, TrackState, sigma_of
 from pose3d_ros.skeleton import Skeleton
 from pose3d_ros.stamps import Order, StampOrder
 
@@ -116,6 +116,7 @@ class MultiViewTracker:
         self._order = StampOrder()
         self._noise = AdaptiveNoise(len(self.rig))
         self._used_ns: list[int | None] = [None] * len(self.rig)
+        self._track_of: dict[tuple[int, int], int] = {}  # by camera and its own id of a person
         self._period_s = 0.0  # between updates, smoothed
 
     @property
@@ -161,7 +162,7 @@ class MultiViewTracker:
         if elapsed_s > 0:
             self._period_s += (min(elapsed_s, MAX_PERIOD_S) - self._period_s) / 4
         self._noise.begin_frame()
-        owner = np.full(len(detections), NOBODY)
+        owner, known_ids = np.full(len(detections), NOBODY), self._tracks.ids
         if len(self._tracks) and observed.any():
             owner, uncertain_depth, wrong_size = self._update_tracks(
                 detections, offset_s, observed, stamp_ns, elapsed_s
@@ -180,6 +181,15 @@ class MultiViewTracker:
             self._start_tracks(
                 detections[rows], owner[rows], similarity, wrong_size, observed, offset_s, stamp_ns
             )
+        seen_as = [
+            (camera, int(person))
+            for camera, people in enumerate(people_2d)
+            if people is not None and observed[camera]
+            for person in people.ids
+        ]
+        for key, row in zip(seen_as, owner, strict=True):
+            if row != NOBODY and key[1] != NO_ID:
+                self._recognise(key, int(known_ids[row]), stamp_ns)
         self._delete_lost(stamp_ns)
         return self._result(stamp_ns)
 
@@ -416,6 +426,21 @@ class MultiViewTracker:
         self._tracks += new
         self._bones.add(len(new))
 
+    def _recognise(self, seen_as: tuple[int, int], track_id: int, stamp_ns: int) -> None:
+        """Take in that a camera saw a track as the person of its own id. Whom it hid for a moment
+        and who comes back as a tentative track is who they were, while they are not seen
+        elsewhere.
+        """
+        tracks, before = self._tracks, self._track_of.get(seen_as, track_id)
+        lost = np.flatnonzero((tracks.ids == before) & (tracks.seen_ns < stamp_ns))
+        new = np.flatnonzero((tracks.ids == track_id) & ~tracks.confirmed)
+        if before != track_id and len(lost) and len(new):
+            tracks.ids[new], tracks.confirmed[new] = before, tracks.confirmed[lost]
+            tracks.evidence[new] += tracks.evidence[lost]
+            self._keep(np.arange(len(tracks)) != lost[0])
+            track_id = before
+        self._track_of[seen_as] = track_id
+
     def _keep(self, rows: np.ndarray) -> None:
         if not rows.all():
             self._tracks = self._tracks[rows]
@@ -435,6 +460,8 @@ class MultiViewTracker:
         )
         tracks.known &= stamp_ns - tracks.joint_seen_ns <= FILL_S * 1e9
         self._keep(~lost)
+        ids = set(self._tracks.ids.tolist())
+        self._track_of = {key: id_ for key, id_ in self._track_of.items() if id_ in ids}
 
     def _result(self, stamp_ns: int) -> People3D:
         tracks = self._tracks

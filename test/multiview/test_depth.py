@@ -235,6 +235,23 @@ def test_a_ghost_that_the_other_cameras_do_not_see_is_nobody():
         assert not (result.states != TrackState.TENTATIVE).any()
 
 
+@pytest.mark.parametrize(("again", "same"), [(7, True), (8, False)])
+def test_whom_a_camera_knows_again_is_the_same_track(again, same):
+    """Somebody is hidden for 0.3 s and comes back 1.2 m from where they were last seen."""
+    camera, rng, ids = ring(1)[0], np.random.default_rng(0), []
+    tracker = MultiViewTracker([camera], H36M17)
+    for frame in range(60):
+        place = walker(frame) if frame < 40 else walker(frame, (-0.5, 1.2))
+        seen = observed(camera, place, frame * STEP_NS, rng, 0.2)
+        seen = replace(seen, ids=np.full(len(seen), 7 if frame < 40 else again))
+        if 32 <= frame < 40:
+            seen = People2D.empty(H36M17, frame * STEP_NS, camera.size)
+        result = tracker.update([seen], frame * STEP_NS)
+        ids.append(set(result.ids[result.states == TrackState.CONFIRMED].tolist()))
+    assert len(ids[31]) == len(ids[59]) == 1
+    assert (ids[31] == ids[59]) == same
+
+
 def test_people_found_twice_by_one_camera_are_one():
     camera, rng = ring(1)[0], np.random.default_rng(0)
     tracker = MultiViewTracker([camera], H36M17)

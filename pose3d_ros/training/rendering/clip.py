@@ -58,8 +58,37 @@ def render_clip(
     """
     out.mkdir(parents=True, exist_ok=True)
     frames = round(seconds * FPS)
+    scene, cameras = demo_scene(makehuman, mocap, frames), demo_cameras()
+    renderer = Renderer(SIZE)
+    renderer.load(scene)
+    for camera in cameras:
+        write_video(
+            out / f"{camera.frame_id}.mp4",
+            (renderer.picture(camera, frame) for frame in range(frames)),
+        )
+        (out / f"{camera.frame_id}.yaml").write_text(calibration_yaml(camera))
+    renderer.close()
+    np.savez_compressed(
+        out / "truth.npz",
+        joints_m=np.stack([actor.posed.joints_m for actor in scene.actors], 1),
+        camera_from_world=np.stack([camera.camera_from_world for camera in cameras]),
+        fps=FPS,
+    )
+    names = [camera.frame_id for camera in cameras]
+    write_rig(
+        out / "rig.yaml",
+        RigFile(
+            dict(zip(names, cameras, strict=True)),
+            sources={name: {"video": f"{name}.mp4"} for name in names},
+        ),
+    )
+    (out / "README.md").write_text(_README)
+    return sorted(out.iterdir())
+
+
+def demo_scene(makehuman: Path, mocap: Sequence[Path], frames: int) -> Scene:
+    """The man, the woman and the room of the clip, for so many frames at ``FPS``."""
     actors = _actors(Assets(makehuman), Motions.load(mocap, "train"), frames)
-    cameras = demo_cameras()
     boxes = [
         [[-2.6, 3.6, 0], [-1.4, 4.4, 0.9]],
         [[2.6, 3.2, 0], [3.3, 4.2, 1.6]],
@@ -77,31 +106,7 @@ def render_clip(
         to_light=(-0.2, -0.5, 0.75),
         light_colour=(0.95, 0.92, 0.86),
     )
-    renderer = Renderer(SIZE)
-    renderer.load(Scene(actors, room))
-    for camera in cameras:
-        write_video(
-            out / f"{camera.frame_id}.mp4",
-            (renderer.picture(camera, frame) for frame in range(frames)),
-        )
-        (out / f"{camera.frame_id}.yaml").write_text(calibration_yaml(camera))
-    renderer.close()
-    np.savez_compressed(
-        out / "truth.npz",
-        joints_m=np.stack([actor.posed.joints_m for actor in actors], 1),
-        camera_from_world=np.stack([camera.camera_from_world for camera in cameras]),
-        fps=FPS,
-    )
-    names = [camera.frame_id for camera in cameras]
-    write_rig(
-        out / "rig.yaml",
-        RigFile(
-            dict(zip(names, cameras, strict=True)),
-            sources={name: {"video": f"{name}.mp4"} for name in names},
-        ),
-    )
-    (out / "README.md").write_text(_README)
-    return sorted(out.iterdir())
+    return Scene(actors, room)
 
 
 def demo_cameras() -> tuple[Camera, ...]:

@@ -1,0 +1,139 @@
+# Copyright 2026 pose3d_ros maintainers
+# SPDX-License-Identifier: Apache-2.0
+#
+# Licensed under the Apache License, Version 2.0 (the "License"); you may not use this file except
+# in compliance with the License. You may obtain a copy of the License at
+# http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software distributed under the License
+# is distributed on an "AS IS" BASIS, WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express
+# or implied. See the License for the specific language governing permissions and limitations under
+# the License.
+
+
+"""What a robot that drives and turns makes of people's speed and ids.
+
+The demo's scene, in which a man walks about and a woman directs the traffic where she stands,
+before a camera 1.2 m high that drives past them at 0.5 m/s and turns to and fro by 0.5 rad/s for 6
+s, then turns away from them for 3 s and back. Prints the speed of the woman's pelvis, who sways,
+beside the true one, in the camera's frame and in a fixed one, there also with the floor known, and
+how many ids each of the two gets.
+
+    LP_NUM_THREADS=1 python benchmarks/moving_camera.py MAKEHUMAN CMU_MOCAP
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from place import Remembering
+
+from pose3d_ros.camera import Camera
+from pose3d_ros.evaluation.table import table
+from pose3d_ros.geometry import look_at, transform_points
+from pose3d_ros.people import People3D, TrackState
+from pose3d_ros.pipeline import MonocularPipeline
+from pose3d_ros.place.floor import Floor
+from pose3d_ros.settings import PipelineSettings
+from pose3d_ros.training.rendering.clip import FPS, SIZE, demo_scene
+from pose3d_ros.training.rendering.renderer import Renderer
+
+RATE_HZ, DRIVES_S, AWAY_S = 15, 6.0, 3.0
+SPEED_MPS, TURN_RAD_S, HEIGHT_M = 0.5, 0.5, 1.2
+SETTLED_S = 1.0
+NEAR_M = 1.0  # of the truth
+WOMAN = 1
+
+
+def cameras() -> Iterator[Camera]:
+    """Where the camera is at each image, in the world."""
+    still = Camera.from_fov(*SIZE, math.radians(66), frame_id="camera_optical")
+    for step in range(round((DRIVES_S + 2 * AWAY_S) * RATE_HZ)):
+        now_s = step / RATE_HZ
+        at = np.array([-1.5 + SPEED_MPS * min(now_s, DRIVES_S), -4.0, HEIGHT_M])
+        to_and_fro = abs((now_s + 0.5) % 2 - 1) - 0.5  # between two turns a second
+        away = AWAY_S - abs(now_s - DRIVES_S - AWAY_S)
+        yaw_rad = math.pi / 2 + TURN_RAD_S * (to_and_fro if away <= 0 else away)
+        ahead = np.array([math.cos(yaw_rad), math.sin(yaw_rad), -0.08])
+        yield replace(still, camera_from_world=look_at(at, at + ahead))
+
+
+def main() -> None:
+    """Render, track, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("makehuman", type=Path)
+    parser.add_argument("mocap", type=Path)
+    options = parser.parse_args()
+    path, step = list(cameras()), FPS // RATE_HZ
+    scene = demo_scene(options.makehuman, [options.mocap], 240)
+    truth_m = np.stack([actor.posed.joints_m for actor in scene.actors], 1)
+    renderer = Renderer(SIZE)
+    renderer.load(scene)
+    eyes = Remembering(PipelineSettings())
+    fixed = eyes.settings.changed(fixed_frame="odom")
+    cases = {
+        "camera's frame": (eyes.settings, False),
+        "fixed frame": (fixed, False),
+        "fixed frame, floor": (fixed, True),
+    }
+    pipelines = {
+        name: MonocularPipeline(settings, detector=eyes, lifter=eyes)
+        for name, (settings, _) in cases.items()
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in cases}
+    sways_mps = np.linalg.norm(np.diff(truth_m[:, WOMAN, 0], axis=0), axis=-1) * FPS
+    ids: dict[str, list[set[int]]] = {name: [set(), set()] for name in cases}
+    for number, camera in enumerate(path):
+        # The motion goes to and fro, so that nobody leaps when it is over.
+        frame = len(truth_m) - 1 - abs(len(truth_m) - 1 - number * step % (2 * len(truth_m) - 2))
+        image = renderer.picture(camera, frame)
+        for name, pipeline in pipelines.items():
+            floor = Floor.from_pose(camera.camera_from_world) if cases[name][1] else None
+            people = pipeline(image, camera, round(number / RATE_HZ * 1e9), floor=floor)
+            there = truth_m[frame]
+            if people.frame_id != "odom":
+                there = transform_points(camera.camera_from_world, there)
+            _score(people, there, number / RATE_HZ > SETTLED_S, speeds[name], ids[name])
+    renderer.close()
+    print(
+        table(
+            [
+                {
+                    "velocity in": name,
+                    "frames": len(speeds[name]),
+                    "true_median_mps": float(np.median(sways_mps)),
+                    "speed_median_mps": float(np.median(speeds[name])),
+                    "speed_p95_mps": float(np.percentile(speeds[name], 95)),
+                    "ids_of_the_man": len(ids[name][0]),
+                    "ids_of_the_woman": len(ids[name][1]),
+                }
+                for name in cases
+            ]
+        )
+    )
+
+
+def _score(
+    people: People3D, there_m: Any, settled: bool, speeds: list[float], ids: list[set[int]]
+) -> None:
+    """Take in who of the two (2, 17, 3) is whom, and how fast the woman is."""
+    for row in np.flatnonzero(people.states == TrackState.CONFIRMED):
+        off = np.linalg.norm(people.joints_m[row, 0] - there_m[:, 0], axis=-1)
+        person = int(off.argmin())
+        if off[person] > NEAR_M:
+            continue
+        ids[person].add(int(people.ids[row]))
+        if person == WOMAN and settled:
+            speeds.append(float(np.linalg.norm(people.velocity_mps[row, 0])))
+
+
+if __name__ == "__main__":
+    main()
