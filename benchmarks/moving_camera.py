@@ -47,7 +47,7 @@ from pose3d_ros.training.rendering.renderer import Renderer
 RATE_HZ, DRIVES_S, AWAY_S = 15, 6.0, 3.0
 SPEED_MPS, TURN_RAD_S, HEIGHT_M = 0.5, 0.5, 1.2
 SETTLED_S = 1.0
-NEAR_M = 1.0  # of the truth
+NEAR_RAD = 0.1  # between a person and the truth, as the camera sees them
 WOMAN = 1
 
 
@@ -98,10 +98,11 @@ def main() -> None:
         for name, pipeline in pipelines.items():
             floor = Floor.from_pose(camera.camera_from_world) if cases[name][1] else None
             people = pipeline(image, camera, round(number / RATE_HZ * 1e9), floor=floor)
-            there = truth_m[frame]
+            there, at = truth_m[frame], camera.position_m
             if people.frame_id != "odom":
-                there = transform_points(camera.camera_from_world, there)
-            _score(people, there, number / RATE_HZ > SETTLED_S, speeds[name], ids[name])
+                there, at = transform_points(camera.camera_from_world, there), np.zeros(3)
+            settled = number / RATE_HZ > SETTLED_S
+            _score(people, there - at, at, settled, speeds[name], ids[name])
     renderer.close()
     print(
         table(
@@ -122,13 +123,20 @@ def main() -> None:
 
 
 def _score(
-    people: People3D, there_m: Any, settled: bool, speeds: list[float], ids: list[set[int]]
+    people: People3D,
+    from_camera_m: Any,
+    camera_m: Any,
+    settled: bool,
+    speeds: list[float],
+    ids: list[set[int]],
 ) -> None:
     """Take in who of the two (2, 17, 3) is whom, and how fast the woman is."""
+    true = from_camera_m[:, 0] / np.linalg.norm(from_camera_m[:, 0], axis=-1, keepdims=True)
     for row in np.flatnonzero(people.states == TrackState.CONFIRMED):
-        off = np.linalg.norm(people.joints_m[row, 0] - there_m[:, 0], axis=-1)
+        seen = people.joints_m[row, 0] - camera_m
+        off = np.linalg.norm(seen / np.linalg.norm(seen) - true, axis=-1)
         person = int(off.argmin())
-        if off[person] > NEAR_M:
+        if off[person] > NEAR_RAD:
             continue
         ids[person].add(int(people.ids[row]))
         if person == WOMAN and settled:
