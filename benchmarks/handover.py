@@ -47,7 +47,8 @@ NEAR_M = 0.6  # of the truth
 
 def seen_by_cameras(eyes: Remembering, with_floor: bool) -> list[list[People2D]]:
     """What each camera sees in each frame, with the depth that it lifts."""
-    folder, seen = share("demo"), []
+    folder = share("demo")
+    seen: list[list[People2D]] = []
     for index, camera in enumerate(read_rig(folder / "rig.yaml").cameras.values()):
         eyes.begin()
         floor = Floor.from_pose(camera.camera_from_world) if with_floor else None
