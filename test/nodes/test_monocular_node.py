@@ -238,8 +238,8 @@ def test_a_camera_of_a_rig_needs_no_camera_info(ros: Any, start: Any, tmp_path: 
     write_rig(rig, RigFile({"left": turned}, "map"))
     node = start(rig=str(rig), rig_camera="left")
     joints = ros.collect(PointCloud2, "joints")
-    publisher = ros.publisher(Image, "image")
-    wait_for(lambda: joints or publisher.publish(image(3)), "joints")
+    publisher, stamp = ros.publisher(Image, "image"), iter(range(1, 1_000_000))
+    wait_for(lambda: joints or publisher.publish(image(3, seconds=next(stamp))), "joints")
     assert joints[0].header.frame_id == "camera", "the image's, not the rig's"
     camera = node._pipeline.cameras[-1]
     np.testing.assert_array_equal(camera.matrix, CAMERA.matrix)
