@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -98,9 +98,10 @@ def track(
     """
     rig = is_rig(job.source)
     began_s, frames, ids = time.perf_counter(), 0, set()
+    recording = _people(job.source, options, rig)  # before an earlier file is overwritten
     writer = pose_writer(job.output)
     try:
-        for people in _people(job.source, options, rig):
+        for people in recording:
             writer.write(people)
             frames += 1
             ids.update(people.ids.tolist())
@@ -230,13 +231,23 @@ def _listed(source: Path) -> Iterator[Path]:
 
 
 def _people(source: Path, options: TrackOptions, rig: bool) -> Iterator[People3D]:
+    """People of each frame, once they are asked for; calibration and rig file are read at once."""
     settings = options.settings
     if options.smooth:
         settings = settings.changed(smoothing=0.0)
+    if rig and options.calibration:
+        raise BatchError(
+            f"calibration: expected a recording of one camera, got the rig file {source}, which "
+            f"has its cameras' own; leave calibration out"
+        )
     if rig:
         people = people_of_rig(read_rig(source), source.parent, settings)
     else:
         camera = Camera.from_yaml(options.calibration) if options.calibration else None
         people = people_of(str(source), camera, settings, options.bag_topic)
     in_space = (replace(frame, people_2d=None) for frame in people)  # features are large
-    yield from smoothed(list(in_space)) if options.smooth else in_space
+    return _smoothed(in_space) if options.smooth else in_space
+
+
+def _smoothed(people: Iterable[People3D]) -> Iterator[People3D]:
+    yield from smoothed(list(people))

@@ -84,7 +84,7 @@ def people_of_rig(
     if not rig.posed:
         raise SourceError("expected a rig file that says where its cameras stand, got one without")
     films = [(film_of(rig, name, folder), film_start_s(rig, name)) for name in rig.cameras]
-    yield from believed(_fused(rig, films, settings or PipelineSettings()))
+    return believed(_fused(rig, films, settings or PipelineSettings()))
 
 
 def believed(frames: Iterable[People3D]) -> Iterator[People3D]:

@@ -16,6 +16,7 @@ write.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,7 +122,7 @@ class MotionFiles:
     """
 
     def __init__(self, path: Path, save: Callable[[Path, Motion], str]) -> None:
-        path.parent.stat()  # raises where there is no such folder
+        tempfile.TemporaryFile(dir=path.parent).close()  # raises where nothing can be written
         self._path = path
         self._save = save
         self._frames: list[People3D] = []

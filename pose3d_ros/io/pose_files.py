@@ -57,14 +57,17 @@ class PoseWriter(Protocol):
 
 def pose_writer(path: Path) -> PoseWriter:
     """A writer of the format that the file's ending tells. Raises ``PoseFileError`` for another
-    ending or a missing package, and ``OSError`` where nothing can be written.
+    ending, a missing package, and where nothing can be written.
     """
     make = WRITERS.get(path.suffix.lower())
     if make is None:
         raise PoseFileError(
             f"output: expected a file that ends with {', '.join(WRITERS)}, got '{path.name}'"
         )
-    return make(path)
+    try:
+        return make(path)
+    except OSError as error:
+        raise PoseFileError(f"output: cannot write {path}: {error.strerror}") from None
 
 
 def files_of(path: Path) -> list[Path]:

@@ -89,6 +89,25 @@ def test_rig_without_videos_says_what_to_set(
     assert "camera cam0: expected a recording, got nothing; set video" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("source", "calibration", "said"),
+    [
+        ("cam0.mp4", "nowhere.yaml", "nowhere.yaml"),
+        ("cam0.mp4", "rig.yaml", "expected camera_calibration YAML"),
+        ("rig.yaml", "cam0.yaml", "calibration: expected a recording of one camera, got the rig"),
+    ],
+)
+def test_calibration_that_does_not_fit_leaves_an_earlier_file_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, calibration: str, said: str
+) -> None:
+    output = tmp_path / "people.csv"
+    output.write_text("of yesterday")
+    words = ["track", str(share("demo", source)), "--output", str(output)]
+    assert main([*words, "--calibration", str(share("demo") / calibration)]) == 1
+    assert said in capsys.readouterr().err
+    assert output.read_text() == "of yesterday"
+
+
 def test_who_is_believed_is_there_from_their_first_frame_on() -> None:
     def seen(frame: int, *people: tuple[int, TrackState]) -> People3D:
         empty = People3D.empty(H36M17, frame, "map")
