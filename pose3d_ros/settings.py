@@ -240,7 +240,57 @@ class PipelineSettings(Settings):
 
 
 @dataclass(frozen=True)
-class MonocularNodeSettings(PipelineSettings):
+class NodeSettings(Settings):
+    """Parameters that every node has."""
+
+    autostart: bool = setting(
+        True, "Configure and activate at start; false leaves both to a lifecycle manager"
+    )
+
+
+@dataclass(frozen=True)
+class DiagnosedNodeSettings(NodeSettings):
+    """Parameters of a node that tells its state on /diagnostics."""
+
+    diagnostics_period_s: float = setting(
+        1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0
+    )
+
+
+@dataclass(frozen=True)
+class PoseNodeSettings(DiagnosedNodeSettings):
+    """Parameters of a node that publishes people in space."""
+
+    publish_tentative: bool = setting(
+        False,
+        "Publish people who have not been seen for long enough to be believed as well; their "
+        "state is 0",
+        live=True,
+    )
+    publish_tf: str = setting(
+        "none",
+        "Frames on /tf: none, one per person, or one per joint",
+        choices=("none", "person", "joints"),
+        live=True,
+    )
+    prediction_s: float = setting(
+        0.0,
+        "How far ahead of the moment of publishing the people of `predicted` are; 0 makes up for "
+        "the latency alone",
+        low=0.0,
+        high=2.0,
+        live=True,
+    )
+    covariance: bool = setting(
+        False,
+        "Also publish each joint's covariance: fields cov_xx to cov_zz of `joints` and "
+        "`predicted`, ellipsoids of one sigma in `markers`",
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
+class MonocularNodeSettings(PoseNodeSettings, PipelineSettings):
     """Parameters of the ``monocular`` node."""
 
     floor_frame: str = setting(
@@ -274,42 +324,10 @@ class MonocularNodeSettings(PipelineSettings):
         low=0.0,
         high=170.0,
     )
-    publish_tentative: bool = setting(
-        False,
-        "Publish people who have not been seen for long enough to be believed as well; their "
-        "state is 0",
-        live=True,
-    )
-    publish_tf: str = setting(
-        "none",
-        "Frames on /tf: none, one per person, or one per joint",
-        choices=("none", "person", "joints"),
-        live=True,
-    )
-    prediction_s: float = setting(
-        0.0,
-        "How far ahead of the moment of publishing the people of `predicted` are; 0 makes up for "
-        "the latency alone",
-        low=0.0,
-        high=2.0,
-        live=True,
-    )
-    covariance: bool = setting(
-        False,
-        "Also publish each joint's covariance: fields cov_xx to cov_zz of `joints` and "
-        "`predicted`, ellipsoids of one sigma in `markers`",
-        live=True,
-    )
-    diagnostics_period_s: float = setting(
-        1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0
-    )
-    autostart: bool = setting(
-        True, "Configure and activate at start; false leaves both to a lifecycle manager"
-    )
 
 
 @dataclass(frozen=True)
-class VideoNodeSettings(Settings):
+class VideoNodeSettings(NodeSettings):
     """Parameters of the ``video`` node."""
 
     source: str = setting(
@@ -320,8 +338,7 @@ class VideoNodeSettings(Settings):
     rig: str = setting(
         "",
         "Rig file whose cameras' videos are played in step, each in its camera's namespace, "
-        "instead "
-        "of a source",
+        "instead of a source",
     )
     bag_topic: str = setting("", "Image topic to read from a bag; empty takes the only one")
     width: int = setting(
@@ -360,13 +377,10 @@ class VideoNodeSettings(Settings):
     wait_for_subscribers: int = setting(
         0, "Subscribers of the images to wait for before the first frame", low=0, high=100
     )
-    autostart: bool = setting(
-        True, "Configure and activate at start; false leaves both to a lifecycle manager"
-    )
 
 
 @dataclass(frozen=True)
-class SeparationNodeSettings(Settings):
+class SeparationNodeSettings(DiagnosedNodeSettings):
     """Parameters of the ``separation`` node."""
 
     shapes: str = setting(
@@ -379,16 +393,10 @@ class SeparationNodeSettings(Settings):
         high=10.0,
         live=True,
     )
-    diagnostics_period_s: float = setting(
-        1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0
-    )
-    autostart: bool = setting(
-        True, "Configure and activate at start; false leaves both to a lifecycle manager"
-    )
 
 
 @dataclass(frozen=True)
-class RecorderNodeSettings(Settings):
+class RecorderNodeSettings(NodeSettings):
     """Parameters of the ``recorder`` node."""
 
     output: str = setting(
@@ -396,13 +404,10 @@ class RecorderNodeSettings(Settings):
         "File to write people to, which must not be there yet: NAME.csv, .jsonl, .npz, .mcap, "
         ".trc, .c3d, .bvh or .mot (docs/files.md)",
     )
-    autostart: bool = setting(
-        True, "Configure and activate at start; false leaves both to a lifecycle manager"
-    )
 
 
 @dataclass(frozen=True)
-class ViewerNodeSettings(Settings):
+class ViewerNodeSettings(NodeSettings):
     """Parameters of the ``viewer`` node."""
 
     rig: str = setting("", "Rig file whose cameras are shown with what they see")
@@ -414,22 +419,15 @@ class ViewerNodeSettings(Settings):
     viewer_port: int = setting(
         8080, "Port of the browser view, or the next that is free; 0 takes any", low=0, high=65535
     )
-    autostart: bool = setting(
-        True, "Configure and activate at start; false leaves both to a lifecycle manager"
-    )
 
 
 @dataclass(frozen=True)
-class HumansNodeSettings(Settings):
+class HumansNodeSettings(NodeSettings):
     """Parameters of the ``humans`` node."""
 
-    autostart: bool = setting(
-        True, "Configure and activate at start; false leaves both to a lifecycle manager"
-    )
-
 
 @dataclass(frozen=True)
-class MultiviewNodeSettings(Settings):
+class MultiviewNodeSettings(PoseNodeSettings):
     """Parameters of the ``multiview`` node."""
 
     rig: str = setting(
@@ -458,36 +456,4 @@ class MultiviewNodeSettings(Settings):
         low=0.0,
         high=5.0,
         live=True,
-    )
-    publish_tentative: bool = setting(
-        False,
-        "Publish people who have not been seen for long enough to be believed as well; their "
-        "state is 0",
-        live=True,
-    )
-    publish_tf: str = setting(
-        "none",
-        "Frames on /tf: none, one per person, or one per joint",
-        choices=("none", "person", "joints"),
-        live=True,
-    )
-    prediction_s: float = setting(
-        0.0,
-        "How far ahead of the moment of publishing the people of `predicted` are; 0 makes up for "
-        "the latency alone",
-        low=0.0,
-        high=2.0,
-        live=True,
-    )
-    covariance: bool = setting(
-        False,
-        "Also publish each joint's covariance: fields cov_xx to cov_zz of `joints` and "
-        "`predicted`, ellipsoids of one sigma in `markers`",
-        live=True,
-    )
-    diagnostics_period_s: float = setting(
-        1.0, "Time between two messages on /diagnostics", low=0.1, high=60.0
-    )
-    autostart: bool = setting(
-        True, "Configure and activate at start; false leaves both to a lifecycle manager"
     )

@@ -29,10 +29,10 @@ from rclpy.parameter import Parameter
 
 from pose3d_ros.errors import Pose3dError, one_line
 from pose3d_ros.nodes import library_log, parameters
-from pose3d_ros.settings import Settings
+from pose3d_ros.settings import NodeSettings
 from pose3d_ros.text_files import shortened
 
-S = TypeVar("S", bound=Settings)
+S = TypeVar("S", bound=NodeSettings)
 OTHER_CLOCK_S = 10.0  # no image is that late
 OTHER_CLOCK_PATIENCE_S = 2.0  # where a recording begins again, its clock and images jump in turn
 LONGEST_PROBLEM = 800  # characters
@@ -184,7 +184,7 @@ class ManagedNode(LifecycleNode, Generic[S]):
         """Configure and activate, unless a lifecycle manager is to do it. False when the node
         refused.
         """
-        return not getattr(self.settings, "autostart", True) or all(
+        return not self.settings.autostart or all(
             step() == TransitionCallbackReturn.SUCCESS
             for step in (self.trigger_configure, self.trigger_activate)
         )

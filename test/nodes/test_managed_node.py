@@ -39,11 +39,11 @@ from std_msgs.msg import Int32
 from pose3d_ros.nodes import managed_node
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.parameter_files import unused_files
-from pose3d_ros.settings import Settings, setting
+from pose3d_ros.settings import NodeSettings, setting
 
 
 @dataclass(frozen=True)
-class CounterSettings(Settings):
+class CounterSettings(NodeSettings):
     """A live setting, and one that is read when the node is configured."""
 
     gain: float = setting(1.0, "Gain", low=0.0, high=10.0, live=True)
