@@ -24,6 +24,7 @@ from pose3d_ros.calibration.epipolar import CameraPair
 from pose3d_ros.calibration.people_matching import LIMB_JOINTS
 from pose3d_ros.camera import Camera
 from pose3d_ros.errors import CalibrationError
+from pose3d_ros.geometry import inverse_transform, transform_points
 from pose3d_ros.people import People2D
 
 TOGETHER_S = 0.1  # between two images of one moment
@@ -98,8 +99,7 @@ def _in_view(a: Camera, b: Camera, seen: Sequence[People2D]) -> bool:
         return False
     rays = np.concatenate([a.rays(middles), np.ones((len(middles), 1))], -1)
     points = (rays[:, None] * DEPTHS_M[:, None]).reshape(-1, 3)
-    world_from_a = np.linalg.inv(a.camera_from_world)
-    pixels = b.project(points @ world_from_a[:3, :3].T + world_from_a[:3, 3])
+    pixels = b.project(transform_points(inverse_transform(a.camera_from_world), points))
     with np.errstate(invalid="ignore"):
         return bool(((pixels > 0) & (pixels < b.size)).all(-1).any())
 
@@ -126,10 +126,7 @@ def _miss(cameras: list[Camera], seen_a: Sequence[People2D], seen_b: Sequence[Pe
         other = seen_b[int(np.abs(stamps - people.stamp_ns).argmin())]
         if abs(other.stamp_ns - people.stamp_ns) <= TOGETHER_S * 1e9:
             rays_a = a.rays(people.keypoints_px[:, joints])[:, None]
-            apart = np.abs(pair.distance(rays_a, b.rays(other.keypoints_px[:, joints])[None]))
-            shared = np.isfinite(apart)
-            mean = np.where(shared, apart, 0).sum(-1) / np.maximum(shared.sum(-1), 1)
-            mean[shared.sum(-1) < time_offsets.MIN_JOINTS] = np.inf
-            nearest = mean.min(int(mean.shape[0] <= mean.shape[1]), initial=np.inf)
+            apart = pair.mean_distance(rays_a, b.rays(other.keypoints_px[:, joints])[None])
+            nearest = apart.min(int(apart.shape[0] <= apart.shape[1]), initial=np.inf)
             away.append(float(np.median(nearest)))
     return float(np.median(away)) if away else np.inf

@@ -21,6 +21,9 @@ from typing import NamedTuple
 import numpy as np
 
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import inverse_transform
+
+MIN_JOINTS = 5  # that two 2D poses share, to be compared
 
 
 class CameraPair(NamedTuple):
@@ -35,7 +38,7 @@ class CameraPair(NamedTuple):
     @classmethod
     def of(cls, cameras: list[Camera], a: int, b: int) -> CameraPair:
         """Of two cameras with poses."""
-        b_from_a = cameras[b].camera_from_world @ np.linalg.inv(cameras[a].camera_from_world)
+        b_from_a = cameras[b].camera_from_world @ inverse_transform(cameras[a].camera_from_world)
         x, y, z = b_from_a[:3, 3] / max(float(np.linalg.norm(b_from_a[:3, 3])), 1e-9)
         cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
         return cls(a, b, cross @ b_from_a[:3, :3])
@@ -50,3 +53,13 @@ class CameraPair(NamedTuple):
         return np.asarray(
             error / np.sqrt((on_b[..., :2] ** 2).sum(-1) + (on_a**2).sum(-1) + 1e-12)
         )
+
+    def mean_distance(self, rays_a: np.ndarray, rays_b: np.ndarray) -> np.ndarray:
+        """Mean distance (...) of the joints of people (..., J, 2), NaN where unknown; infinite
+        where they share fewer than ``MIN_JOINTS``.
+        """
+        apart = np.abs(self.distance(rays_a, rays_b))
+        shared = np.isfinite(apart)
+        count = shared.sum(-1)
+        mean = np.where(shared, apart, 0).sum(-1) / np.maximum(count, 1)
+        return np.where(count >= MIN_JOINTS, mean, np.inf)

@@ -27,14 +27,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from pose3d_ros.calibration.epipolar import CameraPair
+from pose3d_ros.calibration.epipolar import MIN_JOINTS, CameraPair
 from pose3d_ros.calibration.people_matching import LIMB_JOINTS
 from pose3d_ros.camera import Camera
 from pose3d_ros.errors import CalibrationError
 from pose3d_ros.people import NO_ID, People2D
 
 MIN_CONFIDENCE = 0.3
-MIN_JOINTS = 5  # that two 2D poses share
 MAX_GAP_S = 0.2  # between two images, over which a joint's way is taken as straight
 SMOOTH_S = 0.05  # of joints' ways, so that between images they are as smooth as at images
 FINEST_S, COARSEST_S = 1 / 60, 0.1  # steps of the ways
@@ -235,13 +234,9 @@ def _distances(
     """Mean distances (M, P, Q) of the joints of people in rows (M, P) and (M, Q); infinite where
     too few are shared, or where a row is -1.
     """
-    rays_a, rays_b = a.rays[rows_a][:, :, None], b.rays[rows_b][:, None]
-    apart = np.abs(pair.distance(rays_a, rays_b))
-    shared = np.isfinite(apart)
-    count = shared.sum(-1)
-    mean = np.where(shared, apart, 0).sum(-1) / np.maximum(count, 1)
+    apart = pair.mean_distance(a.rays[rows_a][:, :, None], b.rays[rows_b][:, None])
     there = (rows_a >= 0)[:, :, None] & (rows_b >= 0)[:, None]
-    return np.where(there & (count >= MIN_JOINTS), mean, np.inf)
+    return np.where(there, apart, np.inf)
 
 
 def _mutual_nearest(
