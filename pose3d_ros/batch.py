@@ -19,6 +19,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,11 @@ class Tracked:
     seconds: float
     said: tuple[str, ...] = ()
     error: str = ""
+
+    def __str__(self) -> str:
+        """What is told of it in one line."""
+        rate = self.frames / max(self.seconds, 1e-9)
+        return self.error or f"{self.frames} frames, {self.people} people, {rate:.1f} frames/s"
 
 
 def track(
@@ -167,7 +173,8 @@ def track_all(
     One that fails is an error in its answer and ends alone. The report gets a line for each at
     once, so that the same call goes on after an interruption.
     """
-    to_do = [job for job in jobs if not _is_done(job, options, report)]
+    lines = _read_report(report)
+    to_do = [job for job in jobs if not _is_done(job, options, lines)]
     for job in to_do:
         job.output.parent.mkdir(parents=True, exist_ok=True)
     futures = {executor.submit(_tried, job, options): job for job in to_do}
@@ -193,21 +200,22 @@ def _tried(job: Job, options: TrackOptions) -> Tracked:
         return Tracked(0, 0, time.perf_counter() - began_s, error=one_line(error))
 
 
-def _is_done(job: Job, options: TrackOptions, report: Path) -> bool:
-    """Whether the report's last line of this recording, as it is now and with these options, is
-    without an error.
+def _read_report(report: Path) -> list[dict[str, Any]]:
+    """The lines of a report; none where there is no such file."""
+    lines = []
+    for text in report.read_text().splitlines() if report.is_file() else ():
+        with suppress(json.JSONDecodeError):  # cut off by what interrupted it
+            lines.append(json.loads(text))
+    return lines
+
+
+def _is_done(job: Job, options: TrackOptions, lines: Sequence[dict[str, Any]]) -> bool:
+    """Whether the last of a report's lines of this recording, as it is now and with these options,
+    is without an error.
     """
-    if not report.is_file():
-        return False
-    key, done = _key(job, options), False
-    for text in report.read_text().splitlines():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:  # cut off by what interrupted it
-            continue
-        if all(line.get(name) == value for name, value in key.items()):
-            done = not line["error"]
-    return done
+    key = _key(job, options)
+    same = [line for line in lines if all(line.get(name) == key[name] for name in key)]
+    return bool(same) and not same[-1]["error"]
 
 
 def _key(job: Job, options: TrackOptions) -> dict[str, Any]:

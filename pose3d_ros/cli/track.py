@@ -115,10 +115,7 @@ def _track_one(job: Job, how: TrackOptions) -> int:
     else:
         tracked = track(job, how)
     sys.stdout.writelines(f"{line}\n" for line in tracked.said)
-    sys.stdout.write(
-        f"{job.output}: {tracked.frames} frames, {tracked.people} people, "
-        f"{tracked.frames / tracked.seconds:.1f} frames/s\n"
-    )
+    sys.stdout.write(f"{job.output}: {tracked}\n")
     return 0
 
 
@@ -153,11 +150,7 @@ def _track_many(jobs: list[Job], how: TrackOptions, options: argparse.Namespace)
             done += 1
             failed += bool(tracked.error)
             frames += tracked.frames
-            told = tracked.error or (
-                f"{tracked.frames} frames, {tracked.people} people, "
-                f"{tracked.frames / tracked.seconds:.1f} frames/s"
-            )
-            sys.stdout.write(f"[{done}/{len(jobs)}] {job.source}: {told}\n")
+            sys.stdout.write(f"[{done}/{len(jobs)}] {job.source}: {tracked}\n")
             sys.stdout.flush()
     rate = frames / (time.perf_counter() - began_s)
     there = f", {len(jobs) - done} were there already" if done < len(jobs) else ""
