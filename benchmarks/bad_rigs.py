@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """Several cameras on rigs as they are found: calibration that is off, noisy 2D poses, upper bodies
 only, cameras in a row, single moments, clocks that run freely. Needs no data.
 

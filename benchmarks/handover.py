@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """What becomes of people whom one camera of a rig alone sees.
 
 The demo's clip, whose second camera is silent from the third second to the fifth: by keypoints

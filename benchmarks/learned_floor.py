@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """How near the floor that people tell comes to the true one, and what it does for their place.
 
 Each camera of the demo's clip sees two people walk about for 8 s. Prints height

@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """What a robot that drives and turns makes of people's speed and ids.
 
 The demo's scene, in which a man walks about and a woman directs the traffic where she stands,

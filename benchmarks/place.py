@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """How far from the truth people are placed, by what tells the distance: the assumed stature
 alone, the floor given, or a depth image.
 

@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """How far from the truth people are predicted, and whether the grown sigma is honest.
 
 People as the pipeline tells them are predicted by a horizon and compared with the truth of that

@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """Distance between people and robots: what is known exactly, and what is not known."""
 
 import numpy as np

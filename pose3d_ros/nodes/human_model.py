@@ -191,7 +191,7 @@ def joint_angles(
     pelvis = _about(X, angles["pelvis"])
     angles |= {
         "y_torso": math.atan2(-shoulders[0], shoulders[1]),
-        "r_torso": math.asin(_unit(shoulders[2])),
+        "r_torso": math.asin(_sine(shoulders[2])),
     }
     torso = _about(Z, angles["y_torso"]) @ _about(X, angles["r_torso"])
     angles |= _of_head(direction("thorax", "neck") @ torso, direction("neck", "head") @ torso)
@@ -205,14 +205,14 @@ def joint_angles(
 
 def _of_head(neck: Float, head: Float) -> dict[str, float]:
     """Rx(r_neck) Ry(p_neck) z is the neck, and behind it Rx(r_head) Ry(-p_head) z the head."""
-    roll, pitch = math.atan2(-neck[1], neck[2]), math.asin(_unit(neck[0]))
+    roll, pitch = math.atan2(-neck[1], neck[2]), math.asin(_sine(neck[0]))
     head = head @ _about(X, roll) @ _about(Y, pitch)
     return {
         "r_neck": roll,
         "p_neck": pitch,
         "r_head": math.atan2(-head[1], head[2]),
-        "y_head": 0.0 * roll,
-        "p_head": -math.asin(_unit(head[0])),
+        "y_head": 0.0 * roll,  # not known where roll is not
+        "p_head": -math.asin(_sine(head[0])),
     }
 
 
@@ -225,7 +225,7 @@ def _of_arm(s: str, sign: int, upper: Float, fore: Float) -> dict[str, float]:
     """
     outwards = sign * upper[1]
     yaw = math.atan2(upper[0], outwards)
-    pitch = math.acos(_unit(-upper[2]))
+    pitch = math.acos(_sine(-upper[2]))
     if abs(yaw - SHOULDER_MIDDLE) > math.pi / 2:
         yaw, pitch = math.remainder(yaw + math.pi, math.tau), -pitch
     fore = fore @ _about(Z, -sign * yaw) @ _about(X, sign * pitch)
@@ -248,7 +248,7 @@ def _of_leg(s: str, sign: int, thigh: Float, shin: Float) -> dict[str, float]:
     if axis[1] < 0:
         axis = -axis
     axis = axis / max(float(np.linalg.norm(axis)), 1e-9)
-    yaw, pitch = math.atan2(axis[0], axis[1]), sign * math.asin(_unit(axis[2]))
+    yaw, pitch = math.atan2(axis[0], axis[1]), sign * math.asin(_sine(axis[2]))
     thigh_there = thigh @ _about(Z, -yaw) @ _about(X, sign * pitch)
     return {
         f"{s}_y_hip": yaw,
@@ -258,7 +258,7 @@ def _of_leg(s: str, sign: int, thigh: Float, shin: Float) -> dict[str, float]:
     }
 
 
-def _unit(value: float) -> float:
+def _sine(value: float) -> float:
     """A sine within [-1, 1]; NaN stays."""
     return min(max(value, -1.0), 1.0) if math.isfinite(value) else value
 

@@ -34,7 +34,7 @@ from pose3d_ros.io.joints_cloud import people_3d
 from pose3d_ros.io.keypoints_cloud import people_2d
 from pose3d_ros.nodes import human_model
 from pose3d_ros.nodes.human_model import BodySize, ModelJoint
-from pose3d_ros.nodes.inputs import Input
+from pose3d_ros.nodes.inputs import START_POSES, Input
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.messages import tf_message, transform_stamped
 from pose3d_ros.nodes.process import run
@@ -104,13 +104,7 @@ class HumansNode(ManagedNode[HumansNodeSettings]):
         """Listen."""
         self._heard_at = time.monotonic()
         self._inputs = [
-            Input(
-                self,
-                "joints",
-                PointCloud2,
-                self._hear_joints,
-                "start the monocular or the multiview node in this namespace",
-            ),
+            Input(self, "joints", PointCloud2, self._hear_joints, START_POSES),
             Input(self, "keypoints", PointCloud2, self._hear_keypoints, optional=True),
         ]
         self._timer = self.every(SILENCE_S / 2, self._watch)

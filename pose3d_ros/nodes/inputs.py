@@ -31,6 +31,7 @@ SILENCE_S = 2.0  # of a publisher that was heard; of a slow one, three of its lo
 LONGEST_SILENCE_S = 60.0
 LEASE_S = 25.0  # for which ROS may know the publishers of a process that was killed
 PATIENCE_S = 5.0  # for one to appear and to begin: nodes of a launch file start in any order
+START_POSES = "start the monocular or the multiview node in this namespace"
 
 
 def qos_of(publishers: Sequence[Any]) -> QoSProfile:

@@ -23,7 +23,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2
 from pose3d_ros.io.errors import PoseFileError
 from pose3d_ros.io.joints_cloud import people_3d
 from pose3d_ros.io.pose_files import PoseWriter, files_of, pose_writer
-from pose3d_ros.nodes.inputs import Input
+from pose3d_ros.nodes.inputs import START_POSES, Input
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.process import run
 from pose3d_ros.settings import RecorderNodeSettings
@@ -59,9 +59,8 @@ class RecorderNode(ManagedNode[RecorderNodeSettings]):
 
     def activate(self) -> None:
         """Listen."""
-        remedy = "start the monocular or the multiview node in this namespace"
         self._inputs = [
-            Input(self, "joints", PointCloud2, self._hear_joints, remedy),
+            Input(self, "joints", PointCloud2, self._hear_joints, START_POSES),
             Input(self, "camera_info", CameraInfo, self._hear_camera_info, optional=True),
         ]
 

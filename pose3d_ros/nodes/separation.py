@@ -27,7 +27,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 
 from pose3d_ros.io.joints_cloud import people_3d
-from pose3d_ros.nodes.inputs import Input
+from pose3d_ros.nodes.inputs import START_POSES, Input
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.messages import Part, diagnostics, separation_cloud
 from pose3d_ros.nodes.process import run
@@ -79,9 +79,7 @@ class SeparationNode(ManagedNode[SeparationNodeSettings]):
         self._newest_ns: int | None = None
         self._before: tuple[int, str, Float] | None = None  # when, in which frame, ends
         self._told = 0
-        self._joints = Input(
-            self, "joints", PointCloud2, self._hear, "start the monocular or the multiview node"
-        )
+        self._joints = Input(self, "joints", PointCloud2, self._hear, START_POSES)
         self._ticks = [
             self.every(PERIOD_S, self._watch),
             self.every(self.settings.diagnostics_period_s, self._diagnose),

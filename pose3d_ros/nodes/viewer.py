@@ -25,7 +25,7 @@ from pose3d_ros.browser_view import BrowserView
 from pose3d_ros.io.joints_cloud import people_3d
 from pose3d_ros.io.rig_file import namespace_of, read_rig
 from pose3d_ros.nodes import image_messages
-from pose3d_ros.nodes.inputs import Input
+from pose3d_ros.nodes.inputs import START_POSES, Input
 from pose3d_ros.nodes.last_good_camera import LastGoodCamera
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.process import run
@@ -85,8 +85,7 @@ class ViewerNode(ManagedNode[ViewerNodeSettings]):
 
     def _listen(self) -> None:
         assert self._view is not None
-        remedy = "start the monocular or the multiview node in this namespace"
-        self._inputs = [Input(self, "joints", PointCloud2, self._hear_joints, remedy)]
+        self._inputs = [Input(self, "joints", PointCloud2, self._hear_joints, START_POSES)]
         if self._rig is None:
             self._inputs += [
                 Input(self, "camera_info", CameraInfo, self._hear_camera_info, optional=True),

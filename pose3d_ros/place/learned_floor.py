@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """The floor below a camera of which nothing is known, learned from people who stand and walk."""
 
 from __future__ import annotations

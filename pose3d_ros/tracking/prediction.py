@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """Where people will be: poses of some time ago, or of now, moved on."""
 
 from __future__ import annotations

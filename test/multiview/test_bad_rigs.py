@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """Rigs whose calibration is off, noisy detectors, single moments."""
 
 from dataclasses import replace

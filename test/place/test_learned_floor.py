@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """A camera of which nothing is known learns its height and tilt from people who walk by."""
 
 import logging

@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """Which way pelvis and shoulders face."""
 
 import numpy as np

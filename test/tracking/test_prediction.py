@@ -10,7 +10,6 @@
 # or implied. See the License for the specific language governing permissions and limitations under
 # the License.
 
-
 """People who walk are predicted where they walk to, and those who do not move where they are."""
 
 import numpy as np
