@@ -142,6 +142,8 @@ def jobs_of(sources: Sequence[Path], output: str) -> list[Job]:
     recordings = [recording for source in sources for recording in _listed(source)]
     for recording in recordings:
         check_exists(str(recording))
+    if not recordings:
+        raise BatchError(f"{sources[0]}: expected a recording or rig file a line, got none")
     if NAME not in output:
         if len(recordings) == 1:
             return [Job(recordings[0], Path(output))]

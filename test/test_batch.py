@@ -78,6 +78,33 @@ def test_jobs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         jobs_of(paths, "{}.csv")
     with pytest.raises(SourceError, match="does not exist"):
         jobs_of([tmp_path / "b.mp4"], "{}.csv")
+    (tmp_path / "list.txt").write_text("\n\n")
+    with pytest.raises(BatchError, match=r"list.txt: expected a recording .* got none"):
+        jobs_of([tmp_path / "list.txt"], "{}.csv")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rtsp://camera/film", "--output", "a.csv"], "got the address rtsp://camera/film"),
+        (["a.mp4", "--output", "{}.csv", "--jobs", "-3"], "expected 0, 1, 2, ..., got -3"),
+        (["a.mp4", "--output", "a.csv", "--dask", "tcp://x:8786"], "expected {} in it beside"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recordings(tmp_path, "a.mp4")
+    try:
+        assert main(["track", *words]) == 1
+    except SystemExit as error:
+        assert error.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_length_is_that_of_the_video_or_of_the_rig_s_first(tmp_path: Path) -> None:

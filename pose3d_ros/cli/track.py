@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources",
         nargs="+",
-        type=Path,
+        type=_recording,
         metavar="SOURCE",
         help="video file, folder of images or bag; a rig file that names its cameras' videos; or "
         "a text file (.txt) that lists such sources, a line each",
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--jobs",
-        type=int,
+        type=_count,
         default=0,
         metavar="N",
         help="recordings at once, each with one thread or --threads; 0: one for each core",
@@ -90,9 +90,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, PipelineSettings)
 
 
+def _recording(text: str) -> Path:
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"expected a file or a folder, got the address {text}")
+    return Path(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected 0, 1, 2, ..., got {text}")
+    return int(text)
+
+
 def command(options: argparse.Namespace) -> int:
     """Track, write, and say how fast."""
-    from pose3d_ros.batch import NAME, TrackOptions, jobs_of
+    from pose3d_ros.batch import NAME, BatchError, TrackOptions, jobs_of
 
     how = TrackOptions(
         from_options(options, PipelineSettings),
@@ -101,9 +113,14 @@ def command(options: argparse.Namespace) -> int:
         options.smooth,
     )
     jobs = jobs_of(options.sources, options.output)
-    if NAME not in options.output:
-        return _track_one(jobs[0], how)
-    return _track_many(jobs, how, options)
+    if NAME in options.output:
+        return _track_many(jobs, how, options)
+    if options.dask:
+        raise BatchError(
+            f"output: expected {NAME} in it beside --dask, as in results/{NAME}.csv, got "
+            f"{options.output}"
+        )
+    return _track_one(jobs[0], how)
 
 
 def _track_one(job: Job, how: TrackOptions) -> int:

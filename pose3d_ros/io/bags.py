@@ -134,11 +134,10 @@ def only_image_topic(path: Path, topic: str = "") -> str:
     offered = [name for name, kind in topics(path).items() if kind in IMAGE_TYPES]
     if not topic and len(offered) == 1:
         return offered[0]
+    if not offered:
+        raise BagError(f"{path}: expected a bag with images, got one without a topic of them")
     if topic not in offered:
-        raise BagError(
-            f"bag_topic: expected one of {', '.join(offered) or 'no image topic at all'} in "
-            f"{path}, got '{topic}'"
-        )
+        raise BagError(f"bag_topic: expected one of {', '.join(offered)} in {path}, got '{topic}'")
     return topic
 
 

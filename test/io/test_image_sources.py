@@ -31,6 +31,7 @@ from rosbags.rosbag2 import StoragePlugin
 
 from pose3d_ros.io import image_sources
 from pose3d_ros.io.image_sources import SourceError, camera_of, frames, is_device
+from pose3d_ros.io.pose_files import pose_writer
 
 START_NS = 1_700_000_000_250_000_000
 
@@ -137,6 +138,12 @@ def test_bags_and_their_files(tmp_path, suffix):
     assert dues(bag, rate_hz=5, **topic) == pytest.approx([0, 0.2, 0.4, 0.6])
     with pytest.raises(SourceError, match="bag_topic: expected one of /left.*, /right"):
         next(frames(str(bag)))
+
+
+def test_a_bag_without_images_is_said(tmp_path):
+    pose_writer(tmp_path / "people.mcap").close(optical=True)
+    with pytest.raises(SourceError, match="expected a bag with images, got one without"):
+        next(frames(str(tmp_path / "people.mcap")))
 
 
 def test_a_bag_without_its_metadata(tmp_path):
