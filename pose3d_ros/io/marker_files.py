@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,7 @@ def write_c3d(path: Path, motion: Motion) -> str:
     points[..., 3] = np.where(known, residual_mm, -1)
     no_analog = np.zeros((0, 0))
     writer.add_frames([(of_frame, no_analog) for of_frame in points])
-    with path.open("wb") as file:
+    with path.open("wb") as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No analog data")
         writer.write(file)
     return f"{path}: person {motion.person}"

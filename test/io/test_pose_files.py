@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -173,7 +174,9 @@ def test_c3d_is_read_by_both_libraries(tmp_path: Path, reader: str) -> None:
     frames = in_motion()
     sigma_m = np.full((2, 17), 0.034)
     frames = [replace(seen, sigma_m=sigma_m[: len(seen)]) for seen in frames]
-    written(tmp_path / "people.c3d", frames)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # users would see it
+        written(tmp_path / "people.c3d", frames)
     path = tmp_path / "people_7.c3d"
     if reader == "c3d":
         with path.open("rb") as file:
