@@ -17,6 +17,7 @@ people who walk.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,31 @@ PICTURES = (
 )
 
 
+def _file(*endings: str) -> Callable[[str], Path]:
+    """Type of an argument: a file to write, which can be told before the work is done."""
+
+    def checked(text: str) -> Path:
+        path = Path(text)
+        if path.suffix.lower() not in endings:
+            names = " or ".join(endings)
+            raise argparse.ArgumentTypeError(
+                f"expected a file that ends with {names}, got '{text}'"
+            )
+        if not path.parent.is_dir():
+            raise argparse.ArgumentTypeError(f"expected a folder that is there, got {path.parent}")
+        return path
+
+    return checked
+
+
+RIG = _file(".yaml", ".yml")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Subcommands ``board``, ``intrinsics``, ``extrinsics``, ``refine``, ``time``, ``convert``."""
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
     sheet = steps.add_parser("board", help="a board to print, as a PDF in true size")
-    sheet.add_argument("output", type=Path, help="PDF to write")
+    sheet.add_argument("output", type=_file(".pdf"), help="PDF to write")
     _add_board(sheet, required=False)
     first = steps.add_parser(
         "intrinsics", help="focal length and distortion of each camera, from pictures of a board"
@@ -68,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "board",
     )
     second.add_argument("--frame-id", default="world", help="name of that frame (default world)")
-    second.add_argument("--output", type=Path, required=True, help="rig YAML to write")
+    second.add_argument("--output", type=RIG, required=True, help="rig YAML to write")
     third = steps.add_parser(
         "refine", help="correct where cameras are, from 2D poses of people who walk"
     )
@@ -91,7 +112,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="JOINT-JOINT=METRES, like r_hip-r_knee=0.45: sets the scale, "
         "which is otherwise that of the given rig",
     )
-    third.add_argument("--output", type=Path, required=True, help="rig YAML to write")
+    third.add_argument("--output", type=RIG, required=True, help="rig YAML to write")
     clocks = steps.add_parser(
         "time",
         help="offsets between cameras' clocks, or films' beginnings, from people's motion",
@@ -104,7 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rosbag2 with each camera's keypoints topic; without it, the cameras' videos that "
         "the rig file names are looked at",
     )
-    clocks.add_argument("--output", type=Path, required=True, help="rig YAML to write")
+    clocks.add_argument("--output", type=RIG, required=True, help="rig YAML to write")
     fourth = steps.add_parser(
         "convert",
         help="write another program's calibration as rig YAML, whose cameras can have videos, "
@@ -113,7 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     fourth.add_argument(
         "rig", nargs="+", help="calibration: a file, a folder, or a file for each camera"
     )
-    fourth.add_argument("output", type=Path, help="rig YAML to write")
+    fourth.add_argument("output", type=RIG, help="rig YAML to write")
     fourth.add_argument(
         "--scale",
         type=float,

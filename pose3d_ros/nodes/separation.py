@@ -130,7 +130,10 @@ class SeparationNode(ManagedNode[SeparationNodeSettings]):
                 if frame == people.frame_id:
                     known[frame] = np.eye(4)
                 elif self._transforms is None:
-                    raise TransformError(self._without_tf)
+                    raise TransformError(
+                        f"shapes are in '{frame}', joints in '{people.frame_id}': "
+                        f"{self._without_tf}"
+                    )
                 else:
                     known[frame] = self._transforms.target_from(
                         frame, people.frame_id, people.stamp_ns

@@ -95,3 +95,17 @@ def test_a_scale_that_does_not_mend_the_units_is_an_error_in_a_line(tmp_path, ca
     said = capsys.readouterr().err.strip()
     assert "2000 m apart" in said and "\n" not in said
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("rig.toml", "expected a file that ends with .yaml or .yml, got 'rig.toml'"),
+        ("nowhere/rig.yaml", "expected a folder that is there, got nowhere"),
+    ],
+)
+@pytest.mark.parametrize("step", [("convert", "rig.yaml"), ("time", "rig.yaml", "--output")])
+def test_an_output_that_cannot_be_is_said_before_the_work(step, output, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["calibrate", *step, output])
+    assert said in capsys.readouterr().err
