@@ -12,10 +12,10 @@
 
 """How near the floor that people tell comes to the true one, and what it does for their place.
 
-Each camera of the demo's clip sees two people walk about for 8 s. Prints height
-and tilt of the floor that they have told at the end, each with its error in sigmas, and the mean
-error of the pelvis and the shares of joints within 1, 2 and 3 sigma (of honest ones .20, .74 and
-.97) by the assumed stature, by that floor from the start, and by the true one.
+Each camera of the demo's clip sees two people walk about for 8 s. Prints height and tilt of the
+floor that they have told at the end, each with its error in sigmas, and the mean error of the
+pelvis and the shares of joints within 1, 2 and 3 sigma (of honest ones .20, .74 and .97) by the
+assumed stature, by that floor from the start, and by the true one.
 
     python benchmarks/learned_floor.py
 """
