@@ -231,13 +231,13 @@ def static_transform(frame_id: str, camera: Camera) -> str:
 def refine(options: argparse.Namespace) -> int:
     """Poses of the cameras corrected from people; ``CalibrationError`` where that is no better."""
     cameras, rig = read_cameras(options.rig), read_rig(options.rig)
-    namespaces = [rig.sources.get(name, {}).get("namespace", name) for name in cameras]
+    in_bag = options.poses.suffix != ".npz"
     poses = people_matching.load_poses(
         options.poses,
         list(cameras),
         list(cameras.values()),
         options.skeleton,
-        namespaces,
+        _namespaces(rig) if in_bag else None,
         [stamp_offset_ns(rig, name) for name in cameras],
     )
     result = from_people.refine(list(cameras.values()), list(cameras), poses, options.bone)
@@ -287,8 +287,7 @@ def calibrate_time(
                 f"camera {filmed[0]} has a film in {options.rig}, whose offset is not that of the "
                 f"stamps in {options.poses}: leave the bag out, or the film's line in the rig file"
             )
-        namespaces = [namespace_of(name, rig.sources.get(name, {})) for name in names]
-        seen = recorded_keypoints.read_people(options.poses, namespaces)
+        seen = recorded_keypoints.read_people(options.poses, _namespaces(rig))
     else:
         seen = [list(counted(seen_by(rig, name), name)) for name in names]
     result = time_offsets.estimate(list(cameras.values()), names, seen, _say)
@@ -303,6 +302,11 @@ def calibrate_time(
     write_rig(options.output, _beside(replace(rig, time_offsets_s=offsets_s), options))
     _say(f"written to {options.output}")
     return 0
+
+
+def _namespaces(rig: RigFile) -> list[str]:
+    """Of each camera's topics, as the nodes have them."""
+    return [namespace_of(name, rig.sources.get(name, {})) for name in rig.cameras]
 
 
 def _beside(rig: RigFile, options: argparse.Namespace) -> RigFile:
