@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pose3d_ros.nodes.managed_node import ManagedNode, in_one_line
@@ -38,16 +39,16 @@ class Services:
         except ImportError as error:
             node.get_logger().info(f"no services {', '.join(('enable', *triggers))}: {error}")
             return
-        self._services = [node.create_service(SetBool, "~/enable", self._enable)]
-        for name, act in triggers.items():
-
-            def answer(_: Any, response: Any, act: Act = act) -> Any:
-                return _answered(response, act)
-
-            self._services.append(node.create_service(Trigger, f"~/{name}", answer))
+        self._services = [
+            node.create_service(SetBool, "~/enable", self._enable),
+            *(
+                node.create_service(Trigger, f"~/{name}", partial(_answered, act))
+                for name, act in triggers.items()
+            ),
+        ]
 
     def _enable(self, request: Any, response: Any) -> Any:
-        return _answered(response, lambda: self._node.enable(request.data))
+        return _answered(lambda: self._node.enable(request.data), request, response)
 
     def close(self) -> None:
         """Remove the services."""
@@ -56,7 +57,7 @@ class Services:
         self._services = []
 
 
-def _answered(response: Any, act: Act) -> Any:
+def _answered(act: Act, _: Any, response: Any) -> Any:
     try:
         response.message, response.success = act(), True
     except Exception as error:  # noqa: BLE001 - a request without an answer waits for ever

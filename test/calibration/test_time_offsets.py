@@ -147,7 +147,7 @@ def late_rig(folder: Path, dropped: int, step: int, count: int) -> tuple[RigFile
     for name in rig.cameras:
         (folder / name).mkdir()
         skipped = dropped if name == "cam1" else 0
-        images = enumerate(frames(share("demo", f"{name}.mp4")))
+        images = enumerate(islice(frames(share("demo", f"{name}.mp4")), step * count))
         shown = [(image, t) for index, (image, t) in images if index % step == 0][skipped:count]
         for image, time_ns in shown:
             cv2.imwrite(str(folder / name / f"{10**18 + time_ns}.jpg"), image)
