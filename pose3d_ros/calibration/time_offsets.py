@@ -133,6 +133,18 @@ def estimate(
     begin, sigma, after = _refined(pairs, ways, start, step_s)
     sigma_s = np.hypot(sigma * step_s, DETECTOR_SIGMA_S)
     sigma_s[0] = 0
+    _check(names, sigma_s, after)
+    given = (begin_s - begin_s[0]) / step_s
+    offset_s = (begin - begin[0] - given) * step_s
+    before = np.concatenate([r.ravel() for r in _residuals(pairs, ways, given)[0]])
+    before = np.abs(before[np.isfinite(before)])
+    return TimeOffsets(
+        offset_s, sigma_s, 1e3 * float(np.median(before)) if len(before) else np.nan, 1e3 * after
+    )
+
+
+def _check(names: Sequence[str], sigma_s: np.ndarray, miss: float) -> None:
+    """Refuse offsets that are not known well, or at which joints' rays do not meet."""
     unknown = [
         f"{name} {1e3 * s:.0f} ms"
         for name, s in zip(names, sigma_s, strict=True)
@@ -144,19 +156,12 @@ def estimate(
             f"{1e3 * MAX_SIGMA_S:.0f} ms: move faster, across all cameras' views, and record "
             f"longer"
         )
-    if after > MAX_MISS:
+    if miss > MAX_MISS:
         raise CalibrationError(
-            f"at the best offsets rays of the same joint are {1e3 * after:.0f} mrad from meeting, "
+            f"at the best offsets rays of the same joint are {1e3 * miss:.0f} mrad from meeting, "
             f"expected at most {1e3 * MAX_MISS:.0f}: is the calibration right ('pose3d calibrate "
             f"refine'), are people seen whole and moving?"
         )
-    given = (begin_s - begin_s[0]) / step_s
-    offset_s = (begin - begin[0] - given) * step_s
-    before = np.concatenate([r.ravel() for r in _residuals(pairs, ways, given)[0]])
-    before = np.abs(before[np.isfinite(before)])
-    return TimeOffsets(
-        offset_s, sigma_s, 1e3 * float(np.median(before)) if len(before) else np.nan, 1e3 * after
-    )
 
 
 def _ways(camera: Camera, name: str, seen: Sequence[People2D], step_s: float) -> _Ways:

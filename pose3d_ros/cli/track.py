@@ -159,6 +159,7 @@ def _track_many(jobs: list[Job], how: TrackOptions, options: argparse.Namespace)
 
     if not how.settings.threads:
         how = replace(how, settings=how.settings.changed(threads=1))
+    # what stands before the name, be it a folder or the beginning of files' names
     folder = Path(os.path.abspath(options.output.partition(NAME)[0] + "x")).parent
     folder.mkdir(parents=True, exist_ok=True)
     began_s, done, failed, frames = time.perf_counter(), 0, 0, 0
