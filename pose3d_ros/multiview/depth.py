@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pose3d_ros.multiview.association import MIN_JOINTS
 from pose3d_ros.multiview.rig import NEAR_M, Rig
 from pose3d_ros.multiview.triangulation import OUTLIER_SIGMAS, inverse_symmetric
 
@@ -87,6 +88,24 @@ def _correct_common_scale(
     return np.where(known, depth * scale[:, None], np.nan), np.where(
         known, own + depth**2 / information[:, None], np.inf
     )
+
+
+def contradicted_by_depth(
+    rig: Rig, mean: np.ndarray, measured: np.ndarray, depth: np.ndarray, sigma: np.ndarray
+) -> np.ndarray:
+    """Mask (T,) of people whose ``measured`` (T, J) joints ``mean`` (T, J, 3) are nearer or
+    further away than two cameras or more know them to be, and no camera agrees.
+
+    Rays to two different people that happen to meet, as those of two cameras at one height do,
+    meet where neither of them is. ``depth`` and ``sigma`` (T, C, J) are those of
+    ``correct_by_depth``.
+    """
+    known = np.isfinite(sigma) & measured[:, None]
+    distance = np.moveaxis(mean @ rig.rotation[:, 2].T + rig.translation[:, 2], -1, 1)
+    away = np.where(known, np.abs(depth - distance) / np.where(known, sigma, 1), np.nan)
+    tells = known.sum(-1) >= MIN_JOINTS
+    far = np.nanmedian(np.where(tells[..., None], away, 0), axis=-1) > OUTLIER_SIGMAS
+    return np.asarray((far | ~tells).all(1) & (tells.sum(1) >= 2))
 
 
 def locate(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from pose3d_ros.multiview.association import (
     occluded_views,
 )
 from pose3d_ros.multiview.bones import BodySize, Bones
-from pose3d_ros.multiview.depth import correct_by_depth
+from pose3d_ros.multiview.depth import contradicted_by_depth, correct_by_depth
 from pose3d_ros.multiview.measurement_noise import AdaptiveNoise
 from pose3d_ros.multiview.pose_buffer import MAX_AGE_S
 from pose3d_ros.multiview.rig import NEAR_M, Rig
@@ -164,7 +165,7 @@ class MultiViewTracker:
         self._noise.begin_frame()
         owner, known_ids = np.full(len(detections), NOBODY), self._tracks.ids
         if len(self._tracks) and observed.any():
-            owner, uncertain_depth, wrong_size = self._update_tracks(
+            owner, uncertain_depth, wrong_size, contradicted = self._update_tracks(
                 detections, offset_s, observed, stamp_ns, elapsed_s
             )
             rows = np.flatnonzero(
@@ -172,7 +173,11 @@ class MultiViewTracker:
             )
         else:
             rows, wrong_size = np.arange(len(detections)), np.zeros(len(self._tracks), bool)
-        if len(rows):
+            contradicted = wrong_size
+        separated = contradicted.any() and self._separate(
+            detections, owner, contradicted, observed, offset_s, stamp_ns
+        )
+        if len(rows) and not separated:
             similarity = None
             if self._appearance is not None:
                 similarity = track_initiation.appearance_similarity(
@@ -268,13 +273,13 @@ class MultiViewTracker:
         observed: np.ndarray,
         stamp_ns: int,
         elapsed_s: float,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Assign detections to the tracks and correct these by them.
 
         Returns the track of each detection (N,), or ``NOBODY``; a mask (T,) of tracks of
         uncertain depth, which one view sees and which may be further along its ray than other
-        views were searched; and a mask (T,) of tracks of wrong size, which are made of detections
-        of several people.
+        views were searched; and two masks (T,) of tracks that are made of detections of several
+        people: of wrong size, and contradicted by depth.
         """
         tracks, rig = self._tracks, self.rig
         mean, covariance, expected = tracks.expected_joints(self._parent)
@@ -289,17 +294,30 @@ class MultiViewTracker:
         chosen, weight = assigned.chosen, assigned.weight
         points = assigned.points + (pixels - at_view_time).swapaxes(0, 1)
         precision = weight / self._noise.variance_px(rig, depth.swapaxes(0, 1), offset_s)
+        found, measured = measure_joints(rig, points, precision, mean, covariance, expected)
         located, with_depth = np.zeros(len(tracks), bool), np.zeros(tracks.known.shape, bool)
+        contradicted = np.zeros(len(tracks), bool)
         if detections.depth is not None:
             far, sigma = detections.depths_of(chosen)
             for value in (far, sigma):
                 value[assigned.swapped] = value[assigned.swapped][:, self.skeleton.flip]
             far -= offset_s[:, None] * (tracks.velocity @ rig.rotation[:, 2].T).swapaxes(1, 2)
+            contradicted = contradicted_by_depth(
+                rig, found.mean_m.reshape(mean.shape), measured, far, sigma
+            )
+            # after the keypoints: where rays of two cameras meet, a lifter knows nothing better
             mean, covariance, agree, with_depth = correct_by_depth(
-                rig, mean, covariance, expected, far, sigma
+                rig,
+                found.mean_m.reshape(mean.shape),
+                found.covariance.reshape(covariance.shape),
+                measured & expected,
+                far,
+                sigma,
+            )
+            found = replace(
+                found, mean_m=mean.reshape(-1, 3), covariance=covariance.reshape(-1, 3, 3)
             )
             located = (agree.sum(-1) >= MIN_JOINTS).any(1)
-        found, measured = measure_joints(rig, points, precision, mean, covariance, expected)
         tracks.correct(found, measured, with_depth, self._bones, stamp_ns)
         inliers = found.inliers.reshape(*measured.shape, -1)
         views = ((inliers & measured[..., None]).sum(1) >= MIN_JOINTS).sum(1)
@@ -335,7 +353,7 @@ class MultiViewTracker:
         wrong_size = views == 2  # a wrong one of three rays or more is an outlier
         if wrong_size.any():
             wrong_size &= self._bones.wrong_size(tracks.mean, measured & (inliers.sum(-1) >= 2))
-        return assigned.owner, uncertain_depth, wrong_size
+        return assigned.owner, uncertain_depth, wrong_size, contradicted
 
     def _doubt_m(
         self,
@@ -369,29 +387,56 @@ class MultiViewTracker:
         stamp_ns: int,
     ) -> None:
         """Start tracks of people seen by two cameras, or by one with depth."""
-        groups = group_detections(
-            self.rig, detections, self._noise.scatter(self.rig, offset_s), self._size, similarity
+        new, owners, groups = self._seen_together(
+            detections, owner, similarity, observed, offset_s, stamp_ns
         )
-        if len(groups):
-            new, good = track_initiation.initiate_from_views(
-                self.rig,
-                self._noise,
-                self._size,
-                detections,
-                groups,
-                observed,
-                offset_s,
-                stamp_ns,
-            )
-            self._add(
-                new[good], np.where(groups == NOBODY, NOBODY, owner[groups])[good], wrong_size
-            )
+        self._add(new, owners, wrong_size)
         if detections.depth is not None:
             rest = np.setdiff1d(np.flatnonzero(owner == NOBODY), groups)
             new = track_initiation.initiate_from_depth(
                 self.rig, self._noise, detections[rest], self._tracks, stamp_ns
             )
             self._add(new, np.full((len(new), 1), NOBODY), wrong_size)
+
+    def _separate(
+        self,
+        detections: RigDetections,
+        owner: np.ndarray,
+        contradicted: np.ndarray,
+        observed: np.ndarray,
+        offset_s: np.ndarray,
+        stamp_ns: int,
+    ) -> bool:
+        """Where tracks have exchanged their detections of one camera, and depth contradicts
+        (T,) one of them, track each person anew. Returns whether there were any.
+        """
+        new, owners, _ = self._seen_together(detections, owner, None, observed, offset_s, stamp_ns)
+        several = [len({*row} - {NOBODY}) > 1 for row in owners]
+        wrong = np.append(contradicted, False)[owners].any(1) & np.array(several, bool)
+        self._add(new[wrong], owners[wrong], np.ones(len(self._tracks), bool))
+        return bool(wrong.any())
+
+    def _seen_together(
+        self,
+        detections: RigDetections,
+        owner: np.ndarray,
+        similarity: np.ndarray | None,
+        observed: np.ndarray,
+        offset_s: np.ndarray,
+        stamp_ns: int,
+    ) -> tuple[Tracks, np.ndarray, np.ndarray]:
+        """Tracks of people that two cameras see, the tracks (P, C) that their detections belong
+        to, and all groups (G, C) of detections that were tried.
+        """
+        groups = group_detections(
+            self.rig, detections, self._noise.scatter(self.rig, offset_s), self._size, similarity
+        )
+        if not len(groups):
+            return Tracks.blank(0, len(self.skeleton)), groups, groups
+        new, good = track_initiation.initiate_from_views(
+            self.rig, self._noise, self._size, detections, groups, observed, offset_s, stamp_ns
+        )
+        return new[good], np.where(groups == NOBODY, NOBODY, owner[groups])[good], groups
 
     def _add(self, new: Tracks, owners: np.ndarray, wrong_size: np.ndarray) -> None:
         """Add new tracks that are no duplicates, with ids of their own.
@@ -410,14 +455,15 @@ class MultiViewTracker:
             tracks.take_joints(person, new, row)
         separate = np.asarray(~duplicate.any(1) & ~complement.any(1))
         new, owners = new[separate], owners[separate]
-        replaced = np.zeros(len(tracks), bool)
+        replaced, taken = np.zeros(len(tracks), bool), np.zeros(len(tracks), bool)
         for row, owner in enumerate(owners):
-            known = owner[(owner != NOBODY) & ~np.append(replaced, False)[owner]]
-            if len(known):
+            known = owner[owner != NOBODY]
+            replaced[known] = True
+            if len(known := known[~taken[known]]):
                 first = known[tracks.ids[known].argmin()]
                 new.ids[row], new.confirmed[row] = tracks.ids[first], tracks.confirmed[first]
                 new.evidence[row] += tracks.evidence[first]
-                replaced[known] = True
+                taken[first] = True
             else:
                 new.ids[row] = self._next_id
                 self._next_id += 1

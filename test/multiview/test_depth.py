@@ -17,6 +17,7 @@ import pytest
 from bodies import moved
 from rigs import detected, ring, standing
 
+from pose3d_ros.geometry import look_at
 from pose3d_ros.multiview import MultiViewTracker
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.skeleton import COCO17, H36M17
@@ -322,3 +323,27 @@ def test_wild_depths_harm_nobody():
         result = tracker.update([people], frame * STEP_NS)
         assert len(result) == 1
         assert np.nanmax(np.linalg.norm(result.joints_m[0] - walker(frame)[0], axis=-1)) < 0.5
+
+
+def looking_ahead(x_m: float):
+    """A camera at the height of a body's middle, 4 m before y = 0."""
+    return replace(ring(1)[0], camera_from_world=look_at([x_m, -4, 1], [0, 0, 1]))
+
+
+def test_whose_detections_were_exchanged_are_separated_by_what_cameras_know_of_depth():
+    # Rays of two cameras to different people meet before both of them; at first each camera sees
+    # another one of the two.
+    people = standing(np.array([[0.45, 0.0], [-0.45, 0.0]]), np.zeros(2))
+    cameras = [looking_ahead(-1.0), looking_ahead(1.0)]
+    tracker, rng = MultiViewTracker(cameras, H36M17), np.random.default_rng(0)
+    for frame in range(60):
+        shown = people[[0]], people[[1]]
+        seen = [
+            observed(camera, of_both if frame < 20 else people, frame * STEP_NS, rng, 0.25)
+            for camera, of_both in zip(cameras, shown, strict=True)
+        ]
+        result = tracker.update(seen, frame * STEP_NS)
+        off = np.linalg.norm(result.joints_m[:, None] - people, axis=-1).mean(-1).min(-1)
+        if frame == 19:
+            assert off.min() > 0.5, "the rays meet where nobody is"
+    assert len(result) == 2 and off.max() < 0.05
