@@ -20,8 +20,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -179,11 +180,19 @@ def _track_many(jobs: list[Job], how: TrackOptions, options: argparse.Namespace)
     return int(failed > 0)
 
 
-def _executor(options: argparse.Namespace) -> Executor:
+@contextmanager
+def _executor(options: argparse.Namespace) -> Iterator[Executor]:
+    """The cluster's workers, or processes of this machine, and their end."""
     if options.dask:
         from distributed import Client
 
-        executor: Executor = Client(options.dask, timeout=10).get_executor(pure=False)
-        return executor
+        # a client that is not closed looks for its scheduler for as long as this process lives
+        with (
+            Client(options.dask, timeout=10) as client,
+            client.get_executor(pure=False) as workers,
+        ):
+            yield workers
+        return
     jobs = options.jobs or os.cpu_count() or 1
-    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as processes:
+        yield processes
