@@ -47,7 +47,12 @@ def call(ros: Any) -> Callable[..., Any]:
     return ask
 
 
-def test_enable_stops_and_goes_on(ros: Any, start: Any, camera_info: Any, call: Any) -> None:  # noqa: F811
+def test_enable_stops_and_goes_on(
+    ros: Any,
+    start: Any,  # noqa: F811
+    camera_info: Any,  # noqa: F811
+    call: Any,
+) -> None:
     start()
     joints = ros.collect(PointCloud2, "joints")
     publisher = ros.publisher(Image, "image")
@@ -66,7 +71,12 @@ def test_enable_stops_and_goes_on(ros: Any, start: Any, camera_info: Any, call: 
     wait_for(lambda: len(joints) > heard or send(), "joints again")
 
 
-def test_reset_forgets_everybody(ros: Any, start: Any, camera_info: Any, call: Any) -> None:  # noqa: F811
+def test_reset_forgets_everybody(
+    ros: Any,
+    start: Any,  # noqa: F811
+    camera_info: Any,  # noqa: F811
+    call: Any,
+) -> None:
     pipeline = start()._pipeline
     publisher = ros.publisher(Image, "image")
     stamp = iter(range(1, 1_000_000))
@@ -106,7 +116,11 @@ def test_snapshot_writes_the_overlay(
     assert not call(Trigger, "/monocular/snapshot").success
 
 
-def test_frames_above_max_fps_are_left_out(ros: Any, start: Any, camera_info: Any) -> None:  # noqa: F811
+def test_frames_above_max_fps_are_left_out(
+    ros: Any,
+    start: Any,  # noqa: F811
+    camera_info: Any,  # noqa: F811
+) -> None:
     node = start(max_fps=0.2)
     publisher = ros.publisher(Image, "image")
     stamps = iter(range(1, 1_000_000))
