@@ -127,11 +127,15 @@ def command(options: argparse.Namespace) -> int:
 def _track_one(job: Job, how: TrackOptions) -> int:
     from pose3d_ros.batch import length_s, track
 
-    if sys.stderr.isatty():
-        tracked = track(job, how, _progress(length_s(job.source)))
-        sys.stderr.write("\n")
-    else:
-        tracked = track(job, how)
+    try:
+        if sys.stderr.isatty():
+            tracked = track(job, how, _progress(length_s(job.source)))
+            sys.stderr.write("\n")
+        else:
+            tracked = track(job, how)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{job.output}: stopped before the end, has what came until then\n")
+        raise
     sys.stdout.writelines(f"{line}\n" for line in tracked.said)
     sys.stdout.write(f"{job.output}: {tracked}\n")
     return 0

@@ -16,12 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from pose3d_ros import batch
 from pose3d_ros.cli.main import main
 from pose3d_ros.io.rig_file import read_rig, write_rig
 from pose3d_ros.io.videos import frames
@@ -59,6 +62,21 @@ def test_people_of_a_folder_go_to_an_npz(
     with np.load(output) as data:
         assert len(data["stamp_ns"]) == FRAMES and len(set(data["ids"])) == 2
         np.testing.assert_allclose(np.diff(data["stamp_ns"]), 1e9 / RATE_HZ, rtol=0.01)
+
+
+def test_an_interrupted_recording_is_said_to_be_cut(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def until_ctrl_c(*given: Any) -> Iterator[People3D]:
+        yield from islice(people(*given), 6)
+        raise KeyboardInterrupt
+
+    people = batch._people
+    monkeypatch.setattr(batch, "_people", until_ctrl_c)
+    source, output = folder_of("cam0", tmp_path / "cam0"), tmp_path / "people.csv"
+    assert main(["track", str(source), "--output", str(output)]) == 130
+    assert f"{output}: stopped before the end" in capsys.readouterr().err
+    assert len(output.read_text().splitlines()) == 1 + 6 * 2 * len(H36M17)
 
 
 def test_people_of_a_rig_stand_where_they_are(tmp_path: Path) -> None:
