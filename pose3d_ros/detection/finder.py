@@ -45,8 +45,8 @@ LEAST = 60
 """Height in its picture of people whose keypoints it tells."""
 OVERLAP = 160
 """Pixels of its picture that two parts share: whoever is not higher is seen whole."""
-DELAY_S = 0.2
-"""A look beside the frames takes this long."""
+DELAY_S, LARGE_DELAY_S = 0.15, 0.2
+"""Looks beside the frames take this long: near ones, and those at larger pictures."""
 NICENESS = 10
 """Looks beside the frames give way to these."""
 FLOW_SIDE = 320
@@ -66,6 +66,11 @@ class Look(NamedTuple):
         """Pixels of the finder's picture per pixel of the image."""
         x0, y0, x1, y1 = self.part
         return self.side / max(x1 - x0, y1 - y0)
+
+    @property
+    def delay_s(self) -> float:
+        """Time that it takes beside the frames."""
+        return DELAY_S if self.side <= NEAR else LARGE_DELAY_S
 
     def whole(self, poses: Poses) -> Array:
         """Whom (P,) no border of the part cuts, the image's own borders aside."""
@@ -155,7 +160,7 @@ class Finder:
         """
         self.look = look
         self._found = self._thread.submit(self._find, *_picture(image_bgr, look), look)
-        self._due_ns = stamp_ns + int(DELAY_S * 1e9)
+        self._due_ns = stamp_ns + int(look.delay_s * 1e9)
 
     def due(self, stamp_ns: int) -> bool:
         """Whether what a look has found is to be taken now."""

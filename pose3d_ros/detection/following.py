@@ -324,10 +324,14 @@ class FollowingDetector(Detector):
                 followed.vouched[at] |= found.person[i] > LIKELY
                 if not clear[i]:  # too small to tell more
                     continue
-                followed.doubtful[at] = read[i, j] <= SAME_POSE
                 followed.side[at] = min(followed.side[at], look.side)
                 followed.seen.person[at] *= FADE
-                if found.person[i] > followed.seen.person[at]:
+                better = bool(found.person[i] > followed.seen.person[at])
+                # a look that sees less than one before casts no doubt upon the reader
+                followed.doubtful[at] = read[i, j] <= SAME_POSE and (
+                    better or followed.doubtful[at]
+                )
+                if better:
                     moved = followed.seen.keypoints_px[[at]] - then.seen.keypoints_px[[j]]
                     followed.seen[np.array([at])] = found[np.array([i])].moved(moved.mean(1))
         new = ~np.isin(np.arange(len(found)), who)

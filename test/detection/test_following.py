@@ -170,6 +170,24 @@ def test_a_mirrored_body_has_the_sides_that_the_finder_sees(watch, places) -> No
         np.testing.assert_allclose(people.keypoints_px[order], found.keypoints_px)
 
 
+@pytest.mark.parametrize(("person", "told"), [(0.15, 235), (0.6, 200)])
+def test_a_look_that_sees_less_than_one_before_casts_no_doubt(
+    monkeypatch: pytest.MonkeyPatch, person: float, told: int
+) -> None:
+    """Somebody beside another moves, and the finder sees them where they were."""
+    finder = Finder(poses((200, 200), (280, 200)))
+    monkeypatch.setattr(following, "Finder", lambda settings: finder)
+    reader = Reader(finder.people)
+    detector = FollowingDetector(PipelineSettings(detect_interval_s=0.0), reader)
+    for frame in range(4):
+        assert middles(detector(IMAGE, frame * FRAME_NS)) == [200, 280]
+    reader.people = poses((235, 200), (280, 200))
+    finder.people = poses((200, 200), person=person).joined(poses((280, 200)))
+    for frame in range(4, 8):
+        people = detector(IMAGE, frame * FRAME_NS)
+    assert middles(people) == [told, 280]
+
+
 def test_who_stands_alone_is_read_whatever_the_finder_says(watch) -> None:
     """No neighbour to slide to: the reader knows poses better."""
     for people in watch(poses((200, 200)), Reader(poses((240, 200)))):
