@@ -241,7 +241,9 @@ def _report(watcher: Watcher) -> None:
         {int(person) for people in watcher.joints.values() for person in people["person"].ravel()}
     )
     p50, p95 = 1000 * np.percentile(watcher.latencies_s, [50, 95])
-    took_s, sent = watcher.heard_s[-1] - watcher.heard_s[0], max(len(watcher.sent_s), len(counts))
+    took_s = watcher.heard_s[-1] - watcher.heard_s[0]
+    since = sum(sent_s > watcher.heard_s[0] for sent_s in watcher.sent_s.values())
+    sent = max(since + 1, len(counts))
     dropped = ", others dropped for newer ones" if sent > len(counts) + UNHEARD else ""
     print(
         f"images   {sent} sent, {len(counts)} processed{dropped}\n"

@@ -43,6 +43,7 @@ from pose3d_ros.nodes.rig_launch import beside
 from pose3d_ros.settings import VideoNodeSettings
 
 JOINTS_TIMEOUT_S = 5.0
+DISCOVERY_S = 0.5  # subscribers that are found may not have found this node yet
 DELIVERY_TIMEOUT_S = 1.0
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 5.0  # between attempts at a camera that is not there
 CAMERA_RELEASE_S = 1.0  # how long to wait for a camera that blocks before it is left to itself
@@ -279,8 +280,10 @@ class VideoNode(ManagedNode[VideoNodeSettings]):
                 self.resolve_topic_name(channel.image_topic) for channel in channels
             )
             self.get_logger().info(f"waiting for subscribers of {topics}")
-        while not self._expected_subscribers_are_there():
-            if stop.wait(0.05):
+            while not self._expected_subscribers_are_there():
+                if stop.wait(0.05):
+                    return
+            if stop.wait(DISCOVERY_S):
                 return
         live = is_device(channels[0].source)
         sent = self._play_live(channels[0], stop) if live else self._play_recorded(stop)
