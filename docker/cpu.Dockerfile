@@ -2,6 +2,8 @@
 #   docker build --file docker/cpu.Dockerfile --tag pose3d_ros:cpu .
 FROM ros:humble-ros-base
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# models and engines, of whichever user: compose.yaml keeps them in a volume
+ENV XDG_CACHE_HOME=/cache
 COPY . /ws/src/pose3d_ros
 RUN /ws/src/pose3d_ros/docker/install.sh
 ENTRYPOINT ["/ws/src/pose3d_ros/docker/entrypoint.sh"]

@@ -2,6 +2,8 @@
 #   docker build --file docker/jetson.Dockerfile --tag pose3d_ros:jetson .
 FROM nvcr.io/nvidia/l4t-jetpack:r36.4.0
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# models and engines, of whichever user: compose.yaml keeps them in a volume
+ENV XDG_CACHE_HOME=/cache
 ENV DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8
 # ROS 2 Humble, as docs.ros.org installs it; versions are those of the repositories
 # hadolint ignore=DL3008
