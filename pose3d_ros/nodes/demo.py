@@ -53,7 +53,7 @@ NAMESPACE = "pose3d_demo"
 PLACE = f"namespace:={NAMESPACE}"
 START_S = 60.0  # loading models on a slow machine
 PANE = (640, 360)
-UNHEARD = 5  # images whose joints are sent before the nodes have all found each other
+UNHEARD = 5  # images that are on their way when it stops, or lost while nodes find each other
 BEHIND = 1.15  # times as long as the video: then it is said that this machine takes longer
 NEXT = """\
 next     in your browser:  {pose3d} demo --view
