@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from pose3d_ros.errors import Pose3dError, one_line
 from pose3d_ros.io import videos
 from pose3d_ros.io.bags import is_bag
 from pose3d_ros.io.image_sources import check_exists
-from pose3d_ros.io.pose_files import pose_writer
+from pose3d_ros.io.pose_files import check_output, pose_writer
 from pose3d_ros.io.rig_file import read_rig
 from pose3d_ros.offline import film_of, people_of, people_of_rig
 from pose3d_ros.people import People3D
@@ -104,18 +105,20 @@ def track(
     """
     rig = is_rig(job.source)
     began_s, frames, ids = time.perf_counter(), 0, set()
-    recording = _people(job.source, options, rig)  # before an earlier file is overwritten
+    check_output(job.output)
+    recording = _people(job.source, options, rig)
+    first = next(recording, None)  # an earlier file stays where nothing can be read
+    if first is None:
+        raise BatchError(f"{job.source}: no frame could be read")
     writer = pose_writer(job.output)
     try:
-        for people in recording:
+        for people in chain([first], recording):
             writer.write(people)
             frames += 1
             ids.update(people.ids.tolist())
             progress(frames, len(ids), people.stamp_ns)
     finally:
         said = writer.close(optical=not rig and not options.settings.fixed_frame)
-    if not frames:
-        raise BatchError(f"{job.source}: no frame could be read")
     return Tracked(frames, len(ids), time.perf_counter() - began_s, tuple(said))
 
 

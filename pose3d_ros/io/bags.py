@@ -40,6 +40,7 @@ CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 IMAGE_NAMES = ("image_raw", "image")  # of camera drivers, and of our nodes
+DEPTH_ENCODINGS = ("16UC1", "32FC1")  # REP-118
 BAG_SUFFIXES = {".mcap", ".db3", ".bag"}
 
 log = logging.getLogger(__name__)
@@ -128,17 +129,32 @@ def image_topic(offered: Mapping[str, str], camera: str, sources: Mapping[str, s
 
 
 def only_image_topic(path: Path, topic: str = "") -> str:
-    """``topic`` if it is one of images, or the only one of images where none is given; raises
+    """``topic`` if it is one of images, or the only one of images where none is given: raw rather
+    than compressed (``NAME/compressed``), and no depth (REP-118) where there are colours. Raises
     ``BagError`` that lists what there is.
     """
-    offered = [name for name, kind in topics(path).items() if kind in IMAGE_TYPES]
-    if not topic and len(offered) == 1:
-        return offered[0]
-    if not offered:
-        raise BagError(f"{path}: expected a bag with images, got one without a topic of them")
-    if topic not in offered:
-        raise BagError(f"bag_topic: expected one of {', '.join(offered)} in {path}, got '{topic}'")
-    return topic
+    with open_bag(path) as reader:
+        offered = {c.topic: c for c in reader.connections if c.msgtype in IMAGE_TYPES}
+        if not offered:
+            raise BagError(f"{path}: expected a bag with images, got one without a topic of them")
+        found = [topic] if topic in offered else []
+        if not topic:
+            twins = {f"{name}/compressed" for name in offered}
+            found = [name for name in offered if name not in twins]
+        if len(found) > 1:
+            found = [name for name in found if not _is_depth(reader, offered[name])]
+    if len(found) == 1:
+        return found[0]
+    raise BagError(f"bag_topic: expected one of {', '.join(offered)} in {path}, got '{topic}'")
+
+
+def _is_depth(reader: Any, connection: Any) -> bool:
+    """Whether the first image of a topic is one of depth (REP-118, or ``compressedDepth``)."""
+    for _, _, raw in reader.messages([connection]):
+        message = reader.deserialize(raw, connection.msgtype)
+        encoding = getattr(message, "encoding", "") or message.format
+        return encoding.startswith(DEPTH_ENCODINGS)
+    return False
 
 
 class BagImage(NamedTuple):

@@ -20,9 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pose3d_ros.errors import missing_package
 from pose3d_ros.io.bags import CLOUD_TYPE
-from pose3d_ros.io.errors import PoseFileError
 from pose3d_ros.io.joints_cloud import joints_layout
 from pose3d_ros.people import People3D
 
@@ -35,11 +33,9 @@ class JointsBagWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            from rosbags.rosbag2 import StoragePlugin, Writer
-            from rosbags.typesys import Stores, get_typestore
-        except ModuleNotFoundError:
-            raise PoseFileError(missing_package("rosbags")) from None
+        from rosbags.rosbag2 import StoragePlugin, Writer
+        from rosbags.typesys import Stores, get_typestore
+
         self._path = path
         self._store = get_typestore(Stores.ROS2_HUMBLE)
         # rosbags writes a folder; the file in it is a bag by itself

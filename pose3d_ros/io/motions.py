@@ -16,7 +16,6 @@ write.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,7 +121,6 @@ class MotionFiles:
     """
 
     def __init__(self, path: Path, save: Callable[[Path, Motion], str]) -> None:
-        tempfile.TemporaryFile(dir=path.parent).close()  # raises where nothing can be written
         self._path = path
         self._save = save
         self._frames: list[People3D] = []

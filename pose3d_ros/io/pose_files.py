@@ -17,9 +17,11 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -32,7 +34,7 @@ from pose3d_ros.io.errors import PoseFileError
 from pose3d_ros.io.joints_bag import JointsBagWriter
 from pose3d_ros.io.marker_files import write_c3d, write_trc
 from pose3d_ros.io.mot_file import write_mot
-from pose3d_ros.io.motions import Motion, MotionFiles
+from pose3d_ros.io.motions import MotionFiles
 from pose3d_ros.people import People3D, TrackState
 
 CSV_COLUMNS = (
@@ -56,16 +58,29 @@ class PoseWriter(Protocol):
 
 
 def pose_writer(path: Path) -> PoseWriter:
-    """A writer of the format that the file's ending tells. Raises ``PoseFileError`` for another
-    ending, a missing package, and where nothing can be written.
+    """A writer of the format that the file's ending tells. Raises ``PoseFileError`` as
+    ``check_output`` does.
     """
-    make = WRITERS.get(path.suffix.lower())
-    if make is None:
+    check_output(path)
+    try:
+        return WRITERS[path.suffix.lower()](path)
+    except OSError as error:
+        raise PoseFileError(f"output: cannot write {path}: {error.strerror}") from None
+
+
+def check_output(path: Path) -> None:
+    """Raise ``PoseFileError`` for an ending of no format, a missing package, and a folder in which
+    nothing can be written; what is there already stays.
+    """
+    ending = path.suffix.lower()
+    if ending not in WRITERS:
         raise PoseFileError(
             f"output: expected a file that ends with {', '.join(WRITERS)}, got '{path.name}'"
         )
+    if ending in NEEDS and find_spec(NEEDS[ending]) is None:
+        raise PoseFileError(missing_package(NEEDS[ending]))
     try:
-        return make(path)
+        TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise PoseFileError(f"output: cannot write {path}: {error.strerror}") from None
 
@@ -189,29 +204,17 @@ class NpzWriter:
         return []
 
 
-def _per_person(
-    save: Callable[[Path, Motion], str], needs: str = ""
-) -> Callable[[Path], PoseWriter]:
-    """A format with a file for each person; ``needs`` is a module that is tried at once."""
-
-    def make(path: Path) -> PoseWriter:
-        if needs and find_spec(needs) is None:
-            raise PoseFileError(missing_package(needs))
-        return MotionFiles(path, save)
-
-    return make
-
-
 WRITERS: Mapping[str, Callable[[Path], PoseWriter]] = MappingProxyType(
     {
         ".csv": CsvWriter,
         ".jsonl": JsonLinesWriter,
         ".npz": NpzWriter,
-        ".trc": _per_person(write_trc),
-        ".c3d": _per_person(write_c3d, needs="c3d"),
-        ".bvh": _per_person(write_bvh),
-        ".mot": _per_person(write_mot),
+        ".trc": partial(MotionFiles, save=write_trc),
+        ".c3d": partial(MotionFiles, save=write_c3d),
+        ".bvh": partial(MotionFiles, save=write_bvh),
+        ".mot": partial(MotionFiles, save=write_mot),
         ".mcap": JointsBagWriter,
     }
 )
+NEEDS = MappingProxyType({".c3d": "c3d", ".mcap": "rosbags"})
 PER_PERSON = frozenset({".trc", ".c3d", ".bvh", ".mot"})

@@ -27,6 +27,7 @@ T = TypeVar("T")
 # the executor empties the queue faster than cameras fill it; what is too old is dropped and
 # counted later
 DEPTH = 5
+PERIOD_S = 0.2  # of looking for publishers
 SILENCE_S = 2.0  # of a publisher that was heard; of a slow one, three of its longest pauses
 LONGEST_SILENCE_S = 60.0
 LEASE_S = 25.0  # for which ROS may know the publishers of a process that was killed
@@ -62,8 +63,9 @@ class Input:
     when that changes.
 
     ``remedy``: what to do when nobody publishes. An ``optional`` input keeps quiet about that, and
-    one that is ``constant`` about silence once it was heard. Whatever ``callback`` raises costs
-    one line and that message.
+    one that is ``constant`` about silence once it was heard. Silence is only counted while the
+    node runs freely: not while it is ``busy`` with what it heard, because the sender may wait for
+    the answer. Whatever ``callback`` raises costs one line and that message.
     """
 
     def __init__(
@@ -75,26 +77,29 @@ class Input:
         remedy: str = "",
         optional: bool = False,
         constant: bool = False,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self.node, self.message_type = node, message_type
         self.topic = node.resolve_topic_name(topic)
         self.remedy, self.optional, self.constant = remedy, optional, constant
         self.type_name = f"{message_type.__module__.split('.')[0]}/msg/{message_type.__name__}"
-        self.heard_at = time.monotonic()
+        self.heard_at = self._checked_at = time.monotonic()
         self.heard = False  # anything, since the subscription
         self.subscription: Any = None
         self.qos: QoSProfile | None = None
         self._callback = node.guarded(f"a message on {self.topic}", callback)
+        self._busy = busy
+        self._silent_s = 0.0
         self._pause_s = 0.0  # the longest of the last between two messages, fading
         self._several_since: tuple[tuple[str, ...], float] = ((), 0.0)
-        self.timer = node.every(0.2, self.check)
+        self.timer = node.every(PERIOD_S, self.check)
         self.check()
 
     def _hear(self, message: Any) -> None:
         now = time.monotonic()
         if self.heard:
             self._pause_s = max(now - self.heard_at, 0.9 * self._pause_s)
-        self.heard_at, self.heard = now, True
+        self.heard_at, self.heard, self._silent_s = now, True, 0.0
         self.node.solved(self.topic)
         self._callback(message)
 
@@ -105,6 +110,12 @@ class Input:
 
     def check(self) -> None:
         """Follow the publishers of the topic, and say why nothing is heard."""
+        now = time.monotonic()
+        # a machine that did not let this run for a second may have kept the messages as long
+        self._silent_s += min(now - self._checked_at, 2 * PERIOD_S)
+        self._checked_at = now
+        if self._busy():
+            self._silent_s = 0.0
         publishers = self.node.get_publishers_info_by_topic(self.topic)
         matching = [
             publisher for publisher in publishers if publisher.topic_type == self.type_name
@@ -117,7 +128,7 @@ class Input:
         patience = PATIENCE_S
         if self.heard and publishers:
             patience = min(max(SILENCE_S, 3 * self._pause_s), LONGEST_SILENCE_S)
-        if time.monotonic() - self.heard_at < patience or self.optional and not publishers:
+        if self._silent_s < patience or self.optional and not publishers:
             return
         if not publishers:
             self.node.problem(
@@ -140,7 +151,7 @@ class Input:
         self.subscription = self.node.create_subscription(
             self.message_type, self.topic, self._hear, qos
         )
-        self.qos, self.heard_at = qos, time.monotonic()
+        self.qos, self._silent_s = qos, 0.0
         self.heard = self.constant and self.heard
 
     def _why_silent(self, publisher: Any, patience_s: float) -> str:
@@ -213,6 +224,7 @@ class Newest(Generic[T]):
     def __init__(self) -> None:
         self._changed = Condition()
         self._item: T | None = None
+        self._taken = False
         self._open = True
         self.dropped = 0
 
@@ -224,11 +236,18 @@ class Newest(Generic[T]):
             self._changed.notify()
 
     def take(self) -> T | None:
-        """Wait for an item; None after ``close``."""
+        """Wait for an item, being done with the last one; None after ``close``."""
         with self._changed:
+            self._taken = False
             self._changed.wait_for(lambda: self._item is not None or not self._open)
             item, self._item = self._item, None
+            self._taken = self._open
             return item if self._open else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether an item waits, or the taker is at work on one."""
+        return self._taken or self._item is not None
 
     def close(self) -> None:
         """Wake the taker for good."""

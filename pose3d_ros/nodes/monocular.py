@@ -125,6 +125,7 @@ class MonocularNode(ManagedNode[MonocularNodeSettings]):
                 CompressedImage if compressed else Image,
                 self._hear_image,
                 f"start the camera, remap image:=TOPIC, or set transport:={other}",
+                busy=lambda: self._images.busy,
             ),
             Input(
                 self,

@@ -126,6 +126,17 @@ def test_calibration_that_does_not_fit_leaves_an_earlier_file_as_it_is(
     assert output.read_text() == "of yesterday"
 
 
+def test_video_that_cannot_be_read_leaves_an_earlier_file_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, output = tmp_path / "cut.mp4", tmp_path / "people.csv"
+    video.write_bytes(share("demo", "cam0.mp4").read_bytes()[:2000])
+    output.write_text("of yesterday")
+    assert main(["track", str(video), "--output", str(output)]) == 1
+    assert str(video) in capsys.readouterr().err
+    assert output.read_text() == "of yesterday"
+
+
 def test_who_is_believed_is_there_from_their_first_frame_on() -> None:
     def seen(frame: int, *people: tuple[int, TrackState]) -> People3D:
         empty = People3D.empty(H36M17, frame, "map")

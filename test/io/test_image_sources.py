@@ -140,6 +140,16 @@ def test_bags_and_their_files(tmp_path, suffix):
         next(frames(str(bag)))
 
 
+def test_a_bag_of_a_depth_camera_gives_its_colours(tmp_path):
+    depth = np.full((48, 64), 1500, np.uint16)
+    topics = {
+        "/color/image_raw": [raw(flat(7), START_NS)],
+        "/color/image_raw/compressed": [jpeg(flat(8), START_NS)],
+        "/depth/image_rect": [raw(depth, START_NS, "16UC1")],
+    }
+    assert numbers(write_bag(tmp_path / "rgbd", topics)) == [7]
+
+
 def test_a_bag_without_images_is_said(tmp_path):
     pose_writer(tmp_path / "people.mcap").close(optical=True)
     with pytest.raises(SourceError, match="expected a bag with images, got one without"):

@@ -67,10 +67,9 @@ def test_the_demo_tells_and_shows_what_it_saw(tmp_path):
     assert processed / 2 < film.get(cv2.CAP_PROP_FRAME_COUNT) <= processed
     sent = number(r"images +(\d+) sent", done.stdout)
     assert sent - processed <= demo_node.UNHEARD, "images wait for the joints of the last one"
-    # a busy machine may be seconds late, and says so
-    told = [
-        line for line in done.stderr.splitlines() if not re.search(r" for [\d.]+ s|5 s:", line)
-    ]
+    assert "no message on" not in done.stderr
+    # a machine that takes seconds for an image is told so, and rightly
+    told = [line for line in done.stderr.splitlines() if " for an image within " not in line]
     assert not any("WARN" in line or "ERROR" in line for line in told), done.stderr
 
 

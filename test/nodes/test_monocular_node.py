@@ -777,6 +777,23 @@ def test_an_image_that_stops(ros: Any, start: Any, camera_info: Any) -> None:
     wait_for(lambda: len(joints) > before or publisher.publish(image(4)), "joints again")
 
 
+def test_no_silence_is_told_while_the_node_is_at_work_itself(
+    ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "SILENCE_S", 0.3)
+    node = start()
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    pipeline = node._pipeline
+    pipeline.may_go_on.clear()
+    wait_for(lambda: pipeline.seen or publisher.publish(image(3)), "an image is at work")
+    time.sleep(1.0)
+    assert "no message on" not in ros.log
+    pipeline.may_go_on.set()
+    wait_for(lambda: joints, "joints")
+    ros.line("no message on /image for 0.3 s")
+
+
 def test_one_latched_camera_info_is_enough(
     ros: Any, start: Any, camera_info: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
