@@ -21,6 +21,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -118,7 +119,14 @@ def plan(words: list[str]) -> tuple[list[Callable[[], ManagedNode[Any]]], list[s
         )
     known = arguments(nodes)
     if unknown := sorted(set(given) - set(known)):
-        raise ValueError(f"unknown argument {unknown[0]}; expected one of {', '.join(known)}")
+        beside = [
+            node for node in BESIDE if unknown[0] in {spec.name for spec in fields(NODES[node])}
+        ]
+        raise ValueError(
+            f"{unknown[0]} is an argument of {beside[0]}: start that too, with {beside[0]}:=true"
+            if beside
+            else f"unknown argument {unknown[0]}; expected one of {', '.join(known)}"
+        )
     values = {name: given.get(name) or argument.default for name, argument in known.items()}
     for name, argument in known.items():
         if argument.choices and values[name] not in argument.choices:

@@ -157,6 +157,7 @@ def test_help_of_up_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> N
         ),
         (["use_sim_time:=true"], "expected at least one node"),
         (["monocular", "colour:=red"], "unknown argument colour"),
+        (["monocular", "output:=a.csv"], "output is an argument of recorder: start that too"),
         (["monocular", "detector:=magic"], "detector: expected one of auto, blazepose"),
         (["monocular", "smoothing:=much"], "smoothing: expected float"),
         (["monocular", "smoothing:=11"], "smoothing: expected 0 to 10, got 11"),
