@@ -40,6 +40,7 @@ PALE = 0.5  # share of their colour that people keep who are predicted
 ANKLE_ABOVE_FLOOR_M, ABOVE_HEAD_M = 0.08, 0.2
 TRAIL_S, PLOT_S, PLOT_PERIOD_S = 5.0, 10.0, 0.2
 FRUSTUM_M, PICTURE_PX = 0.4, 480
+SEEN_AT_M = 4.0  # how far from a rig's cameras people are thought to be
 BACKGROUND, CELL, SECTION, FRUSTUM = (24, 26, 30), (58, 63, 70), (96, 104, 114), (200, 200, 200)
 PLOT_COLOURS = ("#e66767", "#6cc66c", "#6a9cff")
 NOBODY = "nobody"
@@ -102,6 +103,7 @@ class BrowserView:
         self._courses: dict[int, _Course] = {}
         self._labels: dict[int, Any] = {}
         self._frusta: dict[str, Any] = {}
+        self._places: list[tuple[Floats, Floats]] = []  # of the cameras, and where they look
         self._ankles_m: deque[float] = deque(maxlen=300)
         self._followed_m: Floats | None = None
         self._plotted_s = 0.0
@@ -232,6 +234,22 @@ class BrowserView:
             position=place[:3, 3],
             visible="cameras" not in self._hidden,
         )
+        self._places.append((place[:3, 3], place[:3, 2]))
+        if not self.optical:
+            self._start_before_cameras()
+
+    def _start_before_cameras(self) -> None:
+        """Let browsers look from above at what a rig's cameras look at, from the side where they
+        are not, so that no camera's picture hides anybody.
+        """
+        places, directions = np.mean(self._places, axis=0)
+        looked_at = places + SEEN_AT_M * directions
+        aside = (looked_at - places)[:2]
+        aside = aside / max(np.linalg.norm(aside), 1.0)  # short where cameras stand all around
+        clients = self._server.get_clients().values()
+        for start in (self._server.initial_camera, *(client.camera for client in clients)):
+            start.position = (*(looked_at[:2] + 2.0 * aside + (1.5, -1.5)), 4.0)
+            start.look_at = (*looked_at[:2], 0.8)
 
     def close(self) -> None:
         """Close the page and its address."""

@@ -26,11 +26,13 @@ import pytest
 
 from pose3d_ros.browser_view import (
     ANKLE_ABOVE_FLOOR_M,
+    FRUSTUM_M,
     UPRIGHT_FROM_OPTICAL,
     BrowserView,
     BrowserViewError,
 )
 from pose3d_ros.camera import Camera
+from pose3d_ros.geometry import look_at
 from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.resources import share
 from pose3d_ros.skeleton import H36M17
@@ -124,6 +126,24 @@ def test_cameras_stand_where_they_are(view: BrowserView) -> None:
     assert frustum.aspect == pytest.approx(640 / 480)
     assert 2 * np.arctan(np.tan(frustum.fov / 2) * frustum.aspect) == pytest.approx(1.0)
     np.testing.assert_allclose(frustum.position, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("turns", [(0, 90, 180, 270), (-30, 30), (0,)])
+def test_no_camera_stands_between_the_start_and_the_people(
+    view: BrowserView, turns: tuple[int, ...]
+) -> None:
+    view.set_optical(False)
+    places = [np.array([4 * np.cos(turn), 4 * np.sin(turn), 1.8]) for turn in np.deg2rad(turns)]
+    for place in places:
+        camera = replace(
+            Camera.from_fov(640, 480, 1.0), camera_from_world=look_at(place, (0, 0, 1))
+        )
+        view.show_camera(str(place), camera)
+    start = view._server.initial_camera
+    np.testing.assert_allclose(start.look_at, (0, 0, 0.8), atol=0.5)
+    way = np.linspace(start.position, (0, 0, 0), 50)
+    for place in places:
+        assert np.linalg.norm(way - place, axis=1).min() > FRUSTUM_M
 
 
 def test_paused_view_stands_still(view: BrowserView) -> None:
