@@ -41,7 +41,12 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
-from pose3d_ros.geometry import look_at
+from pose3d_ros.geometry import (
+    inverse_transform,
+    look_at,
+    quaternion_from_rotation,
+    rigid,
+)
 from pose3d_ros.io.joints_cloud import JOINTS, people_3d
 from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.nodes import (
@@ -1169,6 +1174,50 @@ def test_people_are_in_the_fixed_frame_at_the_image_s_stamp_or_nowhere(
     wait_for(lambda: len(joints) == 2, "joints again")
     floor = pipeline.floors[-1]
     assert floor is not None and floor.height_m == pytest.approx(1.2)
+
+
+def test_the_real_tf_of_a_driving_robot(ros: Any, start: Any, camera_info: Any) -> None:
+    """tf2 interpolates between the poses beside the image's stamp, and does not extrapolate."""
+    tf2_ros = pytest.importorskip("tf2_ros", reason="comes with a ROS distribution only")
+    from geometry_msgs.msg import TransformStamped
+
+    def transform(parent: str, child: str, world_from_child: np.ndarray, at_s: int) -> Any:
+        stamp = header(at_s).stamp
+        message = TransformStamped(header=Header(stamp=stamp, frame_id=parent))
+        message.child_frame_id = child
+        t, q = message.transform.translation, message.transform.rotation
+        t.x, t.y, t.z = world_from_child[:3, 3].tolist()
+        q.x, q.y, q.z, q.w = quaternion_from_rotation(world_from_child[:3, :3]).tolist()
+        return message
+
+    def drive(at_s: int) -> None:
+        """At 0.5 m/s along x, from x = 0 at 4 s."""
+        place = rigid(np.eye(3), [0.5 * (at_s - 4), 0, 0])
+        driving.sendTransform(transform("odom", "base_link", place, at_s))
+
+    node = start(fixed_frame="odom", floor_frame="base_link")
+    still, driving = (
+        tf2_ros.StaticTransformBroadcaster(ros.node),
+        tf2_ros.TransformBroadcaster(ros.node),
+    )
+    looks = inverse_transform(look_at([0, 0, 1.2], [5, 0, 1.2]))
+    still.sendTransform(transform("base_link", "camera", looks, 0))
+    wait_for(lambda: driving.pub_tf.get_subscription_count() > 0, "the node hears /tf")
+    drive(4)
+    drive(6)
+    joints = ros.collect(PointCloud2, "joints")
+    publisher = ros.publisher(Image, "image")
+    publisher.publish(image(3, seconds=5))
+    wait_for(lambda: joints, "joints")
+    camera, floor = node._pipeline.cameras[-1], node._pipeline.floors[-1]
+    np.testing.assert_allclose(camera.position_m, [0.5, 0, 1.2], atol=1e-9)
+    assert floor.height_m == pytest.approx(1.2)
+    publisher.publish(image(3, seconds=7))
+    ros.line("odom: frame skipped: expected a transform from 'odom' to 'camera' at 7.000 s")
+    drive(8)
+    publisher.publish(image(3, seconds=8))
+    wait_for(lambda: len(joints) == 2, "joints again")
+    np.testing.assert_allclose(node._pipeline.cameras[-1].position_m, [2, 0, 1.2], atol=1e-9)
 
 
 def test_without_tf2_ros_the_camera_s_height_serves(
