@@ -17,7 +17,7 @@ Calibrate first, with other pictures than the Pose2Sim demo data (see pose2sim_s
 are the test:
 
     pose3d models build blazepose-full --engine cpu --precision int8 --images PICTURES
-    python benchmarks/int8.py FOLDER [--views N] [--json FILE]
+    python benchmarks/int8.py FOLDER [--detector NAME] [--views N] [--json FILE]
     python benchmarks/int8.py --hrnet     # speed alone, of HRNet-W32 at 256x192 with random
                                           # weights (needs torch)
 
@@ -129,6 +129,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--detector", default=PipelineSettings.detector)
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--hrnet", action="store_true")
@@ -140,7 +141,12 @@ def main() -> None:
         return
     variants = []
     for engine, precision in VARIANTS:
-        settings = PipelineSettings(engine=engine, precision=precision, threads=arguments.threads)
+        settings = PipelineSettings(
+            detector=arguments.detector,
+            engine=engine,
+            precision=precision,
+            threads=arguments.threads,
+        )
         try:
             MonocularPipeline(settings).close()
             variants.append(settings)

@@ -14,9 +14,11 @@
 the keypoints of each from a crop that follows them.
 
 Both see the same people, which tells when the reader has slid to a neighbour: where it reads
-somebody in company otherwise than the finder, in the same picture, or one person twice, the
-finder's keypoints are given, moved with the picture, and the reader tries again from these. Until
-the finder has looked again, a difference only makes it look at once: limbs move on.
+somebody in company otherwise than the finder, in the same picture, or one person twice, it reads
+them apart: with all hidden from it but the box in which the finder sees them. If it then reads
+what the finder saw, this is given; else the finder's keypoints are, moved with the picture. Until
+the finder has looked again, a difference only makes it look at once: limbs move on. A person of
+whom the finder is not sure is believed when the reader reads the same.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from pose3d_ros.arrays import ImageBgr, Rows
 from pose3d_ros.detection import regions
 from pose3d_ros.detection.detector import Detector
 from pose3d_ros.detection.finder import SWEEP, Finder, SmallPicture, looks
+from pose3d_ros.detection.movenet.decoding import MIN_KEYPOINT
 from pose3d_ros.detection.poses import Poses, likeness, mirrored_likeness, sideless_likeness
 from pose3d_ros.people import People2D
 from pose3d_ros.settings import PipelineSettings
@@ -55,8 +58,10 @@ SIDES = 0.15
 """A body is mirrored that is so much more like the finder's with left and right exchanged."""
 LIKELY, SURE = 0.2, 0.3
 """Score of a person for whom the finder vouches, and of one whom it sees without a word from the
-reader. Weaker newcomers count in company alone, where people hide each other.
+reader. Of weaker newcomers the reader must read what the finder sees.
 """
+MARGIN = 0.05
+"""Somebody who is read apart is seen so much wider than their box, in parts of its height."""
 FADE = 0.8
 """Each look at a person says so much less than a later one: of a near and a far look, and of one
 while they were hidden, the better one counts.
@@ -110,6 +115,25 @@ class Reading:
             root_relative_depth_px=None if depth is None else depth[people, order],
         )
 
+    def with_rows(self, rows: Array, others: Reading) -> Reading:
+        """The same crops, those of a mask (P,) replaced by the ``others``."""
+
+        def put(values: Array, new: Array) -> Array:
+            values = values.copy()
+            values[rows] = new
+            return values
+
+        depth, other = self.root_relative_depth_px, others.root_relative_depth_px
+        return Reading(
+            put(self.keypoints_px, others.keypoints_px),
+            put(self.confidence, others.confidence),
+            put(self.presence, others.presence),
+            put(self.sharpness, others.sharpness),
+            put(self.next_regions, others.next_regions),
+            None if depth is None or other is None else put(depth, other),
+            tuple(map(put, self.features, others.features)),
+        )
+
 
 class Reader(Protocol):
     """Reads keypoints of people from crops."""
@@ -126,8 +150,10 @@ class Reader(Protocol):
     def regions_of(self, found: Poses) -> Array:
         """Regions (P, 4) to read people in whom the finder found."""
 
-    def __call__(self, image_bgr: Array, where: Array) -> Reading:
-        """Keypoints in the regions ``where`` (P, 4), at least one, of an image (H, W, 3)."""
+    def __call__(self, image_bgr: Array, where: Array, within: Array | None = None) -> Reading:
+        """Keypoints in the regions ``where`` (P, 4), at least one, of an image (H, W, 3), of which
+        each crop shows what is ``within`` its box (P, 4) x0 y0 x1 y1, if given.
+        """
 
     def believed(self, reading: Reading, known: Array, vouched: Array) -> Array:
         """Crops (P,) that show a person, of whom some are ``known`` (P,) from the frame before,
@@ -145,7 +171,8 @@ class _Followed(Rows):
     frame; how the finder has ``seen`` (P,) them best of late, moved with the picture, and ``side``
     (P,) of the smallest look that has seen them clearly. ``vouched`` (P,): the last look of that
     side that could see them did, or another one since. ``doubtful`` (P,): the reader's keypoints
-    were not those of the finder, since it last saw them clearly, or there are none yet.
+    were not those of the finder, since it last saw them clearly, or there are none yet. ``apart``
+    (P,): they are read with everybody else hidden, because in company the reader read another.
     """
 
     key: Array
@@ -156,6 +183,7 @@ class _Followed(Rows):
     side: Array
     vouched: Array
     doubtful: Array
+    apart: Array
 
     @classmethod
     def newcomers(
@@ -166,7 +194,8 @@ class _Followed(Rows):
         """
         none = np.zeros(seen.scores.shape)
         sides, vouched = np.where(clear, side, SWEEP), seen.person > LIKELY
-        return cls(key, region, np.zeros((*none.shape, 2)), none, seen, sides, vouched, clear)
+        points, apart = np.zeros((*none.shape, 2)), np.zeros(len(none), bool)
+        return cls(key, region, points, none, seen, sides, vouched, clear, apart)
 
     @classmethod
     def nobody(cls) -> _Followed:
@@ -267,7 +296,8 @@ class FollowingDetector(Detector):
         if not len(self._followed) or self._finder.busy:
             return False
         regular = self._since_s(stamp_ns) >= self.settings.detect_interval_s
-        size, doubtful = size_of(image_bgr), self._followed.doubtful
+        size = size_of(image_bgr)
+        doubtful = self._followed.doubtful | self._followed.apart
         if not regular and self._misses_somebody(stamp_ns):
             look = self._finder.next_look(size, everywhere=False)
         elif regular or self._finder.in_first_round:
@@ -336,7 +366,6 @@ class FollowingDetector(Detector):
                     followed.seen[np.array([at])] = found[np.array([i])].moved(moved.mean(1))
         new = ~np.isin(np.arange(len(found)), who)
         new &= ~(sideless_likeness(found, *then.told()) > SAME_PERSON).any(1)
-        new &= (found.person > LIKELY) | in_company(self._reader.regions_of(found), found.box_px)
         new &= ~middle_within(found.box_px, then.seen.box_px[~look.whole(then.seen)])  # pieces
         newcomers, clear = found[new], clear[new]
         for before, after in pairwise(since):
@@ -360,41 +389,50 @@ class FollowingDetector(Detector):
         if not len(followed):
             self._followed = followed
             return People2D.empty(self.skeleton, stamp_ns, size)
-        doubtful, vouched = followed.doubtful, followed.vouched
-        where = followed.region.copy()
-        where[doubtful] = self._reader.regions_of(followed.seen[doubtful])
+        seen, doubtful, vouched = followed.seen, followed.doubtful, followed.vouched
+        of_seen = self._reader.regions_of(seen)
+        where = np.where((doubtful | followed.apart)[:, None], of_seen, followed.region)
+        company = in_company(where, seen.box_px)
+        apart = followed.apart & company
+        alone_px = with_margin(seen)
+        shown_px = np.where(apart[:, None], alone_px, [0, 0, *size])
         with stopwatch("pose"):
-            reading = self._reader(image_bgr, where)
-        read = convert(reading.keypoints_px, reading.confidence, self.skeleton, COCO17)
-        straight, mirrored = (
-            np.diag(compare(followed.seen, *read)) for compare in (likeness, mirrored_likeness)
-        )
-        alike = np.maximum(straight, mirrored)
-        exchanged = vouched & (mirrored > SAME_POSE) & (mirrored - straight > SIDES)
-        if exchanged.any():  # readers mirror whole bodies more often than the finder does
-            reading = reading.with_sides_exchanged(exchanged, self.skeleton)
-            read = convert(reading.keypoints_px, reading.confidence, self.skeleton, COCO17)
-        keypoints, confidence = read
-        crowded = vouched & in_company(where, followed.seen.box_px)
-        sure = vouched & (followed.seen.person > SURE)
+            reading = self._reader(image_bgr, where, shown_px)
+        reading, alike = self._compared(reading, seen, vouched)
+        crowded, sure = vouched & company, vouched & (seen.person > SURE)
         believed = self._reader.believed(reading, ~followed.unread, crowded | sure)
+        believed &= vouched | ~followed.unread | (alike > SAME_POSE)
         quality = np.where(vouched, alike, reading.sharpness - 1)
         slid = ~np.isin(rows, distinct_people(reading, where[:, 2], quality, believed))
+        other = vouched & (alike <= np.where(doubtful, SAME_POSE, SAME_PERSON))
+        again = company & ~apart & (slid | other)
+        if again.any():
+            with stopwatch("pose"):
+                second = self._reader(image_bgr, of_seen[again], alone_px[again])
+            second, same = self._compared(second, seen[again], vouched[again])
+            new = np.zeros(len(same), bool)
+            agreed = self._reader.believed(second, new, new) & (same > SAME_POSE)
+            again[again] = agreed
+            reading = reading.with_rows(again, second[agreed])
+            where[again], alike[again], quality[again] = of_seen[again], same[agreed], same[agreed]
+            apart, believed = apart | again, believed | again
+            slid = ~np.isin(rows, distinct_people(reading, where[:, 2], quality, believed))
         differs = crowded & (alike <= SAME_POSE)
         self._suspects = bool((differs & ~doubtful).any())
-        misread = vouched & (~believed | slid) | doubtful & differs
+        misread = vouched & slid | doubtful & differs
         believed |= misread & doubtful & sure
-        told = self._as_seen(reading, followed.seen, misread) if misread.any() else reading
+        told = self._as_seen(reading, seen, misread) if misread.any() else reading
         kept = distinct_people(told, where[:, 2], quality, believed)
-        next_regions = reading.next_regions.copy()
-        astray = crowded & (alike <= SAME_PERSON)
-        next_regions[astray] = self._reader.regions_of(followed.seen[astray])
+        keypoints, confidence = convert(
+            reading.keypoints_px, reading.confidence, self.skeleton, COCO17
+        )
         self._followed = replace(
             followed,
-            region=next_regions,
+            region=reading.next_regions,
             keypoints_px=keypoints,
             confidence=confidence,
             doubtful=misread | (doubtful & crowded & ~followed.unread),
+            apart=apart & (alike > SAME_PERSON),
         )[kept]
         if len(kept) < len(where):  # feature maps are not copied without need
             told, where = told[kept], where[kept]
@@ -408,6 +446,19 @@ class FollowingDetector(Detector):
             crop_from_image=regions.region_from_image(where) if told.features else None,
             root_relative_depth_px=told.root_relative_depth_px,
         )
+
+    def _compared(self, reading: Reading, seen: Poses, vouched: Array) -> tuple[Reading, Array]:
+        """The reading with the sides that the finder has ``seen``, where it is ``vouched`` (P,),
+        and its likeness (P,) to that, whichever side is which.
+        """
+        read = convert(reading.keypoints_px, reading.confidence, self.skeleton, COCO17)
+        straight, mirrored = (
+            np.diag(compare(seen, *read)) for compare in (likeness, mirrored_likeness)
+        )
+        exchanged = vouched & (mirrored > SAME_POSE) & (mirrored - straight > SIDES)
+        if exchanged.any():  # readers mirror whole bodies more often than the finder does
+            reading = reading.with_sides_exchanged(exchanged, self.skeleton)
+        return reading, np.maximum(straight, mirrored)
 
     def _as_seen(self, reading: Reading, seen: Poses, rows: Array) -> Reading:
         """The reading with the finder's keypoints, which have no depth, for some people (P,)."""
@@ -424,6 +475,16 @@ class FollowingDetector(Detector):
 def size_of(image_bgr: ImageBgr) -> tuple[int, int]:
     """Width and height of an image in pixels."""
     return image_bgr.shape[1], image_bgr.shape[0]
+
+
+def with_margin(poses: Poses) -> Array:
+    """Boxes (P, 4) x0 y0 x1 y1 around people and all their keypoints that are seen at all."""
+    weak = (poses.scores < MIN_KEYPOINT)[..., None]
+    low = np.where(weak, np.inf, poses.keypoints_px).min(1)
+    high = np.where(weak, -np.inf, poses.keypoints_px).max(1)
+    low, high = np.minimum(low, poses.box_px[:, :2]), np.maximum(high, poses.box_px[:, 2:])
+    margin = MARGIN * (high - low)[:, 1:]
+    return np.concatenate([low - margin, high + margin], 1)
 
 
 def in_company(where: Array, box_px: Array) -> Array:

@@ -76,6 +76,20 @@ def test_outside_of_the_image_is_black():
     assert (picture[1:-1, 21:] == 255).all()
 
 
+@pytest.mark.parametrize("side", [40, 10])  # at one pixel to a pixel, and shrunk by four
+def test_a_crop_shows_what_is_within_its_box_as_the_whole_crop_does(side: int) -> None:
+    image = np.random.default_rng(0).integers(100, 256, (80, 80, 3), dtype=np.uint8)
+    image = np.kron(image[::8, ::8], np.ones((8, 8, 1), np.uint8))
+    where, box = np.array([[40.0, 40, 40, 0]]), np.array([[28.0, 36, 52, 90]])
+    whole, part = regions.crop(image, where, side)[0], regions.crop(image, where, side, box)[0]
+    scale = side / 40
+    shown = np.s_[int(17 * scale) + 1 : side - 1, int(8 * scale) + 1 : int(32 * scale) - 1]
+    np.testing.assert_allclose(part[shown], whole[shown], atol=1)
+    hidden = part.copy()
+    hidden[int(15 * scale) :, int(7 * scale) : int(33 * scale) + 1] = 0
+    assert not hidden.any() and whole.any()
+
+
 # Landmarks
 
 

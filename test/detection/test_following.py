@@ -79,13 +79,15 @@ class Finder:
 
 @dataclass
 class Reader:
-    """Reads whoever of the ``people`` is nearest to the crop; ``presence`` is its gate, which
-    is open for those who are vouched for if it is ``trusting``; crops ``drift_px``.
+    """Reads whoever of the ``people`` is nearest to the crop, or the first whom it shows, if it is
+    ``drawn`` to them; ``presence`` is its gate, which is open for those who are vouched for if it
+    is ``trusting``; crops ``drift_px``.
     """
 
     people: Poses
     presence: float = 1.0
     trusting: bool = False
+    drawn: bool = False
     drift_px: float = 0.0
     skeleton = COCO17
     maps: tuple[tuple[int | None, ...], ...] = ()
@@ -95,14 +97,23 @@ class Reader:
         middle = (found.box_px[:, :2] + found.box_px[:, 2:]) / 2
         return np.column_stack([middle, np.full(len(middle), 250.0), np.zeros(len(middle))])
 
-    def __call__(self, image_bgr: np.ndarray, where: np.ndarray) -> Reading:
+    def __call__(
+        self, image_bgr: np.ndarray, where: np.ndarray, within: np.ndarray | None = None
+    ) -> Reading:
         all_ = self.regions_of(self.people)
-        nearest = np.linalg.norm(where[:, None, :2] - all_[:, :2], axis=-1).argmin(1)
+        apart = np.linalg.norm(where[:, None, :2] - all_[:, :2], axis=-1)
+        if within is not None:
+            middle = all_[:, :2]
+            shown = (middle > within[:, None, :2]) & (middle < within[:, None, 2:])
+            apart[~shown.all(-1)] = np.inf
+        nearest = apart.argmin(1)
+        if self.drawn:
+            nearest = (apart < where[:, 2:3] / 2).argmax(1)
         count = len(where)
         return Reading(
             self.people.keypoints_px[nearest],
             np.full((count, 17), 0.9),
-            np.full(count, self.presence),
+            np.where(np.isfinite(apart[np.arange(count), nearest]), self.presence, 0),
             np.full(count, 0.9),
             all_[nearest] + [self.drift_px, 0, 0, 0],
         )
@@ -221,13 +232,35 @@ def test_a_crop_that_slides_off_is_taken_back(monkeypatch: pytest.MonkeyPatch) -
     reader = Reader(poses((200, 200), (240, 200), (280, 200)), drift_px=-25)
     detector = FollowingDetector(PipelineSettings(), reader)
     told = [middles(detector(IMAGE, frame * FRAME_NS)) for frame in range(6)]
-    assert told == [[200, 280], [200, 240]] * 3
+    assert told == [[200, 280]] * 6
+
+
+def test_who_moves_fast_beside_another_is_not_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To where the finder has seen them, and the other one is now nearer, while it looks."""
+    finder = Finder(poses((200, 200), (240, 200)))
+    monkeypatch.setattr(following, "Finder", lambda settings: finder)
+    reader = Reader(finder.people)
+    detector = FollowingDetector(PipelineSettings(), reader)
+    for frame in range(4):
+        assert middles(detector(IMAGE, frame * FRAME_NS)) == [200, 240]
+    monkeypatch.setattr(finder, "due", lambda stamp_ns: False)
+    for frame, place in enumerate([165, 150, 150, 150], start=4):
+        reader.people = poses((place, 200), (240, 200))
+        assert middles(detector(IMAGE, frame * FRAME_NS)) == [place, 240]
+
+
+@pytest.mark.parametrize("person", [0.15, 0.6])
+def test_where_the_reader_is_drawn_to_a_neighbour_it_reads_each_apart(watch, person) -> None:
+    found = poses((200, 200)).joined(poses((280, 200), person=person))
+    for people in watch(found, Reader(poses((203, 200), (283, 200)), drawn=True)):
+        assert middles(people) == [203, 283]
+        assert (people.confidence == np.float32(0.9)).all(), "the reader's own keypoints"
 
 
 @pytest.mark.parametrize(
     ("person", "presence", "alone", "in_company"),
     [
-        (0.15, 0.9, False, True),
+        (0.15, 0.9, True, True),
         (0.15, 0.3, False, False),
         (0.25, 0.9, True, True),
         (0.25, 0.3, False, True),
@@ -242,6 +275,15 @@ def test_of_weak_newcomers_the_reader_decides(watch, person, presence, alone, in
         assert (200 in middles(people)) == alone
     for people in watch(found.joined(poses((280, 200))), reader, frames=2):
         assert (200 in middles(people)) == in_company
+
+
+def test_a_weak_newcomer_whom_the_reader_reads_otherwise_is_nobody(watch) -> None:
+    """Alone, and beside another."""
+    read, found = poses((240, 200), (320, 200)), poses((200, 200), person=0.15)
+    for people in watch(found, Reader(read)):
+        assert len(people) == 0
+    for people in watch(found.joined(poses((320, 200))), Reader(read)):
+        assert middles(people) == [320]
 
 
 @pytest.mark.parametrize(("person", "told"), [(0.6, 1), (0.25, 0)])

@@ -88,9 +88,9 @@ class BlazePoseReader:
         """Where the finder's people are."""
         return regions_around(found.keypoints_px, found.scores)
 
-    def __call__(self, image_bgr: Array, where: Array) -> Reading:
-        """Keypoints in the regions ``where`` (P, 4)."""
-        found = landmarks.read(self._engine, image_bgr, where, self._calibration)
+    def __call__(self, image_bgr: Array, where: Array, within: Array | None = None) -> Reading:
+        """Keypoints in the regions ``where`` (P, 4), seen ``within`` the boxes (P, 4)."""
+        found = landmarks.read(self._engine, image_bgr, where, self._calibration, within)
         return Reading(
             found.keypoints_px,
             found.confidence,

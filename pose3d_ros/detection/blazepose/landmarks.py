@@ -71,9 +71,13 @@ def read(
     image_bgr: np.ndarray,
     where: np.ndarray,
     calibration: Calibration,
+    within: np.ndarray | None = None,
 ) -> Landmarks:
-    """Landmarks in the regions ``where`` (P, 4) of an image (H, W, 3) uint8."""
-    return decode(engine({"image": regions.crop(image_bgr, where, SIDE)}), where, calibration)
+    """Landmarks in the regions ``where`` (P, 4) of an image (H, W, 3) uint8, of which the network
+    sees what is ``within`` the boxes (P, 4).
+    """
+    crops = regions.crop(image_bgr, where, SIDE, within)
+    return decode(engine({"image": crops}), where, calibration)
 
 
 def decode(

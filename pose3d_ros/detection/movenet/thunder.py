@@ -82,9 +82,9 @@ class Thunder:
         """Where the finder's people are."""
         return square_around(found.keypoints_px, found.scores)
 
-    def __call__(self, image_bgr: Array, where: Array) -> Reading:
-        """Keypoints in the regions ``where`` (P, 4)."""
-        heads = self._engine({"image": regions.crop(image_bgr, where, SIDE)})
+    def __call__(self, image_bgr: Array, where: Array, within: Array | None = None) -> Reading:
+        """Keypoints in the regions ``where`` (P, 4), seen ``within`` the boxes (P, 4)."""
+        heads = self._engine({"image": regions.crop(image_bgr, where, SIDE, within)})
         points, scores, centre = decode_single(heads)
         keypoints = regions.transform(regions.image_from_region(where), points)
         return Reading(
