@@ -16,6 +16,7 @@ and limbs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,11 +25,14 @@ from pose3d_ros.arrays import Rows
 from pose3d_ros.people import TrackState
 from pose3d_ros.skeleton import H36M17
 
-# White acceleration noise in m^2/s^3, and the part of the measurements' error that is new in each
-# frame: the rest is bias, which no filter can remove and sigma keeps.
+# White acceleration noise in m^2/s^3, and the part of the measurements' error that comes and goes:
+# the rest is bias, which no filter can remove and sigma keeps. Of limbs that part is new in each
+# frame; the root's, most of it along the line of sight, wanders within WANDER_S.
 ROOT_ACCELERATION = 1.0
 LIMB_ACCELERATION = 3.0
-FRESH_SHARE = 0.3
+ROOT_SHARE, WANDER_S = 0.5, 0.1
+LEAST_STEP_S = 0.016  # between two frames
+LIMB_SHARE = 0.3
 DEPTH_JITTER = 0.02  # of the distance: lifted poses shrink and grow a little
 OUTLIER_SQUARED = 9.0  # innovations beyond three sigma count less,
 MOST_DOUBT = 25.0  # but never so little that the filter loses a person who really jumped
@@ -105,6 +109,7 @@ class PoseFilter:
             np.zeros(0, int),
         )
         self._stamp_ns: int | None = None
+        self._elapsed_s = 0.0
 
     @property
     def ids(self) -> np.ndarray:
@@ -119,7 +124,7 @@ class PoseFilter:
     def predict(self, stamp_ns: int) -> None:
         """Move everybody to ``stamp_ns``."""
         elapsed = 0.0 if self._stamp_ns is None else max((stamp_ns - self._stamp_ns) * 1e-9, 0.0)
-        self._stamp_ns = stamp_ns
+        self._stamp_ns, self._elapsed_s = stamp_ns, elapsed
         people = self._people
         move = np.zeros((len(people), 2, 2))
         move[:, 0] = 1, elapsed
@@ -154,7 +159,7 @@ class PoseFilter:
 
     def _met(self, measured: Measurements, smoothing: float) -> _People:
         count = len(measured)
-        noise, limb_noise, bias = _noise(measured, smoothing)
+        noise, limb_noise, bias = _noise(measured, smoothing, self._elapsed_s)
         covariance = np.zeros((count, 6, 6))
         covariance[:, :3, :3], covariance[:, 3:, 3:] = noise, np.eye(3)
         limb_covariance = np.zeros((count, JOINTS, 2, 2))
@@ -172,7 +177,7 @@ class PoseFilter:
         )
 
     def _corrected(self, people: _People, measured: Measurements, smoothing: float) -> _People:
-        noise, limb_noise, bias = _noise(measured, smoothing)
+        noise, limb_noise, bias = _noise(measured, smoothing, self._elapsed_s)
         innovation = (measured.root_m - people.root[:, 0])[..., None]
         spread = people.root_covariance[:, :3, :3] + noise
         distance = innovation.swapaxes(1, 2) @ np.linalg.solve(spread, innovation)
@@ -230,11 +235,18 @@ class PoseFilter:
         return positions, velocities, covariance, faded
 
 
-def _noise(measured: Measurements, smoothing: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """New in each frame: covariance (P, 3, 3) of the root, variance (P, 17) of limbs; and the
+def _noise(
+    measured: Measurements, smoothing: float, elapsed_s: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What comes and goes: covariance (P, 3, 3) of the root, variance (P, 17) of limbs; and the
     lasting covariance (P, 17, 3, 3) of joints.
+
+    The root's error wanders: of frames every ``elapsed_s`` with correlation r, each counts as one
+    of (1 + r) / (1 - r) times the variance whose error is its own (first-order Markov process).
     """
     jitter = DEPTH_JITTER**2 * np.einsum("pa,pb->pab", measured.sight_m, measured.sight_m)
-    root = (FRESH_SHARE * smoothing) ** 2 * (measured.root_covariance + jitter) + 1e-8 * np.eye(3)
-    limbs = (FRESH_SHARE * smoothing * measured.sigma_m) ** 2 + 1e-8
-    return root, limbs, _isotropic(measured.sigma_m**2) + measured.total_covariance[:, None]
+    alike = 1 / math.tanh(max(elapsed_s, LEAST_STEP_S) / (2 * WANDER_S))
+    root = alike * (ROOT_SHARE * smoothing) ** 2 * (measured.root_covariance + jitter)
+    limbs = (LIMB_SHARE * smoothing * measured.sigma_m) ** 2 + 1e-8
+    lasting = _isotropic(measured.sigma_m**2) + measured.total_covariance[:, None]
+    return root + 1e-8 * np.eye(3), limbs, lasting

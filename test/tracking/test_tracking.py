@@ -402,6 +402,34 @@ def test_filter_smooths_noise_and_tells_the_velocity():
     assert np.std(np.array(speeds[30:])[:, 2]) < 0.6
 
 
+def _speeds(mps, rate, seconds=4.0):
+    """Away from the camera, as the filter tells it frame by frame: of somebody 4 m away who does
+    not move before the second second, then goes away; the distance errs by 8 cm for 0.1 s at a
+    time.
+    """
+    rng, people, error, speeds = np.random.default_rng(1), PoseFilter(), 0.0, []
+    alike = np.exp(-1 / rate / 0.1)
+    for frame in range(round(seconds * rate)):
+        error = alike * error + rng.normal(0, 0.08 * (1 - alike**2) ** 0.5)
+        here = 4 + mps * max(frame / rate - 2, 0)
+        measured = _measured((0, 0, here + error))
+        measured.root_covariance = np.tile(np.diag([0.01, 0.01, 0.15]) ** 2, (1, 1, 1))
+        people.predict(round(frame / rate * 1e9))
+        people.update(measured, 1.0)
+        speeds.append(people.joints()[1][0, 0, 2])
+    return np.array(speeds)
+
+
+@pytest.mark.parametrize("rate", [15, 30, 60])
+def test_who_stands_has_hardly_a_speed_along_an_unsure_line_of_sight(rate):
+    assert np.median(np.abs(_speeds(0, rate)[rate:])) < 0.15
+
+
+def test_who_sets_off_along_the_line_of_sight_has_most_of_the_speed_half_a_second_later():
+    speeds = np.mean([_speeds(1.3, rate)[round(2.5 * rate)] for rate in (15, 30, 60)])
+    assert 0.7 < speeds < 1.5
+
+
 def test_a_hand_that_moves_beside_the_body_has_a_velocity():
     """The person stands, and the left hand goes sideways at 1 m/s."""
     people, wrist = PoseFilter(), H36M17.index("l_wrist")
