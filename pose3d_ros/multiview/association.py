@@ -36,6 +36,7 @@ BODY_SIZE_M = (0.1, 0.9)  # root mean square distance of a person's joints from 
 MIN_JOINTS = 4  # joints that two views must share
 # Somebody whose centre is nearer than this in the image, across and along, may hide another.
 OCCLUSION_M = (0.4, 1.0)
+HIDING_M = (0.3, 1.0)  # who covers much of somebody behind
 VISIBLE_SHARE = 0.8  # of the joints inside the image: the camera should see the person
 HYPOTHESES_PER_DETECTION = 3
 MAX_HYPOTHESES = 120  # in all, at once
@@ -190,6 +191,25 @@ def occluded_views(
     """Mask (P, C) of cameras in which somebody else stands before people, or so near that a
     detector makes one person of two.
     """
+    return _behind_others(rig, pixels, depth, known, OCCLUSION_M, OCCLUSION_M[0])
+
+
+def hidden_views(rig: Rig, pixels: np.ndarray, depth: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mask (P, C) of cameras in which somebody else stands before people and covers them."""
+    return _behind_others(rig, pixels, depth, known, HIDING_M, 0.0)
+
+
+def _behind_others(
+    rig: Rig,
+    pixels: np.ndarray,
+    depth: np.ndarray,
+    known: np.ndarray,
+    within_m: tuple[float, float],
+    margin_m: float,
+) -> np.ndarray:
+    """Mask (P, C) of cameras in which others, whose middle is ``within_m`` of theirs across and
+    along the picture, are nearer than people, or no more than ``margin_m`` behind them.
+    """
     count = np.maximum(known.sum(-1), 1)
     centre = (pixels * known[..., None]).sum(2) / count[:, None]
     far = (depth * known).sum(-1) / count
@@ -197,8 +217,8 @@ def occluded_views(
         np.abs(centre[:, :, None] - centre[:, None])
         * (far / rig.focal_px[:, None])[..., None, None]
     )
-    before = far[:, None] < far[..., None] + OCCLUSION_M[0]
-    others = (beside < OCCLUSION_M).all(-1) & before & ~np.eye(len(known), dtype=bool)
+    before = far[:, None] < far[..., None] + margin_m
+    others = (beside < within_m).all(-1) & before & ~np.eye(len(known), dtype=bool)
     return np.asarray(others.any(-1).T)
 
 

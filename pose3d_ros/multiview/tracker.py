@@ -29,6 +29,7 @@ from pose3d_ros.multiview.association import (
     NOBODY,
     RigDetections,
     group_detections,
+    hidden_views,
     missed_views,
     occluded_views,
 )
@@ -49,6 +50,9 @@ TENTATIVE_S = 0.2  # a tentative track that two views do not see again for this 
 ONE_VIEW_S = 2.0  # a person whom only one camera sees is tracked for this long
 FILL_S = 1.0  # a joint that is not seen is predicted for this long
 MAX_PERIOD_S = 1.0  # slower cameras than this are too slow to follow people
+# Of somebody before whom another stands in a view, detectors take joints of both for one person's:
+# such keypoints have so many times the variance of others, unless so many views outvote them.
+HIDDEN_VARIANCE, OUTVOTING = 100.0, 3
 # Tracks seen by one view may be so many standard deviations from their estimate.
 UNCERTAIN_SIGMAS = 2.0
 
@@ -293,7 +297,10 @@ class MultiViewTracker:
         )
         chosen, weight = assigned.chosen, assigned.weight
         points = assigned.points + (pixels - at_view_time).swapaxes(0, 1)
+        hidden = hidden_views(rig, pixels, depth, tracks.known)
+        alone = hidden & ((chosen != NOBODY).sum(1) < OUTVOTING)[:, None]
         precision = weight / self._noise.variance_px(rig, depth.swapaxes(0, 1), offset_s)
+        precision = precision / np.where(alone, HIDDEN_VARIANCE, 1.0)[..., None]
         found, measured = measure_joints(rig, points, precision, mean, covariance, expected)
         located, with_depth = np.zeros(len(tracks), bool), np.zeros(tracks.known.shape, bool)
         contradicted = np.zeros(len(tracks), bool)
@@ -320,13 +327,15 @@ class MultiViewTracker:
             located = (agree.sum(-1) >= MIN_JOINTS).any(1)
         tracks.correct(found, measured, with_depth, self._bones, stamp_ns)
         inliers = found.inliers.reshape(*measured.shape, -1)
-        views = ((inliers & measured[..., None]).sum(1) >= MIN_JOINTS).sum(1)
+        seen_by = (inliers & measured[..., None]).sum(1) >= MIN_JOINTS
+        views = seen_by.sum(1)
         tracks.confidence = np.where(
             measured, (weight.swapaxes(1, 2) * inliers).max(-1), tracks.confidence
         )
         tracks.doubt_m = self._doubt_m(found, inliers, precision, measured, tracks.doubt_m)
         tracks.seen_ns[views > 0] = stamp_ns
         tracks.located_ns[(views > 1) | located] = stamp_ns
+        tracks.measured_ns[((seen_by & ~hidden).sum(1) > 1) | with_depth.any(1)] = stamp_ns
         absent = np.zeros(chosen.shape, bool)
         if (few := (views < 2) | ~tracks.confirmed).any():
             absent[few] = missed_views(

@@ -43,7 +43,9 @@ class Tracks:
     3) of their covariance: ``pp`` of position, ``pv`` between both, ``vv`` of velocity.
     ``confidence`` and ``known`` (T, J). ``doubt_m`` (T, J): how far a joint may be from its place
     because views contradict each other. Stamps in nanoseconds: ``joint_seen_ns`` (T, J),
-    ``seen_ns`` (T,), and ``located_ns`` (T,) when two views or a view with depth saw the person.
+    ``seen_ns`` (T,), ``located_ns`` (T,) when two views or a view with depth saw the person, and
+    ``measured_ns`` (T,) when two views from which nobody hid them did, or one with a depth image:
+    what a lifter says of depth tells no velocity.
     ``evidence`` (T,) for the person, who is ``confirmed`` (T,) or tentative. ``side_votes`` (T,):
     views that had left and right as the track has, less those that had not. ``ids`` (T,).
     """
@@ -59,6 +61,7 @@ class Tracks:
     joint_seen_ns: np.ndarray
     seen_ns: np.ndarray
     located_ns: np.ndarray
+    measured_ns: np.ndarray
     evidence: np.ndarray
     confirmed: np.ndarray
     side_votes: np.ndarray
@@ -78,6 +81,7 @@ class Tracks:
             np.zeros(t, bool),
             np.zeros(t),
             np.zeros(t, np.int64),
+            np.zeros(people, np.int64),
             np.zeros(people, np.int64),
             np.zeros(people, np.int64),
             np.zeros(people),
@@ -106,7 +110,8 @@ class Tracks:
             evidence,
         )
         new.vv[:] = BIRTH_SPEED_MPS**2 * np.eye(3)
-        new.joint_seen_ns[known] = new.seen_ns[:] = new.located_ns[:] = stamp_ns
+        new.joint_seen_ns[known] = stamp_ns
+        new.seen_ns[:] = new.located_ns[:] = new.measured_ns[:] = stamp_ns
         return new
 
     def __len__(self) -> int:
@@ -155,7 +160,7 @@ class Tracks:
         self.velocity += np.where(seen, 0, 1 - np.exp(-dt / BODY_MEMORY_S))[..., None] * (
             body[:, None] - self.velocity
         )
-        self.velocity[self.located_ns < before_ns] *= np.exp(-dt / COAST_S)
+        self.velocity[self.measured_ns < before_ns] *= np.exp(-dt / COAST_S)
         self.mean += dt * self.velocity
         eye = np.eye(3)
         self.pp += (

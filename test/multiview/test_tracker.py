@@ -324,7 +324,7 @@ def test_left_and_right_exchanged_in_some_views(count):
         result = tracker.update(seen, stamp_ns)
         if frame >= 30:
             assert believed(result).sum() == 3
-            assert owners(result, truth)[1].max() < 0.08
+            assert owners(result, truth)[1].max() < (0.08 if count > 2 else 0.1)
 
 
 def test_a_detector_that_finds_everybody_twice():
@@ -431,6 +431,25 @@ def test_somebody_hidden_behind_another_for_a_second_is_still_there():
         if frame >= 5:
             assert sorted(result.ids[believed(result)]) == [0, 1], f"frame {frame}"
             assert owners(result, truth)[1].max() < (0.4 if 15 <= frame < 41 else 0.05)
+
+
+def test_who_is_drawn_towards_somebody_passing_in_front_stays_where_the_other_camera_has_them():
+    # Detectors take joints of the nearer one for those of the person behind.
+    cameras, rng = ring(2), np.random.default_rng(0)
+    tracker, errors = MultiViewTracker(cameras, H36M17), []
+    for frame in range(100):
+        aside = 0.8 * (frame * STEP_NS * 1e-9 - 2)
+        behind, before = standing(np.array([(0, 0), (2, aside)]), np.zeros(2))
+        on_the_ray = aside * 5 / 3  # where the nearer one is in the plane of the other
+        drawn = behind + [0, on_the_ray * (abs(on_the_ray) < 0.3), 0]
+        seen = [
+            detected(camera, np.stack([person, before]), frame * STEP_NS, rng)
+            for camera, person in zip(cameras, (drawn, behind), strict=True)
+        ]
+        result = tracker.update(seen, frame * STEP_NS)
+        if frame >= 5:
+            errors.append(owners(result, behind[None])[1][0])
+    assert np.max(errors) < 0.2
 
 
 def test_a_crowd_before_many_cameras_has_no_ghosts():
