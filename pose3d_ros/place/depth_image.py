@@ -30,6 +30,7 @@ Float = npt.NDArray[np.floating[Any]]
 _SKIN_M = np.full(len(H36M17), 0.05)
 _SKIN_M[H36M17.indices("pelvis", "spine", "thorax", "l_hip", "r_hip", "head", "neck")] = 0.10
 DEPTH_SIGMA_M = 0.04
+SIZE_SIGMA = 0.04  # share by which a lifted body is too large or small, which lasts
 MIN_JOINTS = 3
 # what differs more from the assumed size than anybody's stature is something in front or behind
 OUTLIER_SHARE = 0.2
@@ -75,7 +76,7 @@ def measure(root_m: Float, joints_m: Float, depths_m: Float) -> tuple[Float, Flo
         scale[person], variance[person] = _median(
             known, DEPTH_SIGMA_M / root_m[person, 2], outlier
         )
-    return scale, variance
+    return scale, variance + SIZE_SIGMA**2
 
 
 def root_depths(root_m: Float, joints_m: Float, depths_m: Float) -> tuple[Float, Float]:
