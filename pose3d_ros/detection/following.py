@@ -348,7 +348,9 @@ class FollowingDetector(Detector):
         if since:  # otherwise another look has seen those whom this one misses
             missed = look.sees(then.seen) & (then.side == look.side)
             missed[whom] = False
-            followed.vouched[np.isin(followed.key, then.key[missed])] = False
+            gone = np.isin(followed.key, then.key[missed])
+            followed.apart &= ~(gone & followed.vouched)  # the reader may read them apart again
+            followed.vouched &= ~gone
         for i, j in zip(who.tolist(), whom.tolist(), strict=True):
             if (at := row.get(int(then.key[j]))) is not None:
                 followed.vouched[at] |= found.person[i] > LIKELY
@@ -365,13 +367,13 @@ class FollowingDetector(Detector):
                     moved = followed.seen.keypoints_px[[at]] - then.seen.keypoints_px[[j]]
                     followed.seen[np.array([at])] = found[np.array([i])].moved(moved.mean(1))
         new = ~np.isin(np.arange(len(found)), who)
-        new &= ~(sideless_likeness(found, *then.told()) > SAME_PERSON).any(1)
+        new &= ~(sideless_likeness(found, *then.told()) > SAME_POSE).any(1)
         new &= ~middle_within(found.box_px, then.seen.box_px[~look.whole(then.seen)])  # pieces
         newcomers, clear = found[new], clear[new]
         for before, after in pairwise(since):
             newcomers = after.moved(newcomers, before)
         known: Array = np.asarray(
-            (sideless_likeness(newcomers, *followed.told()) > SAME_PERSON).any(1)
+            (sideless_likeness(newcomers, *followed.told()) > SAME_POSE).any(1)
         )
         newcomers, clear = newcomers[~known], clear[~known]
         keys = np.array([next(self._keys) for _ in range(len(newcomers))], int)
@@ -403,9 +405,10 @@ class FollowingDetector(Detector):
         believed = self._reader.believed(reading, ~followed.unread, crowded | sure)
         believed &= vouched | ~followed.unread | (alike > SAME_POSE)
         quality = np.where(vouched, alike, reading.sharpness - 1)
+        quality[apart] = np.minimum(alike, SAME_POSE)[apart]  # hidden, they drift onto others
         slid = ~np.isin(rows, distinct_people(reading, where[:, 2], quality, believed))
         other = vouched & (alike <= np.where(doubtful, SAME_POSE, SAME_PERSON))
-        again = company & ~apart & (slid | other)
+        again = company & ~apart & (vouched | followed.unread) & (slid | other)
         if again.any():
             with stopwatch("pose"):
                 second = self._reader(image_bgr, of_seen[again], alone_px[again])
@@ -414,7 +417,7 @@ class FollowingDetector(Detector):
             agreed = self._reader.believed(second, new, new) & (same > SAME_POSE)
             again[again] = agreed
             reading = reading.with_rows(again, second[agreed])
-            where[again], alike[again], quality[again] = of_seen[again], same[agreed], same[agreed]
+            where[again], alike[again], quality[again] = of_seen[again], same[agreed], SAME_POSE
             apart, believed = apart | again, believed | again
             slid = ~np.isin(rows, distinct_people(reading, where[:, 2], quality, believed))
         differs = crowded & (alike <= SAME_POSE)

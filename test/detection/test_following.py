@@ -249,6 +249,21 @@ def test_who_moves_fast_beside_another_is_not_taken_back(monkeypatch: pytest.Mon
         assert middles(detector(IMAGE, frame * FRAME_NS)) == [place, 240]
 
 
+def test_who_comes_out_from_behind_another_is_told_with_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Though most of them is where the other one is."""
+    finder = Finder(poses((200, 200)))
+    monkeypatch.setattr(following, "Finder", lambda settings: finder)
+    reader = Reader(poses((200, 200), (226, 200)))
+    detector = FollowingDetector(PipelineSettings(detect_interval_s=0.0), reader)
+    for frame in range(3):
+        assert middles(detector(IMAGE, frame * FRAME_NS)) == [200]
+    finder.people = reader.people
+    told = [middles(detector(IMAGE, frame * FRAME_NS)) for frame in range(3, 6)]
+    assert told[-1] == [200, 226]
+
+
 @pytest.mark.parametrize("person", [0.15, 0.6])
 def test_where_the_reader_is_drawn_to_a_neighbour_it_reads_each_apart(watch, person) -> None:
     found = poses((200, 200)).joined(poses((280, 200), person=person))
