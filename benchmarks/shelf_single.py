@@ -16,7 +16,9 @@ Needs a folder with ``calibration.json``, ``gt.npz`` and ``detections_openpose_b
 ``evaluation.shelf`` reads them. A pose belongs to the person whose true joints are nearest in
 the picture, within a fifth of the person's height; frames in which a limb joint was not detected
 count, as what the lifter makes of it. Errors are on 12 limb joints, relative to the middle of the
-hips. There are no pictures, so only lifters of keypoints can be measured.
+hips. There are no pictures, so only lifters of keypoints can be measured. A second table has all
+views by person, and by how many of the limb joints were not detected, with the shares of joints
+within 1, 2 and 3 sigma (of honest ones .20, .74 and .97).
 
     python benchmarks/shelf_single.py FOLDER [--lifter NAME_OR_ONNX ...] [--json FILE]
 """
@@ -41,6 +43,8 @@ from pose3d_ros.skeleton import H36M17
 from pose3d_ros.tracking import IdentityTracker
 
 FRAMES = range(300, 601)
+PER_POSE = ("actor", "lost", "within_1_sigma", "within_2_sigma", "within_3_sigma")
+LOST = {"none lost": (0, 0), "1 or 2 lost": (1, 2), "3 or more lost": (3, len(LIMB_JOINTS))}
 NEAR = 0.2  # of the person's height in the picture
 TRUE_LIMBS = [TRUTH_JOINTS.index(name) for name in LIMB_JOINTS]
 LIMBS = H36M17.indices(*LIMB_JOINTS)
@@ -55,14 +59,16 @@ def view_errors(
     """
     camera, settings, identity = recording.cameras[view], PipelineSettings(), IdentityTracker()
     errors: dict[str, list[float]] = {
-        name: [] for name in ("pa_mpjpe_mm", "mpjpe_mm", "velocity_error_mm", "people", "found")
+        name: []
+        for name in ("pa_mpjpe_mm", "mpjpe_mm", "velocity_error_mm", "people", "found", *PER_POSE)
     }
     before: dict[int, tuple[int, np.ndarray]] = {}
     for frame in FRAMES:
         people = identity(
             recording.people(frame, view, round(frame / FRAME_RATE_HZ * 1e9)).to(H36M17)
         )
-        poses = lifter(people, camera, settings).joints_m[:, LIMBS].astype(float)
+        lifted = lifter(people, camera, settings)
+        poses = lifted.joints_m[:, LIMBS].astype(float)
         poses -= poses[:, HIPS].mean(1, keepdims=True)
         for row in np.flatnonzero(
             (recording.truth_frame == frame) & np.isin(recording.actor, ACTORS)
@@ -78,11 +84,16 @@ def view_errors(
             if not len(apart) or apart.min() > NEAR * np.ptp(true_px[:, 1]):
                 continue
             truth = truth - truth[HIPS].mean(0)
-            pose = poses[apart.argmin()]
+            pose, nearest = poses[apart.argmin()], apart.argmin()
             errors["found"].append(1.0)
             errors["pa_mpjpe_mm"].append(1e3 * float(pa_mpjpe(pose, truth)))
             errors["mpjpe_mm"].append(1e3 * float(mpjpe(pose, truth)))
             actor = int(recording.actor[row])
+            sigmas = np.linalg.norm(pose - truth, axis=-1) / lifted.sigma_m[nearest, LIMBS]
+            errors["actor"].append(actor)
+            errors["lost"].append(int((people.confidence[nearest, LIMBS] == 0).sum()))
+            for n in (1, 2, 3):
+                errors[f"within_{n}_sigma"].append(float((sigmas < n).mean()))
             if before.get(actor, (0,))[0] == frame - 1:
                 errors["velocity_error_mm"].append(
                     1e3 * float(mpjpe(pose - truth, before[actor][1]))
@@ -91,8 +102,29 @@ def view_errors(
     return errors
 
 
+def by_group(lifter: str, views: list[dict[str, list[float]]]) -> list[dict[str, Any]]:
+    """Errors of all views by person and by number of joints that were not detected."""
+    names = ("pa_mpjpe_mm", "mpjpe_mm", *PER_POSE)
+    pose = {name: np.concatenate([errors[name] for errors in views]) for name in names}
+    groups = {f"person {actor + 1}": pose["actor"] == actor for actor in ACTORS}
+    groups |= {
+        name: (pose["lost"] >= least) & (pose["lost"] <= most)
+        for name, (least, most) in LOST.items()
+    }
+    return [
+        {
+            "lifter": lifter,
+            "group": group,
+            "poses": int(chosen.sum()),
+            **{name: float(pose[name][chosen].mean()) for name in names if name != "actor"},
+        }
+        for group, chosen in groups.items()
+        if chosen.any()
+    ]
+
+
 def main() -> None:
-    """Print a table for each lifter; write JSON if asked."""
+    """Print two tables of all lifters; write JSON if asked."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -102,21 +134,27 @@ def main() -> None:
     arguments = parser.parse_args()
     recording = ShelfRecording.load(arguments.folder)
     reports: list[dict[str, Any]] = []
+    groups: list[dict[str, Any]] = []
     for name in arguments.lifter:
         of_lifter = []
+        views = []
         for view in range(len(recording.cameras)):
             lifter = lifting.create(
                 PipelineSettings(**{"lifter_model" if name.endswith(".onnx") else "lifter": name})
             )
             errors = view_errors(recording, view, lifter)
             lifter.close()
+            views.append(errors)
             of_lifter.append(
                 {
                     "lifter": name,
                     "view": view + 1,
-                    "people": len(errors.pop("people")),
-                    "found": len(errors.pop("found")),
-                    **{key: float(np.mean(values)) for key, values in errors.items()},
+                    "people": len(errors["people"]),
+                    "found": len(errors["found"]),
+                    **{
+                        key: float(np.mean(errors[key]))
+                        for key in ("pa_mpjpe_mm", "mpjpe_mm", "velocity_error_mm")
+                    },
                 }
             )
         mean = {
@@ -125,7 +163,8 @@ def main() -> None:
             if key not in ("lifter", "view")
         }
         reports += [*of_lifter, {"lifter": name, "view": "mean", **mean}]
-    print(table(reports))
+        groups += by_group(name, views)
+    print(table(reports), table(groups), sep="\n\n")
     if arguments.json:
         arguments.json.write_text(json.dumps(reports, indent=1) + "\n")
 

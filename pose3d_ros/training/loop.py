@@ -32,8 +32,9 @@ from tqdm import tqdm
 
 from pose3d_ros.errors import quoted
 from pose3d_ros.metrics import mpjpe, pa_mpjpe
-from pose3d_ros.networks.rpsm import RPSM, PoseModule
+from pose3d_ros.networks.rpsm import RPSM, PoseModule, PoseSequenceMachine
 from pose3d_ros.networks.torch_file import CheckpointError
+from pose3d_ros.networks.videopose3d import VideoPose3D
 from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training import losses
 from pose3d_ros.training.build import build
@@ -71,6 +72,19 @@ def parameters(network: nn.Module, rate: float) -> list[dict[str, Any]]:
     others = [value for name, value in trainable if "sampling_offsets" not in name]
     groups = [{"params": others, "lr": rate}]
     return [*groups, {"params": offsets, "lr": rate / 10}] if offsets else groups
+
+
+def answering_layer(network: nn.Module) -> nn.Module:
+    """The last layer of a lifter, whose outputs are its answer. Raises ``ValueError`` for lifters
+    that correct another's answer, or are of another kind.
+    """
+    if isinstance(network, PoseSequenceMachine):
+        return network.stage(network.count - 1).recurrent.pose
+    if isinstance(network, VideoPose3D):
+        return network.shrink
+    raise ValueError(
+        "loss: expected sigma with rpsm, rpsm-context, videopose3d or martinez, got another lifter"
+    )
 
 
 def to_device(device: torch.device, inputs: Inputs | Tensor | Sequence[Tensor]) -> list[Tensor]:
@@ -178,6 +192,11 @@ def train(settings: TrainSettings, stop_after: int | None = None) -> Path:
     Raises ``ValueError``, ``OSError`` or, when rendering fails, ``RuntimeError``.
     """
     check_data(settings)
+    if settings.loss == "sigma" and not settings.init_from:
+        raise ValueError(
+            "loss: expected init-from with sigma, which is learnt for a trained lifter's poses; "
+            "pass --init-from FILE.onnx"
+        )
     if settings.pretrain_steps and settings.lifter != "rpsm-images":
         raise ValueError(
             f"pretrain_steps: expected 0 for {settings.lifter}, which takes no images"
@@ -232,8 +251,13 @@ class _Run:
         self.inputs = lifter_inputs(settings)
         self.folder = Path(settings.output)
         self.network = (network or build_with_base(settings)).to(device)
+        if only_sigma := settings.loss == "sigma":
+            # Poses give no gradient to the answer, so without decay they stay.
+            self.network.requires_grad_(False)
+            answering_layer(self.network).requires_grad_(True)
         self.optimiser = torch.optim.AdamW(
-            parameters(self.network, settings.learning_rate), weight_decay=0.01
+            parameters(self.network, settings.learning_rate),
+            weight_decay=0.0 if only_sigma else 0.01,
         )
         self.schedule: torch.optim.lr_scheduler.LRScheduler
         if settings.schedule == "cosine":
@@ -314,7 +338,7 @@ class _Run:
         that it resumes.
         """
         torch.manual_seed(hash((self.settings.seed, self.rank, self.step)) % 2**63)
-        self.network.train()
+        self.network.train(self.settings.loss != "sigma")
         if self.settings.init_from:
             _freeze_batch_norm_statistics(self.network)
         self.optimiser.zero_grad()

@@ -52,8 +52,10 @@ def objective(output: Tensor, target_m: Tensor, settings: TrainSettings) -> Tens
     and target [B x T x J x 3], of whose joints some may be NaN.
     """
     if not (known := target_m.isfinite().all(-1)).all():
-        return _objective_of_known(output, target_m, known)
+        return _objective_of_known(output, target_m, known, settings)
     poses = output[..., :3]
+    if settings.loss == "sigma":
+        return sigma_likelihood(output[..., 3], poses, target_m)
     main = mean_distance if settings.loss == "mpjpe" else squared_error
     value = main(poses, target_m) + 0.01 * sigma_likelihood(output[..., 3], poses, target_m)
     if settings.bone_ratio:
@@ -65,15 +67,18 @@ def objective(output: Tensor, target_m: Tensor, settings: TrainSettings) -> Tens
     return value
 
 
-def _objective_of_known(output: Tensor, target_m: Tensor, known: Tensor) -> Tensor:
+def _objective_of_known(
+    output: Tensor, target_m: Tensor, known: Tensor, settings: TrainSettings
+) -> Tensor:
     """Mean distance and likelihood of the ``known`` [B x T x J] joints alone, as if there were no
     others.
     """
     stages = output.transpose(2, 3)[known][None, None].transpose(2, 3)  # [1 x 1 x K x N x 4]
     truth = target_m[known][None, None]
-    return mean_distance(stages[..., :3], truth) + 0.01 * sigma_likelihood(
-        stages[..., 3], stages[..., :3], truth
-    )
+    likelihood = sigma_likelihood(stages[..., 3], stages[..., :3], truth)
+    if settings.loss == "sigma":
+        return likelihood
+    return mean_distance(stages[..., :3], truth) + 0.01 * likelihood
 
 
 def mean_distance(poses: Tensor, target: Tensor) -> Tensor:

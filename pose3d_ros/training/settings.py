@@ -206,8 +206,9 @@ class TrainSettings(Settings):
     )
     loss: str = setting(
         "mpjpe",
-        "mpjpe: mean distance of joints; mse: squared distance, as the paper of RPSM has it",
-        choices=("mpjpe", "mse"),
+        "mpjpe: mean distance of joints; mse: squared distance, as the paper of RPSM has it; "
+        "sigma, with init-from: how unsure each joint is, while poses stay exactly as they are",
+        choices=("mpjpe", "mse", "sigma"),
     )
     bone_ratio: float = setting(
         0.0, "Weight of the variance of bone ratios (Zhou et al., 2017)", low=0.0, high=100.0

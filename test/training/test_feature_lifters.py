@@ -402,6 +402,46 @@ def test_training_resumes_bit_exact(seen_folder, tmp_path, options):
         assert torch.isfinite(value).all() and torch.equal(value, states[1][name]), name
 
 
+@pytest.mark.parametrize("lifter", ["rpsm", "martinez"])
+def test_sigma_is_learnt_of_rendered_people_while_poses_stay(seen_folder, tmp_path, lifter):
+    from pose3d_ros import inference
+    from pose3d_ros.training.loop import train
+    from pose3d_ros.training.settings import TrainSettings
+
+    def model(name, **options):
+        return train(
+            TrainSettings(
+                lifter=lifter,
+                data=str(seen_folder),
+                output=str(tmp_path / name),
+                channels=48,
+                clip=2,
+                batch=4,
+                steps=3,
+                validation=4,
+                learning_rate=1e-2,
+                **options,
+            )
+        )
+
+    with pytest.raises(ValueError, match="loss: expected init-from with sigma"):
+        model("of nothing", loss="sigma")
+    before = model("before")
+    answers = []
+    for path in (before, model("after", loss="sigma", init_from=str(before))):
+        engine = inference.load(path, "cpu")
+        feeds = {
+            name: np.random.default_rng(0)
+            .uniform(0, 1, [2, *(length or 1 for length in shape[1:])])
+            .astype(np.float32)
+            for name, shape in engine.inputs.items()
+        }
+        answers.append(engine(feeds)["joints"].copy())
+        engine.close()
+    np.testing.assert_allclose(answers[0][..., :3], answers[1][..., :3], atol=1e-6)
+    assert (np.abs(answers[0][..., 3] - answers[1][..., 3]) > 1e-3).all()
+
+
 def test_where_to_sample_is_learnt_at_a_tenth_of_the_rate():
     from pose3d_ros.training.build import build
     from pose3d_ros.training.loop import parameters

@@ -50,6 +50,8 @@ RIGHT = 0.2
 """A keypoint within this share of the person's size of the true joint is right."""
 FOUND = 0.8
 """A person is found if this share of the keypoints are right."""
+FOLLOWED = 0.5
+"""People of whom it has less right are mostly somebody else; sigma is learnt of all others."""
 _TRUNK = H36M17.indices("pelvis", "thorax")
 
 
@@ -159,8 +161,10 @@ def _windows(length: int, frames: int) -> np.ndarray:
     )
 
 
-def _as_detected(labels: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Joints (N, 17, 3) where the detector places them, and which (N,) of the people it found."""
+def _as_detected(labels: dict[str, np.ndarray], share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (N, 17, 3) where the detector places them, and of which people (N,) it has ``share``
+    of them right.
+    """
     joints_m = labels["joints_m"].astype(np.float32)
     found, complete = np.ones(len(joints_m), bool), np.isfinite(joints_m).all((1, 2))
     if complete.sum() > 100:  # those of real people are triangulated from what was detected
@@ -173,7 +177,7 @@ def _as_detected(labels: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]
         ).astype(np.float32)
         rays = joints_m[complete, :, :2] / joints_m[complete, :, 2:]
         right = np.linalg.norm(labels["rays"][complete] - rays, axis=-1) < RIGHT * size[..., 0]
-        found[complete] = right.mean(1) >= FOUND
+        found[complete] = right.mean(1) >= share
     return joints_m, found
 
 
@@ -208,11 +212,17 @@ class FeatureSamples:
 
     @classmethod
     def load(
-        cls, folder: Path, split: str, frames: int = 5, values: int = 0, limit: int = 0
+        cls,
+        folder: Path,
+        split: str,
+        frames: int = 5,
+        values: int = 0,
+        limit: int = 0,
+        found: float = FOUND,
     ) -> FeatureSamples:
         """All windows of ``frames`` frames; those of shorter clips begin with copies of the first.
 
-        People of whom the detector found less than ``FOUND`` of the joints are left out.
+        People of whom the detector found less than ``found`` of the joints are left out.
         ``values``: how many of the features of a person to take, the last ones. ``limit``: number
         of clips to take, the first; 0 takes all. Raises ``ValueError``.
         """
@@ -223,11 +233,16 @@ class FeatureSamples:
                 f"NAME{FEATURES_SUFFIX}), as 'pose3d render features' or 'pose3d dataset "
                 f"features' writes them"
             )
-        return cls.read(paths, frames, values, limit)
+        return cls.read(paths, frames, values, limit, found)
 
     @classmethod
     def read(
-        cls, paths: Sequence[Path], frames: int = 5, values: int = 0, limit: int = 0
+        cls,
+        paths: Sequence[Path],
+        frames: int = 5,
+        values: int = 0,
+        limit: int = 0,
+        found: float = FOUND,
     ) -> FeatureSamples:
         """As ``load``, from the files NAME.npz, with NAME.features.npy beside them."""
         files = [map_features(path) for path in paths]
@@ -239,7 +254,7 @@ class FeatureSamples:
                     f"its feature maps, got {file.shape[0]} of {file.shape[1]}"
                 )
         labels = {name: np.concatenate([part[name] for part in loaded]) for name in _LABELS}
-        labels["joints_m"], found = _as_detected(labels)
+        labels["joints_m"], seen = _as_detected(labels, found)
         place = np.concatenate(
             [
                 np.stack([np.full(len(file), number), np.arange(len(file))], 1)
@@ -251,7 +266,7 @@ class FeatureSamples:
         clips = np.split(np.arange(len(clip)), np.flatnonzero(new)[1:])[: limit or None]
         rows = [
             place[kept[window]]
-            for kept in (of_clip[found[of_clip]] for of_clip in clips)
+            for kept in (of_clip[seen[of_clip]] for of_clip in clips)
             if len(kept)
             for window in _windows(len(kept), frames)
         ]

@@ -148,23 +148,7 @@ class Mocap:
         poses[flip] = mirror(poses[flip])
         poses = change_body(poses, proportions(rng, size))
         camera, up = before_random_cameras(rng, poses)
-        rays = camera[..., :2] / np.maximum(camera[..., 2:], 0.2)
-        confidence = np.ones(rays.shape[:-1], np.float32)
-        depth = None
-        if self.noise is not None:
-            residual, confidence, depth_residual = self.noise(
-                rng, facing_angle(camera[:, -1]), offsets
-            )
-            if depth_residual is not None and self.noise.depth is not None:
-                depth = self.noise.depth(true_root_relative_depth(camera), depth_residual)
-            residual = residual * rng.uniform(0.2, 1.0, (size, 1, 1, 1)).astype(np.float32)
-            # Other detectors and other people: each places a joint a little elsewhere, always the
-            # same way.
-            residual += rng.normal(0, 0.03, (size, 1, 17, 2)).astype(np.float32)
-            rays = rays + residual * rms_size(rays).mean(1)[:, None, None, None]
-        for joint, joints in _MIDDLES.items():
-            rays[..., H36M17.index(joint), :] = rays[..., joints, :].mean(-2)
-        return hide(rng, Clips(rays, confidence, camera, root_relative_depth=depth, up=up))
+        return hide(rng, as_detected(rng, camera, up, offsets, self.noise))
 
     def _drawn(self, rng: np.random.Generator, size: int) -> np.ndarray:
         """Newest rows (size,) of random windows."""
@@ -211,3 +195,32 @@ def before_random_cameras(
     rotation = np.stack([c * right + s * down, c * down - s * right, z], 1).astype(np.float32)
     camera = (poses - position[:, None, None]).astype(np.float32)
     return camera @ np.swapaxes(rotation, 1, 2)[:, None], rotation[..., 2]
+
+
+def as_detected(
+    rng: np.random.Generator,
+    joints_m: np.ndarray,
+    up: np.ndarray,
+    offsets: np.ndarray,
+    noise: DetectorNoise | None,
+) -> Clips:
+    """People (B, T, 17, 3) before cameras in which ``up`` (B, 3) is up, with the ``noise`` of a
+    detector, or exact keypoints without; ``offsets`` (B, T) from the newest frame in thirtieths of
+    a second.
+    """
+    count = len(joints_m)
+    rays = joints_m[..., :2] / np.maximum(joints_m[..., 2:], 0.2)
+    confidence = np.ones(rays.shape[:-1], np.float32)
+    depth = None
+    if noise is not None:
+        residual, confidence, depth_residual = noise(rng, facing_angle(joints_m[:, -1]), offsets)
+        if depth_residual is not None and noise.depth is not None:
+            depth = noise.depth(true_root_relative_depth(joints_m), depth_residual)
+        residual = residual * rng.uniform(0.2, 1.0, (count, 1, 1, 1)).astype(np.float32)
+        # Other detectors and other people: each places a joint a little elsewhere, always the
+        # same way.
+        residual += rng.normal(0, 0.03, (count, 1, 17, 2)).astype(np.float32)
+        rays = rays + residual * rms_size(rays).mean(1)[:, None, None, None]
+    for joint, joints in _MIDDLES.items():
+        rays[..., H36M17.index(joint), :] = rays[..., joints, :].mean(-2)
+    return Clips(rays, confidence, joints_m, root_relative_depth=depth, up=up)

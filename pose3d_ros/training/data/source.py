@@ -27,6 +27,8 @@ import numpy as np
 
 from pose3d_ros.training.build import FEATURE_MAPS
 from pose3d_ros.training.data.feature_samples import (
+    FOLLOWED,
+    FOUND,
     FeatureInputs,
     FeatureSamples,
     read_noise,
@@ -35,7 +37,7 @@ from pose3d_ros.training.data.image_clips import ImageInputs, ImageSamples
 from pose3d_ros.training.data.mocap import Mocap
 from pose3d_ros.training.data.motion_capture import is_motion_capture, replaced
 from pose3d_ros.training.data.recordings import Recordings
-from pose3d_ros.training.data.shards import NOT_STORED
+from pose3d_ros.training.data.shards import FEATURES_SUFFIX, NOT_STORED
 from pose3d_ros.training.data.windows import Clips, LifterInputs
 from pose3d_ros.training.rendering.online import CLIPS, RenderStream, ShardSpec
 from pose3d_ros.training.settings import FEATURE_LIFTERS, TrainSettings
@@ -151,11 +153,17 @@ def source(settings: TrainSettings, split: str, mocap: Sequence[Path] = ()) -> S
             f"noise: recordings come with their own keypoints, leave it out; or is {data} meant "
             f"to be motion capture? Then it lacks index.json"
         )
-    if settings.lifter in FEATURE_LIFTERS and not captured:
-        return _checked(
-            settings,
-            FeatureSamples.load(data, split, settings.clip, _values(settings), settings.clips),
+    of_features = settings.lifter in FEATURE_LIFTERS
+    if not captured and (of_features or _has_shards(settings)):
+        samples = FeatureSamples.load(
+            data,
+            split,
+            lifter_inputs(settings).frames,
+            _values(settings) if of_features else 0,
+            settings.clips,
+            FOLLOWED if settings.loss == "sigma" else FOUND,
         )
+        return _checked(settings, samples) if of_features else samples
     if settings.lifter == "rpsm-images":
         return ImageSamples.load(data, split, offsets, settings.size)
     if captured:
@@ -229,6 +237,15 @@ def _values(settings: TrainSettings) -> int:
     if not settings.uses_feature_maps:
         return 0
     return sum(map(math.prod, FEATURE_MAPS[settings.feature_source][0][-settings.levels :]))
+
+
+def _has_shards(settings: TrainSettings) -> bool:
+    """Whether the data are rendered people and the lifter of keypoints can take them: they are
+    seen each tenth of a second.
+    """
+    return settings.lifter in ("rpsm", "martinez") and any(
+        Path(settings.data).glob(f"*/*{FEATURES_SUFFIX}")
+    )
 
 
 def _checked(settings: TrainSettings, samples: FeatureSamples) -> FeatureSamples:
