@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -105,12 +105,13 @@ def refine(
     names: Sequence[str],
     poses: Poses2D,
     bone: tuple[str, str, float] | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Refinement:
     """Adjust the cameras' poses; frame and scale, which images do not determine, stay as given.
 
     ``bone``: two joints of ``LIMB_JOINTS`` and their distance in metres, where the rig's scale is
-    not to be trusted. Raises ``CalibrationError`` when the recording does not determine the
-    cameras, and says why.
+    not to be trusted. ``say`` is told what is being done. Raises ``CalibrationError`` when the
+    recording does not determine the cameras, and says why.
     """
     given = Rig.of(cameras)
     if len(given) < 2:
@@ -122,11 +123,16 @@ def refine(
     block = np.searchsorted(frames, poses.frame) * BLOCKS // max(len(frames), 1)
     held = block % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
     rig, gate_m = given, np.full((len(given), len(given)), INITIAL_GATE_M)
-    for _ in range(ROUNDS):
+    for number in range(1, ROUNDS + 1):
         person, gate_m = _match(rig, poses[~held], gate_m)
         chosen, points = _pixel_observations(rig, poses[~held], person)
         _check_determined(names, poses[~held], person, points)
-        loss_px = max(MIN_LOSS_PX, _errors(rig, poses[~held], person).median_px)
+        median_px = _errors(rig, poses[~held], person).median_px
+        loss_px = max(MIN_LOSS_PX, median_px)
+        say(
+            f"round {number} of at most {ROUNDS}: {len(points)} joints, "
+            f"{median_px:.1f} px from where the cameras have them together"
+        )
         bodies = np.tile(np.eye(4), (len(points), 1, 1))
         bodies[:, :3, 3] = points[:, 2:]
         before = _poses(rig)

@@ -240,7 +240,7 @@ def refine(options: argparse.Namespace) -> int:
         _namespaces(rig) if in_bag else None,
         [stamp_offset_ns(rig, name) for name in cameras],
     )
-    result = from_people.refine(list(cameras.values()), list(cameras), poses, options.bone)
+    result = from_people.refine(list(cameras.values()), list(cameras), poses, options.bone, _say)
     _say(f"{result.people} times somebody in {result.frames} frames")
     for what, (before, after) in (("used", result.used), ("held out", result.held_out)):
         _say(

@@ -116,7 +116,9 @@ def misplaced_mm(cameras, truth, people_m: np.ndarray) -> float:
 def test_disturbed_cameras_come_back(people, tmp_path):
     truth = ring(4, distortion=(-0.1, 0.02, 0, 0))
     given = disturbed(truth, 0.04, 0.015)
-    result = refine(given, NAMES, read(truth, walk(people, 120), tmp_path))
+    said: list[str] = []
+    result = refine(given, NAMES, read(truth, walk(people, 120), tmp_path), say=said.append)
+    assert [text.split(":")[0] for text in said][:2] == [f"round {i} of at most 8" for i in (1, 2)]
     before, after = difference(given, truth), difference(result.cameras, truth)
     # with people near the middle, a camera that moves aside and turns back sees nearly the same:
     # noise shows there
