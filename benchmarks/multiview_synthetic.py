@@ -314,7 +314,7 @@ def play(
 def judge(crowd: Crowd, results: list[People3D], milliseconds: list[float]) -> dict[str, Any]:
     """Scores after the first second; people are matched one to one within ``PERSON_M``."""
     matches: list[tuple[int, int]] = []
-    errors, expected, found, false, judged = [], 0, 0, 0, 0
+    errors, sigmas, expected, found, false, judged = [], [], 0, 0, 0, 0
     for result in results:
         if result.stamp_ns < WARM_S * 1e9:
             continue
@@ -333,11 +333,14 @@ def judge(crowd: Crowd, results: list[People3D], milliseconds: list[float]) -> d
                 own += 1
                 matches.append((int(person), int(ids[track])))
                 errors.append(each[person, track])
+                sigmas.append(result.sigma_m[shown][track])
         found, false = found + own, false + len(joints) - own
     error_mm = np.concatenate(errors) * 1e3 if errors else np.full(1, np.nan)
+    pulls = error_mm / (np.concatenate(sigmas) * 1e3 if sigmas else 1.0)
     return {
         "error_mm": float(np.nanmean(error_mm)),
         "error_p95_mm": float(np.nanquantile(error_mm, 0.95)),
+        **{f"within_{n}_sigma": float((pulls[pulls > 0] < n).mean()) for n in (1, 2, 3)},
         "recall": found / expected,
         "false_per_frame": false / judged,
         "id_switches": id_switches(matches),

@@ -262,6 +262,7 @@ def scores(
     """
     right: dict[int, list[np.ndarray]] = {int(a): [] for a in np.unique(recording.actor)}
     errors: list[float] = []
+    sigmas: list[float] = []  # errors by their sigma, of joints that both have
     matches: list[tuple[int, int]] = []
     unmatched, false, found, expected, judged = 0, 0, 0, 0, 0
     for frame, result in zip(frames, results, strict=True):
@@ -271,6 +272,8 @@ def scores(
         judged += 1
         shown = result.states != TrackState.TENTATIVE
         people, ids = truth_joints(result.joints_m[shown], result.skeleton), result.ids[shown]
+        shared = TRUTH_JOINTS[:12]
+        sigma = result.sigma_m[shown][:, result.skeleton.indices(*shared)]
         truth = recording.joints_m[rows]
         each = np.linalg.norm(people[None] - truth[:, None], axis=-1)
         known = np.isfinite(each)
@@ -288,6 +291,8 @@ def scores(
             if average[row, column] < PERSON_M:
                 own[column] = True
                 errors.extend(each[row, column][known[row, column]])
+                off = each[row, column, : len(shared)] / sigma[column]
+                sigmas.extend(off[np.isfinite(off)])
                 matches.append((int(recording.actor[rows[row]]), int(ids[column])))
         found += int(own.sum())
         unmatched += int((~own).sum())
@@ -300,6 +305,7 @@ def scores(
         **{f"pcp_{actor}": value for actor, value in pcp.items()},
         "pcp": float(np.mean(means)) if means else None,
         "mpjpe_mm": float(np.mean(errors) * 1e3) if errors else None,
+        **{f"within_{n}_sigma": float(np.mean(np.array(sigmas) < n)) for n in (1, 2, 3) if sigmas},
         "recall": found / max(expected, 1),
         "id_switches": id_switches(matches),
         "unmatched_people_per_frame": unmatched / max(judged, 1),
