@@ -38,7 +38,7 @@ _PER_JOINT = ("keypoints_px", "confidence", *_OPTIONAL)
 class TrackState(IntEnum):
     """Life of a tracked person."""
 
-    TENTATIVE = 0  # seen, but not yet for long enough to be believed
+    TENTATIVE = 0  # seen, but not yet for long enough to be believed, or by too few cameras
     CONFIRMED = 1  # seen in this frame
     OCCLUDED = 2  # not seen in this frame; joints are predicted
 

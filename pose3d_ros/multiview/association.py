@@ -250,6 +250,11 @@ class Scatter:
         at = self.at_m**2 * likely + self.moved_m**2
         return np.asarray(at[view] + (self.per_m**2 * likely)[view] * distance_m**2)
 
+    def usual_variance(self, view: np.ndarray, distance_m: np.ndarray) -> np.ndarray:
+        """The same as it has been learned."""
+        at = self.at_m**2 + self.moved_m**2
+        return np.asarray(at[view] + (self.per_m**2)[view] * distance_m**2)
+
     def after(self, excess: np.ndarray, view: np.ndarray) -> Scatter:
         """The scatter when pairs of detections are known that most likely show one person each:
         ``excess`` (G,), mean square of their misses by ``variance``, in two cameras ``view`` (G,
@@ -369,6 +374,31 @@ def _mutual_best(
     return np.flatnonzero(mutual & (cost < (BIRTH_MIN_AGREEMENT * BIRTH_SIGMAS) ** 2))
 
 
+def pair_misfit(
+    rig: Rig, points: np.ndarray, weight: np.ndarray, view: np.ndarray, scatter: Scatter
+) -> np.ndarray:
+    """By how many variances (K,) the rays of two 2D poses of one person each miss each other, as
+    the median over joints; NaN where they share fewer than ``MIN_JOINTS``.
+
+    ``points`` (K, 2, J, 2) in undistorted pixels, ``weight`` (K, 2, J), seen by cameras ``view``
+    (K, 2).
+    """
+    result = np.full(len(points), np.nan)
+    both = np.asarray((weight > 0).all(1))
+    tells = np.flatnonzero(both.sum(1) >= MIN_JOINTS)
+    if not len(tells):
+        return result
+    first, second = view[tells].T
+    a, b = (rig.directions(points[tells, i], v) for i, v in enumerate((first, second)))
+    gap = (rig.position_m[second] - rig.position_m[first])[:, None]
+    on_a, on_b, _ = closest_approach(a, b, gap)
+    apart = on_a[..., None] * a - gap - on_b[..., None] * b
+    variance = scatter.usual_variance(first[:, None], on_a)
+    variance = variance + scatter.usual_variance(second[:, None], on_b)
+    result[tells] = np.nanmedian(np.where(both[tells], dot(apart, apart) / variance, np.nan), 1)
+    return result
+
+
 def _hypotheses(pairs: np.ndarray, free: np.ndarray) -> list[int]:
     """Indices of pairs (H, 2), the best first, of ``free`` (N,) detections:
     ``HYPOTHESES_PER_DETECTION`` of each, ``MAX_HYPOTHESES`` in all.
@@ -409,6 +439,14 @@ def group_detections(
     every_pose, every_known, every_pair, every_score, every_gate = _pairs(
         rig, detections, scatter, size, similarity
     )
+    if len(starts) == 2:  # no third view votes: the pairs that are best as a whole
+        gain = np.zeros((len(detections), len(detections)))
+        gain[tuple(every_pair.T)] = every_score
+        pairs = np.stack(linear_sum_assignment(gain, maximize=True), 1)
+        pairs = pairs[gain[tuple(pairs.T)] > 0]
+        result = np.full((len(pairs), len(rig)), NOBODY)
+        np.put_along_axis(result, detections.view[pairs], pairs, 1)
+        return result
     free = np.ones(len(detections), bool)
     while chosen := _hypotheses(every_pair, free):
         poses, known, pairs, agreed = (

@@ -260,6 +260,18 @@ class Bones:
         result[:, self.child] = off[:, self._bone]
         return result
 
+    def size(self, joints_m: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Factor (T,) by which people are larger than their ``known`` (T, J) joints, as the bones
+        tell whose length has been learnt; NaN where fewer than ``MIN_LIMBS`` do.
+        """
+        log_length, variance = self._lengths()
+        a, b = self.limbs.T
+        tells = known[:, a] & known[:, b] & (variance < MEASURED_SIGMA**2)
+        weight = tells / (variance + MEASURED_SIGMA**2)
+        change = ((log_length - self._measured(joints_m)) * weight).sum(1)
+        change = change / np.maximum(weight.sum(1), 1e-9)
+        return np.where(tells.sum(1) < MIN_LIMBS, np.nan, np.exp(change))
+
     def learn(self, joints_m: np.ndarray, known: np.ndarray) -> None:
         """Update the lengths between joints (T, J, 3) that are both ``known`` (T, J) from this
         frame's images.

@@ -32,13 +32,15 @@ from pose3d_ros.multiview.association import (
     hidden_views,
     missed_views,
     occluded_views,
+    pair_misfit,
 )
-from pose3d_ros.multiview.bones import BodySize, Bones
+from pose3d_ros.multiview.bones import MEASURED_SIGMA, BodySize, Bones
+from pose3d_ros.multiview.clock_offsets import ClockOffsets
 from pose3d_ros.multiview.depth import contradicted_by_depth, correct_by_depth
 from pose3d_ros.multiview.measurement_noise import AdaptiveNoise
 from pose3d_ros.multiview.pose_buffer import MAX_AGE_S
 from pose3d_ros.multiview.rig import NEAR_M, Rig
-from pose3d_ros.multiview.tracks import CONFIRM_EVIDENCE, Tracks
+from pose3d_ros.multiview.tracks import CONFIRM_EVIDENCE, USUAL_MISFIT, Tracks
 from pose3d_ros.multiview.triangulation import TriangulatedPoints, measure_joints
 from pose3d_ros.people import MAX_PEOPLE, NO_ID, People2D, People3D, TrackState, sigma_of
 from pose3d_ros.skeleton import Skeleton
@@ -55,6 +57,11 @@ MAX_PERIOD_S = 1.0  # slower cameras than this are too slow to follow people
 HIDDEN_VARIANCE, OUTVOTING = 100.0, 3
 # Tracks seen by one view may be so many standard deviations from their estimate.
 UNCERTAIN_SIGMAS = 2.0
+# Somebody whom one camera sees, and most of whose joints are known worse than this per axis, may
+# be anywhere along its rays, and is tentative until two cameras see them again.
+MAX_SIGMA_M = 0.5
+ALONE_S = 1.0  # and so is whom only one camera has seen for longer
+BETTER_FIT = 0.7  # misfit of a new pair of detections by that of the tracks it takes them from
 
 
 def _depths(people: People2D) -> np.ndarray:
@@ -120,6 +127,7 @@ class MultiViewTracker:
         self._bones = Bones(self.skeleton)
         self._order = StampOrder()
         self._noise = AdaptiveNoise(len(self.rig))
+        self.clocks = ClockOffsets(len(self.rig))
         self._used_ns: list[int | None] = [None] * len(self.rig)
         self._track_of: dict[tuple[int, int], int] = {}  # by camera and its own id of a person
         self._period_s = 0.0  # between updates, smoothed
@@ -219,6 +227,7 @@ class MultiViewTracker:
                     f"{people.skeleton.name}"
                 )
             before_ns, offset = self._used_ns[c], (people.stamp_ns - stamp_ns) * 1e-9
+            offset += self.clocks.used_s[c]
             if abs(offset) > MAX_AGE_S or before_ns is not None and people.stamp_ns <= before_ns:
                 continue
             self._used_ns[c], offset_s[c], observed[c] = people.stamp_ns, offset, True
@@ -325,6 +334,12 @@ class MultiViewTracker:
                 found, mean_m=mean.reshape(-1, 3), covariance=covariance.reshape(-1, 3, 3)
             )
             located = (agree.sum(-1) >= MIN_JOINTS).any(1)
+        single = ((chosen != NOBODY).sum(1) == 1) & ~located
+        if single.any():
+            found = self._by_size(found, chosen, measured & expected & single[:, None])
+        # Of whole bodies, and before: its error is small and has nothing to do with this frame's.
+        known = measured[..., None]
+        velocity = (tracks.velocity * known).sum(1) / np.maximum(known.sum(1), 1)
         tracks.correct(found, measured, with_depth, self._bones, stamp_ns)
         inliers = found.inliers.reshape(*measured.shape, -1)
         seen_by = (inliers & measured[..., None]).sum(1) >= MIN_JOINTS
@@ -344,6 +359,13 @@ class MultiViewTracker:
             absent[tracks.confirmed] &= ~occluded_views(rig, pixels, depth, tracks.known)[
                 tracks.confirmed
             ]
+        several = (chosen != NOBODY).sum(1)
+        two = np.flatnonzero(several == 2)
+        pair = np.nonzero(chosen[two] != NOBODY)[1].reshape(-1, 2)
+        scatter, of_two = self._noise.scatter(rig, offset_s), (two[:, None], pair)
+        misfit = pair_misfit(rig, points[of_two], weight[of_two], pair, scatter)
+        tracks.learn_misfit(two, misfit, elapsed_s)
+        tracks.misfit[several > 2] = USUAL_MISFIT  # a wrong one of three views is an outlier
         tracks.update_evidence(views, located, absent.sum(1))
         count, joints = measured.shape
         self._noise.learn(
@@ -354,7 +376,16 @@ class MultiViewTracker:
             tracks.ids,
             elapsed_s,
         )
-        uncertain_depth = (chosen != NOBODY).sum(1) == 1
+        told = (measured & (tracks.confirmed & ~tracks.misfits)[:, None]).reshape(-1)
+        self.clocks.learn(
+            rig,
+            found.mean_m[told],
+            np.repeat(velocity, joints, 0)[told],
+            found.residual_px[told],
+            (precision.swapaxes(1, 2).reshape(count * joints, -1) * found.inliers)[told],
+            stamp_ns,
+        )
+        uncertain_depth = several == 1
         if uncertain_depth.any():
             uncertain_depth &= UNCERTAIN_SIGMAS * np.sqrt(3) * (tracks.sigma_m * tracks.known).sum(
                 1
@@ -362,7 +393,27 @@ class MultiViewTracker:
         wrong_size = views == 2  # a wrong one of three rays or more is an outlier
         if wrong_size.any():
             wrong_size &= self._bones.wrong_size(tracks.mean, measured & (inliers.sum(-1) >= 2))
+        if tracks.misfits.any():  # the right partner of a detection may be with one seen alone
+            wrong_size |= tracks.misfits
+            uncertain_depth |= several == 1
         return assigned.owner, uncertain_depth, wrong_size, contradicted
+
+    def _by_size(
+        self, found: TriangulatedPoints, chosen: np.ndarray, measured: np.ndarray
+    ) -> TriangulatedPoints:
+        """The joints that are ``measured`` (T, J), by one view, ``chosen`` (T, C), as far away as
+        they must be for their bones to be as long as they are.
+        """
+        rows, shape = np.flatnonzero(measured.any(1)), measured.shape
+        mean, covariance = found.mean_m.reshape(*shape, 3), found.covariance.reshape(*shape, 3, 3)
+        size, view = self._bones.size(mean, measured)[rows], (chosen[rows] != NOBODY).argmax(1)
+        axis, shift = self.rig.rotation[view, 2], self.rig.translation[view, 2]
+        distance = (mean[rows] @ axis[..., None])[..., 0] + shift[:, None]
+        far, sigma = np.full((2, *chosen.shape, shape[1]), np.inf)
+        far[rows, view] = distance * size[:, None]
+        sigma[rows, view] = np.where(np.isfinite(size)[:, None], MEASURED_SIGMA * distance, np.inf)
+        mean, covariance, _, _ = correct_by_depth(self.rig, mean, covariance, measured, far, sigma)
+        return replace(found, mean_m=mean.reshape(-1, 3), covariance=covariance.reshape(-1, 3, 3))
 
     def _doubt_m(
         self,
@@ -397,7 +448,7 @@ class MultiViewTracker:
     ) -> None:
         """Start tracks of people seen by two cameras, or by one with depth."""
         new, owners, groups = self._seen_together(
-            detections, owner, similarity, observed, offset_s, stamp_ns
+            detections, owner, similarity, observed, offset_s, stamp_ns, better=True
         )
         self._add(new, owners, wrong_size)
         if detections.depth is not None:
@@ -433,9 +484,11 @@ class MultiViewTracker:
         observed: np.ndarray,
         offset_s: np.ndarray,
         stamp_ns: int,
+        better: bool = False,
     ) -> tuple[Tracks, np.ndarray, np.ndarray]:
         """Tracks of people that two cameras see, the tracks (P, C) that their detections belong
-        to, and all groups (G, C) of detections that were tried.
+        to, and all groups (G, C) of detections that were tried. ``better``: pairs that take
+        detections from tracks must fit better than these.
         """
         groups = group_detections(
             self.rig, detections, self._noise.scatter(self.rig, offset_s), self._size, similarity
@@ -445,7 +498,37 @@ class MultiViewTracker:
         new, good = track_initiation.initiate_from_views(
             self.rig, self._noise, self._size, detections, groups, observed, offset_s, stamp_ns
         )
-        return new[good], np.where(groups == NOBODY, NOBODY, owner[groups])[good], groups
+        owners = np.where(groups == NOBODY, NOBODY, owner[groups])
+        if better:
+            good &= self._fits_better(detections, groups, owners, offset_s)
+        return new[good], owners[good], groups
+
+    def _fits_better(
+        self,
+        detections: RigDetections,
+        groups: np.ndarray,
+        owners: np.ndarray,
+        offset_s: np.ndarray,
+    ) -> np.ndarray:
+        """Mask (G,) of ``groups`` (G, C) that are no pair, take nothing from tracks, ``owners``
+        (G, C), or whose rays meet better than those of these tracks did.
+        """
+        misfit = np.append(self._tracks.misfit, 0.0)[owners].max(1)
+        result = np.ones(len(groups), bool)
+        rows = np.flatnonzero((misfit > 0) & ((groups != NOBODY).sum(1) == 2))
+        pair = np.nonzero(groups[rows] != NOBODY)[1].reshape(-1, 2)
+        members = np.take_along_axis(groups[rows], pair, 1)
+        now = pair_misfit(
+            self.rig,
+            detections.points[members],
+            detections.confidence[members],
+            pair,
+            self._noise.scatter(self.rig, offset_s),
+        )
+        first = owners[rows].max(1)
+        same = ((owners[rows] == first[:, None]) | (groups[rows] == NOBODY)).all(1)
+        result[rows] = (now < BETTER_FIT * misfit[rows]) & ~(same & self._tracks.misfits[first])
+        return result
 
     def _add(self, new: Tracks, owners: np.ndarray, wrong_size: np.ndarray) -> None:
         """Add new tracks that are no duplicates, with ids of their own.
@@ -526,16 +609,21 @@ class MultiViewTracker:
         others = self._noise.common_variance_m2 + tracks.doubt_m**2 / 3
         others = others + self._bones.misfit_m(tracks.mean, shown) ** 2 / 3
         covariance = tracks.pp * self._noise.excess + others[..., None, None] * np.eye(3)
+        sigma = np.where(shown, sigma_of(covariance), np.nan)
+        hidden, alone_ns = tracks.seen_ns < stamp_ns, stamp_ns - tracks.located_ns
+        lost = (sigma > MAX_SIGMA_M).sum(1) > 0.5 * shown.sum(1)
+        lost &= ~hidden | (alone_ns > self.max_occlusion_s * 1e9)
+        lost |= ~hidden & (alone_ns > ALONE_S * 1e9)
         states = np.where(
-            ~tracks.confirmed,
+            tracks.confirmed & ~lost,
+            np.where(hidden, TrackState.OCCLUDED, TrackState.CONFIRMED),
             TrackState.TENTATIVE,
-            np.where(tracks.seen_ns == stamp_ns, TrackState.CONFIRMED, TrackState.OCCLUDED),
         )
         return People3D(
             self.skeleton,
             np.where(shown[..., None], tracks.mean, np.nan),
             np.where(shown, tracks.confidence * np.exp(-unseen_s / FILL_S), 0),
-            np.where(shown, sigma_of(covariance), np.nan),
+            sigma,
             np.where(shown[..., None], tracks.velocity, np.nan),
             tracks.ids,
             states,

@@ -29,6 +29,10 @@ COAST_S = 0.4  # the velocity of a person whom fewer than two views see fades
 # Evidence: views beyond the first, summed over frames.
 CONFIRM_EVIDENCE = 3.0
 MAX_EVIDENCE = 12.0
+# Rays of one person's joints miss each other by a variance on average, and half of them by less
+# than this; a person by whom more is missed for a while is made of two people's detections.
+USUAL_MISFIT, MAX_MISFIT, MISFIT_MEMORY_S = 0.45, 1.5, 0.25
+WORST_MISFIT = 4.0  # what is worse counts as this
 DEPTH_EVIDENCE = 0.5  # of one view that measures depth
 # Lost for each camera that should see a person and does not, when fewer than two do,
 ABSENCE_PENALTY = 0.5
@@ -47,7 +51,9 @@ class Tracks:
     ``measured_ns`` (T,) when two views from which nobody hid them did, or one with a depth image:
     what a lifter says of depth tells no velocity.
     ``evidence`` (T,) for the person, who is ``confirmed`` (T,) or tentative. ``side_votes`` (T,):
-    views that had left and right as the track has, less those that had not. ``ids`` (T,).
+    views that had left and right as the track has, less those that had not. ``misfit`` (T,): by
+    how many variances, smoothed over time, the rays of the only two views that see the person
+    miss each other, as the median over joints. ``ids`` (T,).
     """
 
     mean: np.ndarray
@@ -65,6 +71,7 @@ class Tracks:
     evidence: np.ndarray
     confirmed: np.ndarray
     side_votes: np.ndarray
+    misfit: np.ndarray
     ids: np.ndarray
 
     @classmethod
@@ -87,6 +94,7 @@ class Tracks:
             np.zeros(people),
             np.zeros(people, bool),
             np.zeros(people),
+            np.full(people, USUAL_MISFIT),
             np.zeros(people, np.int32),
         )
 
@@ -200,8 +208,20 @@ class Tracks:
         change = np.where(
             views > 1, views - 1.0 - penalty, DEPTH_EVIDENCE * located - ABSENCE_PENALTY * absent
         )
+        change = np.where((views == 2) & self.misfits & ~self.confirmed, -1.0, change)
         self.evidence = np.clip(self.evidence + change, 0, MAX_EVIDENCE)
         self.confirmed = (self.evidence >= CONFIRM_EVIDENCE) | self.confirmed & (self.evidence > 0)
+
+    @property
+    def misfits(self) -> np.ndarray:
+        """Mask (T,) of people who seem to be made of two people's detections."""
+        return np.asarray(self.misfit > MAX_MISFIT)
+
+    def learn_misfit(self, rows: np.ndarray, misfit: np.ndarray, elapsed_s: float) -> None:
+        """Smooth the ``misfit`` (K,), NaN where unknown, of tracks ``rows`` (K,)."""
+        rows, misfit = rows[np.isfinite(misfit)], misfit[np.isfinite(misfit)]
+        gain = 1 - np.exp(-elapsed_s / MISFIT_MEMORY_S)
+        self.misfit[rows] += gain * (np.minimum(misfit, WORST_MISFIT) - self.misfit[rows])
 
     def correct(
         self,

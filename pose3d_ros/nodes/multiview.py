@@ -178,6 +178,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             self._tracker.max_occlusion_s = self.settings.max_occlusion_s
             tracked = self._tracker.update(seen, stamp_ns)
             people = tracked.without_tentative()
+            self._rig_checks.clocks(self._tracker.clocks.used_s.tolist())
         with stopwatch("publish"):
             self._outputs.publish(
                 tracked if self.settings.publish_tentative else people,
@@ -251,7 +252,10 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
                 f"{name}/{camera_input.name}",
                 camera_input.topic,
                 camera_input.problems,
-                camera_input.report(period_s, offsets.get(camera_input.name)),
+                {
+                    **camera_input.report(period_s, offsets.get(camera_input.name)),
+                    "clock_correction_ms": 1e3 * float(self._tracker.clocks.used_s[index]),
+                },
                 works=camera_input.alive and self._cameras[index] is not None,
             )
             for index, camera_input in enumerate(self._inputs)

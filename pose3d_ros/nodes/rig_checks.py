@@ -63,7 +63,7 @@ class RigChecks:
         self._cause, self._cause_at = "", -CAUSE_S
         self._exchanged: str | None = None  # since a camera stands elsewhere than calibrated
         self._recent: list[deque[People2D]] = [deque() for _ in inputs]
-        self._anybody = False
+        self._anybody = self._corrected = False
         self._ever_seeing: set[str] = set()
 
     def heard(self, cameras: int) -> None:
@@ -93,6 +93,22 @@ class RigChecks:
             self._disagree_since = None
         elif self._disagree_since is None:
             self._disagree_since = time.monotonic()
+
+    def clocks(self, used_s: Sequence[float]) -> None:
+        """Say once which cameras' stamps are off by how many seconds ``used_s``, as people's
+        motion tells.
+        """
+        if self._corrected or not any(used_s):
+            return
+        self._corrected = True
+        off = ", ".join(
+            f"{camera.name} {1e3 * offset_s:+.0f} ms"
+            for camera, offset_s in zip(self._inputs, used_s, strict=True)
+        )
+        self._node.get_logger().info(
+            f"cameras' clocks differ, as people's motion tells; added to their stamps: {off} "
+            f"('pose3d calibrate time' writes it into the rig file)"
+        )
 
     def check(self, moved: Sequence[Displacement | None], out_of_step: Sequence[int]) -> None:
         """Say what is wrong now; ``moved`` as the calibration monitor tells of each camera, and

@@ -43,6 +43,13 @@ def test_learns_the_lengths_of_somebody_who_stands_still(learnt, person):
     np.testing.assert_allclose(np.exp(learnt.log_length), lengths(person), rtol=0.03)
 
 
+def test_bones_tell_how_much_nearer_somebody_seems_than_they_are(learnt, person):
+    np.testing.assert_allclose(learnt.size(0.8 * person, ALL), 1 / 0.8, rtol=0.02)
+    few = np.zeros_like(ALL)
+    few[0, [KNEE, ANKLE]] = True
+    assert np.isnan(learnt.size(person, few)).all()
+
+
 def test_an_impossible_joint_is_the_less_certain_one(learnt, person):
     sigma = np.full((1, 17), 0.01)
     assert not learnt.implausible(person, sigma, ALL).any()

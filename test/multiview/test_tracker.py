@@ -452,6 +452,41 @@ def test_who_is_drawn_towards_somebody_passing_in_front_stays_where_the_other_ca
     assert np.max(errors) < 0.2
 
 
+@pytest.mark.parametrize("apart_m", [0.4, 0.6])
+def test_two_people_made_of_each_others_detections_are_put_right(apart_m):
+    # Rays to two different people meet as well, where nobody is, as these do in the beginning.
+    cameras, rng = ring(2), np.random.default_rng(0)
+    people = apart_m / 2 * np.array([[0.54, 0.84], [-0.54, -0.84]])
+    origins = np.array([camera.position_m[:2] for camera in cameras])
+    ways = people[:, None] - origins  # of each camera to each person
+    between = [
+        origins[0] + np.linalg.solve(np.stack([one, -other], 1), origins[1] - origins[0])[0] * one
+        for one, other in ((ways[0, 0], ways[1, 1]), (ways[1, 0], ways[0, 1]))
+    ]
+    heading = np.array([0.5, 0.7])
+    wrong, right = standing(np.array(between), heading), standing(people, heading)
+    tracker = MultiViewTracker(cameras, H36M17)
+    for frame in range(40):
+        stamp_ns = frame * STEP_NS
+        truth = wrong if frame < 10 else right
+        result = tracker.update([detected(c, truth, stamp_ns, rng) for c in cameras], stamp_ns)
+        if 3 <= frame < 10 or frame >= 20:
+            ids, distance = owners(result, truth)
+            assert len(set(ids)) == 2 and distance.max() < 0.1, f"frame {frame}"
+
+
+def test_whom_one_camera_alone_sees_for_long_is_doubted_and_keeps_the_id():
+    person = walking([(-0.5, 0)], [(0.3, 0)])
+    alone = range(20, 60)
+    states = {}
+    for frame, result, _ in run(ring(3), person, 70, silent=lambda f, c: f in alone and c != 1):
+        if frame >= 5:
+            assert result.ids.tolist() == [0]
+            states[frame] = result.states[0]
+    assert states[40] == TrackState.CONFIRMED and states[59] == TrackState.TENTATIVE
+    assert states[61] == TrackState.CONFIRMED
+
+
 def test_a_crowd_before_many_cameras_has_no_ghosts():
     places = [(x, y) for x in np.linspace(-3, 3, 7) for y in np.linspace(-2, 2, 5)]
     one_id_each(run(ring(8, radius=12, height=4), walking(places, [(0.2, 0)] * 35), 6), start=3)
