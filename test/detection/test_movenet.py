@@ -28,6 +28,7 @@ from pose3d_ros.detection.movenet.decoding import (
     decode_single,
     without_twins,
 )
+from pose3d_ros.settings import PipelineSettings
 
 NO = -20.0
 POSE = np.array(
@@ -114,3 +115,26 @@ def test_a_crop_holds_the_whole_body() -> None:
     (x, y, side, angle) = thunder.square_around(points, np.ones((1, 17)))[0]
     np.testing.assert_allclose([x, y], [300, 210], rtol=1e-4)  # the middle of the hips
     assert angle == 0 and (np.abs(points[0] - [x, y]).max() * 1.2 <= side / 2 + 1e-3)
+
+
+def test_ten_crops_are_read_a_few_at_once_each_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine's memory grows with the largest batch."""
+    sizes: list[int] = []
+
+    class Engine:
+        def __call__(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            crops = feeds["image"]
+            sizes.append(len(crops))
+            made = [heads((64, 64), [(int(crop[0, 0, 0]), 32)]) for crop in crops]
+            return {
+                name: np.stack([one[name] for one in made], dtype=np.float32) for name in made[0]
+            }
+
+    monkeypatch.setattr(thunder, "locate", lambda name: name)
+    monkeypatch.setattr("pose3d_ros.inference.load", lambda *_: Engine())
+    image = np.tile(np.arange(256, dtype=np.uint8)[None, :, None], (256, 1, 3))
+    where = np.array([[158.0 + place, 128, 256, 0] for place in range(10)])
+    reading = thunder.Thunder(PipelineSettings())(image, where)
+    assert max(sizes) <= 4 and sum(sizes) == 10
+    columns = (reading.keypoints_px[:, 0, 0] - where[:, 0] + 128) / 256 * 64 - 0.25
+    np.testing.assert_allclose(columns, np.arange(10) + 30, atol=1.1)
