@@ -322,7 +322,7 @@ class BrowserView:
         """In an optical frame the floor is where most feet have been; else z is 0 there."""
         if not self.optical:
             return
-        heights = people.joints_m @ self._upright_from_frame[2]
+        heights = people.to(H36M17).joints_m @ self._upright_from_frame[2]
         lowest = np.nanmin(heights, axis=1, initial=np.inf)
         self._ankles_m.extend(lowest[np.isfinite(lowest)].tolist())
         if self._ankles_m:

@@ -32,7 +32,7 @@ from pose3d_ros.multiview import MultiViewTracker, PoseBuffer
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.settings import PipelineSettings
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import PUBLISHED
 
 ASSUMED_FOV_RAD = math.radians(60)
 
@@ -114,7 +114,9 @@ def _fused(
     """People of the rig at each common time of its films (path, start in seconds)."""
     cameras = list(rig.cameras.values())
     buffer = PoseBuffer(len(cameras))
-    tracker = MultiViewTracker(cameras, H36M17, rig.frame_id, settings.max_occlusion_s)
+    tracker = MultiViewTracker(
+        cameras, PUBLISHED[settings.skeleton], rig.frame_id, settings.max_occlusion_s
+    )
     with ExitStack() as stack:
         pipelines = [stack.enter_context(MonocularPipeline(settings)) for _ in cameras]
         for stamp_ns, index, frame in heapq.merge(

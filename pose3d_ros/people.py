@@ -178,6 +178,8 @@ class People2D(EqualByValue):
 
     def to(self, skeleton: Skeleton) -> People2D:
         """The same people with another skeleton's joints."""
+        if skeleton is self.skeleton:
+            return self
         keypoints, confidence = convert(
             self.keypoints_px, self.confidence, self.skeleton, skeleton
         )
@@ -304,6 +306,29 @@ class People3D(EqualByValue):
             ids=self.ids[rows],
             states=self.states[rows],
             covariance_m2=None if self.covariance_m2 is None else self.covariance_m2[rows],
+        )
+
+    def to(self, skeleton: Skeleton) -> People3D:
+        """The same people with the joints of another skeleton that have the same names; those
+        that they lack are NaN with confidence 0. What was seen in the image stays as it is.
+        """
+        if skeleton is self.skeleton:
+            return self
+        has = {joint: index for index, joint in enumerate(self.skeleton.joints)}
+        columns = [has.get(joint, len(has)) for joint in skeleton.joints]
+
+        def chosen(values: np.ndarray, missing: float = np.nan) -> np.ndarray:
+            none = np.full((len(values), 1, *values.shape[2:]), missing, values.dtype)
+            return np.concatenate([values, none], 1)[:, columns]
+
+        return replace(
+            self,
+            skeleton=skeleton,
+            joints_m=chosen(self.joints_m),
+            confidence=chosen(self.confidence, 0),
+            sigma_m=chosen(self.sigma_m),
+            velocity_mps=chosen(self.velocity_mps),
+            covariance_m2=None if self.covariance_m2 is None else chosen(self.covariance_m2),
         )
 
     def without_tentative(self) -> People3D:

@@ -31,6 +31,8 @@ from pose3d_ros.arrays import ImageBgr
 from pose3d_ros.camera import Camera
 from pose3d_ros.errors import Pose3dError
 from pose3d_ros.geometry import inverse_transform, transform_points
+from pose3d_ros.lifting.extra_joints import ExtraJoints
+from pose3d_ros.lifting.lifter import LiftedPoses
 from pose3d_ros.lifting.selection import check_depth
 from pose3d_ros.people import People2D, People3D, sigma_of
 from pose3d_ros.place.depth_image import DEPTH_SIGMA_M, joint_depths
@@ -38,7 +40,7 @@ from pose3d_ros.place.floor import Floor
 from pose3d_ros.place.placement import Placement
 from pose3d_ros.place.stature import feet_seen
 from pose3d_ros.settings import PipelineSettings, SettingsError
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import H36M17, PUBLISHED
 from pose3d_ros.stamps import Order, StampOrder
 from pose3d_ros.stopwatch import Stopwatch
 from pose3d_ros.tracking import IdentityTracker, PoseFilter
@@ -112,8 +114,16 @@ class MonocularPipeline:
             except SettingsError:
                 self.close()
                 raise
+        self.skeleton = PUBLISHED[self.settings.skeleton]
+        self._extra_joints: ExtraJoints | None = None
+        if self._lifter is not None and self.skeleton is not H36M17:
+            try:
+                self._extra_joints = ExtraJoints.create(self.settings)
+            except BaseException:
+                self.close()
+                raise
         self._identity = IdentityTracker()
-        self._filter = PoseFilter()
+        self._filter = PoseFilter(len(self.skeleton))
         self._placement = Placement()
         self._order = StampOrder()
         self._resized: tuple[Camera, Camera] | None = None
@@ -223,8 +233,8 @@ class MonocularPipeline:
         depth_m: DepthImage | Callable[[], DepthImage | None] | None = None,
         stopwatch: Stopwatch | None = None,
     ) -> People2D:
-        """People in the image alone, in Human3.6M's 17 joints, with ids; otherwise as a call of
-        the pipeline. ``depth_m`` gives them ``depth_m`` where it shows their joints.
+        """People in the image alone, in the joints of ``skeleton``, with ids; otherwise as a
+        call of the pipeline. ``depth_m`` gives them ``depth_m`` where it shows their joints.
         """
         height, width = _checked_image(image_bgr)
         people = self._tracked(image_bgr, stamp_ns, stopwatch or Stopwatch())
@@ -232,9 +242,11 @@ class MonocularPipeline:
         depth = _checked_depth(depth_m, (height, width))
         if depth is None:
             return people
-        confidence = people.confident(self.settings.min_confidence).confidence
-        depths = joint_depths(people.keypoints_px, confidence, depth, self.settings.depth_scale)
-        depths = self._placement.depth_check.by_range(depths)
+        body = people.confident(self.settings.min_confidence).to(H36M17)
+        depths = np.full(people.confidence.shape, np.nan)
+        depths[:, : len(H36M17)] = self._placement.depth_check.by_range(
+            joint_depths(body.keypoints_px, body.confidence, depth, self.settings.depth_scale)
+        )
         sigma = np.where(np.isfinite(depths), DEPTH_SIGMA_M, np.nan)
         return replace(people, depth_m=depths, depth_sigma_m=sigma)
 
@@ -242,7 +254,7 @@ class MonocularPipeline:
         """Forget everybody: time jumped back, or the camera was changed. Ids go on counting."""
         self._detector.reset()
         self._identity.reset()
-        self._filter = PoseFilter()
+        self._filter = PoseFilter(len(self.skeleton))
         self._placement.reset()
         self._reference = self._posed = None
         self._order.reset()
@@ -252,8 +264,9 @@ class MonocularPipeline:
     def close(self) -> None:
         """Release the engines."""
         self._detector.close()
-        if self._lifter is not None:
-            self._lifter.close()
+        for part in (self._lifter, self._extra_joints):
+            if part is not None:
+                part.close()
 
     def _tracked(
         self,
@@ -279,7 +292,7 @@ class MonocularPipeline:
         with stopwatch("track"):
             if camera is not None and self.settings.fixed_frame:
                 self._turn(camera)
-            return self._identity(found.to(H36M17), image_bgr)
+            return self._identity(found.to(self.skeleton), image_bgr)
 
     def _advance(self, stamp_ns: int) -> int:
         """The stamp, if time goes on with it; begins anew where it jumped back."""
@@ -366,31 +379,36 @@ class MonocularPipeline:
         settings = self.settings
         seen = people.confident(settings.min_confidence)
         rays = camera.rays(people.keypoints_px)
+        body, body_rays = seen.to(H36M17), rays[:, : len(H36M17)]
         up = camera.camera_from_world[:3, 2] if settings.fixed_frame else None
         poses = self._lifter(
-            seen, camera, settings, image_bgr, rays, up if floor is None else floor.up
+            body, camera, settings, image_bgr, body_rays, up if floor is None else floor.up
         )
         depths = (
             None
             if depth_m is None
-            else joint_depths(people.keypoints_px, seen.confidence, depth_m, settings.depth_scale)
+            else joint_depths(body.keypoints_px, body.confidence, depth_m, settings.depth_scale)
         )
         placed = self._placement(
             people.ids,
             poses.joints_m,
             poses.sigma_m,
-            rays,
-            seen.confidence,
+            body_rays,
+            body.confidence,
             people.stamp_ns,
             stature_m=settings.person_height_m,
             stature_sigma_m=settings.person_height_sigma_m,
             floor=floor,
-            feet=feet_seen(people.keypoints_px, seen.confidence, people.image_size),
+            feet=feet_seen(body.keypoints_px, body.confidence, people.image_size),
             depths_m=depths,
             learn_floor=settings.learn_floor,
         )
         # Those measured for the first time are elsewhere than thought, but did not run there.
         self._filter.drop(placed.resized)
+        doubt = np.hypot(1, DOUBT_SIGMAS * (1 - people.to(H36M17).confidence))
+        poses = LiftedPoses(placed.joints_m, poses.sigma_m * doubt)
+        if self._extra_joints is not None:
+            poses = self._extra_joints(poses, placed.root_m, rays, seen.confidence)
         root, rotation = placed.root_m, np.eye(3)
         if settings.fixed_frame:
             fixed_from_camera = inverse_transform(camera.camera_from_world)
@@ -400,8 +418,8 @@ class MonocularPipeline:
             root,
             rotation @ placed.root_covariance @ rotation.T,
             rotation @ placed.total_covariance @ rotation.T,
-            placed.joints_m @ rotation.T,
-            poses.sigma_m * np.hypot(1, DOUBT_SIGMAS * (1 - people.confidence)),
+            poses.joints_m @ rotation.T,
+            poses.sigma_m,
             people.confidence,
             people.states,
             placed.root_m @ rotation.T,
@@ -419,7 +437,7 @@ class MonocularPipeline:
         joints, velocities, covariance, confidence = self._filter.joints()
         fixed_frame = self.settings.fixed_frame
         found = People3D(
-            H36M17,
+            self.skeleton,
             joints,
             confidence,
             sigma_of(covariance),

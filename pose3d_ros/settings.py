@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from pose3d_ros import registry
 from pose3d_ros.errors import Pose3dError
 from pose3d_ros.registry import Choices
+from pose3d_ros.skeleton import PUBLISHED
 
 S = TypeVar("S", bound="Settings")
 
@@ -108,7 +109,19 @@ PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True)
-class PipelineSettings(Settings):
+class SkeletonSettings(Settings):
+    """The setting of everything that makes people in space."""
+
+    skeleton: str = setting(
+        "h36m17",
+        "Joints of the people: h36m17, Human3.6M's 17, or body30, these first and then 13 more of "
+        "face, hands and feet: nose, eyes, ears, knuckles, heels, toes",
+        choices=PUBLISHED,
+    )
+
+
+@dataclass(frozen=True)
+class PipelineSettings(SkeletonSettings):
     """Settings of the way from images to tracked 3D people (``pipeline.MonocularPipeline``)."""
 
     detector: str = setting(
@@ -427,7 +440,7 @@ class HumansNodeSettings(NodeSettings):
 
 
 @dataclass(frozen=True)
-class MultiviewNodeSettings(PoseNodeSettings):
+class MultiviewNodeSettings(PoseNodeSettings, SkeletonSettings):
     """Parameters of the ``multiview`` node."""
 
     rig: str = setting(

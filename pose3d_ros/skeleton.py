@@ -87,6 +87,7 @@ def _sides(*limbs: tuple[str, str]) -> tuple[tuple[str, str], ...]:
 _ARM = (("x_shoulder", "x_elbow"), ("x_elbow", "x_wrist"))
 _LEG = (("x_hip", "x_knee"), ("x_knee", "x_ankle"))
 _FOOT = (("x_ankle", "x_heel"), ("x_heel", "x_foot"))
+_HAND = (("x_wrist", "x_index"), ("x_wrist", "x_pinky"))
 
 # Human3.6M's 17 joints in the order of VideoPose3D and everything after it. This is the skeleton
 # of every ROS topic. Here the pelvis is the middle of the hips, and the thorax the middle of the
@@ -118,6 +119,26 @@ H36M17 = Skeleton(
         ("spine", "thorax"),
         ("thorax", "neck"),
         ("neck", "head"),
+    ),
+)
+
+# Human3.6M's 17 joints, which stay the first, and 13 extra ones of face, hands and feet: what the
+# embedded detector (BlazePose) sees of them. OpenPose's body25 has small toes, which it does not
+# see, and no hands. ``index`` and ``pinky`` are knuckles, ``foot`` is the tip of the big toe.
+_ANCHORS = {
+    "nose": "head",
+    **{f"{side}_{point}": "head" for point in ("eye", "ear") for side in "lr"},
+    **{f"{side}_{point}": f"{side}_wrist" for point in ("index", "pinky") for side in "lr"},
+    **{f"{side}_{point}": f"{side}_ankle" for point in ("heel", "foot") for side in "lr"},
+}
+EXTRA_JOINTS = tuple(_ANCHORS)
+BODY30 = Skeleton(
+    "body30",
+    (*H36M17.joints, *EXTRA_JOINTS),
+    (
+        *H36M17.limbs,
+        ("head", "nose"),
+        *_sides(("nose", "x_eye"), ("x_eye", "x_ear"), *_HAND, *_FOOT),
     ),
 )
 
@@ -325,7 +346,19 @@ CMU22 = Skeleton(
     ),
 )
 
-SKELETONS = {s.name: s for s in (H36M17, COCO17, HALPE26, BODY25, BODY25B, BLAZEPOSE33, CMU22)}
+SKELETONS = {
+    s.name: s for s in (H36M17, BODY30, COCO17, HALPE26, BODY25, BODY25B, BLAZEPOSE33, CMU22)
+}
+PUBLISHED = {s.name: s for s in (H36M17, BODY30)}
+"""Skeletons that people in space have; the first joints of each are Human3.6M's 17."""
+
+
+def anchors(skeleton: Skeleton) -> np.ndarray:
+    """Of each joint (J,) of a skeleton that is ``PUBLISHED``, the one of Human3.6M's 17 that it
+    hangs from: head, wrist or ankle; itself of the 17.
+    """
+    return np.array([H36M17.index(_ANCHORS.get(joint, joint)) for joint in skeleton.joints])
+
 
 # What a skeleton that lacks a joint puts in its place: the first rule whose joints all exist, as
 # {joint: weight}. A weight below zero extrapolates; the weights of a rule sum to one. On the line

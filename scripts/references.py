@@ -62,7 +62,12 @@ def record(shipped: set[str]) -> dict[Path, list[Mapping[str, np.ndarray]]]:
     for detector, lifter in pairs:
         clip = cv2.VideoCapture(str(share("demo", "cam0.mp4")))
         pipeline = MonocularPipeline(
-            detector=detector, lifter=lifter, engine="cpu", threads=1, detect_interval_s=0.0
+            detector=detector,
+            lifter=lifter,
+            skeleton="body30",
+            engine="cpu",
+            threads=1,
+            detect_interval_s=0.0,
         )
         camera = Camera.from_fov(
             int(clip.get(cv2.CAP_PROP_FRAME_WIDTH)), int(clip.get(cv2.CAP_PROP_FRAME_HEIGHT)), 1.2

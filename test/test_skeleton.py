@@ -15,7 +15,18 @@
 import numpy as np
 import pytest
 
-from pose3d_ros.skeleton import BLAZEPOSE33, BODY25, CMU22, COCO17, H36M17, SKELETONS, convert
+from pose3d_ros.skeleton import (
+    BLAZEPOSE33,
+    BODY25,
+    BODY30,
+    CMU22,
+    COCO17,
+    H36M17,
+    PUBLISHED,
+    SKELETONS,
+    anchors,
+    convert,
+)
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
@@ -29,6 +40,24 @@ def test_flip_exchanges_sides_and_is_its_own_inverse(skeleton):
 def test_h36m_order_is_that_of_the_published_networks():
     assert H36M17.joints.index("r_hip") == 1 and H36M17.joints.index("l_hip") == 4
     assert H36M17.joints.index("head") == 10 and H36M17.joints.index("r_wrist") == 16
+
+
+@pytest.mark.parametrize("skeleton", PUBLISHED.values(), ids=lambda s: s.name)
+def test_what_is_published_begins_with_human36ms_17_joints_and_the_rest_hangs_from_them(skeleton):
+    assert skeleton.joints[:17] == H36M17.joints
+    assert (anchors(skeleton)[:17] == np.arange(17)).all()
+    # the bones are a tree: every joint but the pelvis ends one, and sides do not mix
+    assert sorted(child for _, child in skeleton.limbs) == sorted(
+        set(skeleton.joints) - {"pelvis"}
+    )
+    assert (skeleton.flip[anchors(skeleton)] == anchors(skeleton)[skeleton.flip]).all()
+
+
+def test_blazepose_sees_all_of_body30_and_coco_no_hands_and_feet():
+    ones = np.ones(33, np.float32)
+    assert convert(np.ones((33, 2), np.float32), ones, BLAZEPOSE33, BODY30)[1].all()
+    _, seen = convert(np.ones((17, 2), np.float32), ones[:17], COCO17, BODY30)
+    assert seen[: BODY30.index("r_ear") + 1].all() and not seen[BODY30.index("r_ear") + 1 :].any()
 
 
 @pytest.mark.parametrize("source", [BLAZEPOSE33, COCO17, BODY25, CMU22], ids=lambda s: s.name)

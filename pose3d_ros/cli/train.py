@@ -35,12 +35,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rig", type=Path, metavar="FILE", help="rig file of the cameras in the rosbag2"
     )
+    parser.add_argument(
+        "--extra-joints",
+        action="store_true",
+        help="train the small network that hangs face, hands and feet onto lifted poses instead "
+        "of a lifter, on --makehuman bodies in the motions of --data; of the other options it "
+        "reads --output, --seed, --steps, --batch and --learning-rate",
+    )
     add_options(parser, TrainSettings, OLD_NAMES)
 
 
 def command(options: argparse.Namespace) -> int:
     """Run ``pose3d train``."""
     settings = from_options(options, TrainSettings)
+    if options.extra_joints:
+        if not settings.makehuman or not settings.data:
+            raise ValueError(
+                "extra-joints: expected --makehuman FOLDER of bodies and --data FOLDER of motion "
+                "capture, got one of them or none"
+            )
+        from pose3d_ros.training import extra_joints
+
+        sys.stdout.write(f"{extra_joints.train(settings)}\n")
+        return 0
     if options.from_rig is None:
         from pose3d_ros.training.loop import train  # needs torch, which --help does not
 

@@ -18,9 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from pose3d_ros.io.keypoints_cloud import CloudLayout, fields_of, of_people, organised
+from pose3d_ros.io.keypoints_cloud import (
+    CloudLayout,
+    fields_of,
+    of_people,
+    organised,
+    skeleton_of,
+)
 from pose3d_ros.people import People3D, TrackState
-from pose3d_ros.skeleton import Skeleton
+from pose3d_ros.skeleton import H36M17, Skeleton
 
 JOINTS = np.dtype(
     [(name, "<f4") for name in ("x", "y", "z", "confidence", "sigma", "vx", "vy", "vz")]
@@ -52,13 +58,15 @@ def joints_layout(people: People3D, covariance: bool = False) -> CloudLayout:
     return organised(points)
 
 
-def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
+def people_3d(cloud: Any, skeleton: Skeleton | None = None) -> People3D:
     """People of a ``joints`` cloud: ``x y z``, ``sigma`` and ``person`` are needed, in any layout.
+    With the cloud's own joints, or converted to those of a ``skeleton``.
 
     What is not there, or not finite, is NaN; ``states`` are CONFIRMED and ``covariance_m2`` is
     None where the cloud does not tell. Raises ``CloudError``; no number of the message
     reaches numpy unchecked.
     """
+    wanted, skeleton = skeleton, skeleton_of(cloud, skeleton or H36M17)
     points = fields_of(cloud, skeleton, _NEEDED, _KNOWN)
     shape = points["x"].shape
     unknown = np.full(shape, np.nan, np.float32)
@@ -75,7 +83,7 @@ def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
         covariance = np.empty((*shape, 3, 3), np.float32)
         for row, column, name in zip(*np.triu_indices(3), COVARIANCE, strict=True):
             covariance[..., row, column] = covariance[..., column, row] = values[name]
-    return People3D(
+    people = People3D(
         skeleton,
         np.stack([values[axis] for axis in "xyz"], -1),
         values["confidence"],
@@ -91,3 +99,4 @@ def people_3d(cloud: Any, skeleton: Skeleton) -> People3D:
         str(cloud.header.frame_id),
         covariance_m2=covariance,
     )
+    return people if wanted is None else people.to(wanted)

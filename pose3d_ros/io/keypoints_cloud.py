@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from pose3d_ros.errors import Pose3dError
 from pose3d_ros.people import MAX_PEOPLE, People2D, TrackState
-from pose3d_ros.skeleton import SKELETONS, Skeleton
+from pose3d_ros.skeleton import PUBLISHED, SKELETONS, Skeleton
 
 KEYPOINTS = np.dtype(
     [(name, "<f4") for name in ("x", "y", "confidence")]
@@ -106,15 +106,24 @@ def keypoints_layout(people: People2D) -> CloudLayout:
     return organised(points)
 
 
+def skeleton_of(cloud: Any, expected: Skeleton) -> Skeleton:
+    """The joints of a cloud, by its width: one of those that are ``PUBLISHED``, or, where it is
+    none of them, those that are expected.
+    """
+    by_width = {len(skeleton): skeleton for skeleton in PUBLISHED.values()}
+    return by_width.get(int(cloud.width), expected)
+
+
 def people_2d(cloud: Any, skeleton: Skeleton) -> People2D:
     """People of a ``keypoints`` cloud, whoever made it: ``x``, ``y`` and ``confidence`` are
-    needed, in any layout.
+    needed, in any layout. A cloud of another skeleton that is ``PUBLISHED`` is converted.
 
     What is not a number, or has no confidence, is unknown: NaN with confidence 0. ``image_size``
     is (0, 0) and ``states`` are CONFIRMED where the cloud does not tell. Of more than
     ``MAX_PEOPLE`` the most confident are kept, in the cloud's order. Raises ``CloudError``; no
     number of the message reaches numpy unchecked.
     """
+    wanted, skeleton = skeleton, skeleton_of(cloud, skeleton)
     points = fields_of(cloud, skeleton)
     joints = points.get("joint")
     if joints is not None and joints.any() and (joints != np.arange(len(skeleton))).any():
@@ -157,7 +166,7 @@ def people_2d(cloud: Any, skeleton: Skeleton) -> People2D:
         states=of_people(points, "state", min(TrackState), max(TrackState))[kept]
         if "state" in points
         else np.zeros(0, np.int8),
-    )
+    ).to(wanted)
 
 
 def fields_of(

@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from pose3d_ros.io.errors import PoseFileError
 from pose3d_ros.people import People3D
-from pose3d_ros.skeleton import H36M17, Skeleton
+from pose3d_ros.skeleton import H36M17, PUBLISHED, Skeleton
 
 # A camera's optical frame (x right, y down, z forward) turned upright: x to the camera, which is
 # forward for somebody who faces it, y to their left, z up.
@@ -75,14 +75,20 @@ class Motion:
 
     def whole(self) -> Motion:
         """The same at even steps without anything unknown: interpolated, and held before the
-        first and after the last time that a joint was seen.
+        first and after the last time that a joint was seen. Of Human3.6M's 17 joints, the first of
+        every skeleton that is ``PUBLISHED``: their bones are known.
 
-        Raises ``PoseFileError`` for another skeleton than Human3.6M's, whose bones are known, and
-        where a joint was never seen.
+        Raises ``PoseFileError`` for another skeleton, and where a joint was never seen.
         """
-        if self.skeleton is not H36M17:
+        if self.skeleton not in PUBLISHED.values():
             raise PoseFileError(f"expected people of {H36M17.name}, got {self.skeleton.name}")
-        even = self.evenly()
+        count = len(H36M17)
+        even = replace(
+            self,
+            skeleton=H36M17,
+            joints_m=self.joints_m[:, :count],
+            sigma_m=self.sigma_m[:, :count],
+        ).evenly()
         never = ~np.isfinite(even.joints_m).all(-1).any(0)
         if never.any():
             names = ", ".join(np.array(H36M17.joints)[never])

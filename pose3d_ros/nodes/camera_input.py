@@ -32,7 +32,7 @@ from pose3d_ros.nodes.inputs import SILENCE_S, Input
 from pose3d_ros.nodes.last_good_camera import LastGoodCamera
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.people import MAX_PEOPLE, People2D
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import H36M17, Skeleton
 
 FOCAL_TOLERANCE = 0.05  # two calibrations of one lens differ by less
 LEAST_MOMENTS, MOMENTS = 10, 30  # that lag and residual are taken over
@@ -59,7 +59,9 @@ class CameraInput:
         pose: Callable[[str, int], np.ndarray] | None,
         deliver: Callable[[People2D], object],
         offset_ns: int = 0,
+        skeleton: Skeleton = H36M17,
     ) -> None:
+        self._skeleton = skeleton
         self.node, self.name, self.calibrated = node, name, calibrated
         self._pose, self._deliver, self._offset_ns = pose, deliver, offset_ns
         self._info = LastGoodCamera()
@@ -133,7 +135,7 @@ class CameraInput:
     def _hear(self, cloud: PointCloud2) -> None:
         self._heard += 1
         try:
-            people = people_2d(cloud, H36M17).later(self._offset_ns)
+            people = people_2d(cloud, self._skeleton).later(self._offset_ns)
         except CloudError as error:
             self.problem("keypoints", f"keypoints not used: {error}")
             return

@@ -39,7 +39,7 @@ from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.messages import tf_message, transform_stamped
 from pose3d_ros.nodes.process import run
 from pose3d_ros.settings import HumansNodeSettings
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import BODY30, H36M17
 
 try:
     from hri_msgs.msg import (
@@ -54,13 +54,13 @@ SILENCE_S = 1.0  # of joints, after which nobody is tracked
 POSES = 100  # that a size is measured by
 REDRAWN_M = 0.03  # a URDF is published again when a length differs by more
 ROI_MARGIN = 0.1  # of the keypoints' box: a body is larger than its joints
-# Skeleton2D's order, OpenPose's: of the face, 17 joints tell nothing.
+# Skeleton2D's order, OpenPose's of COCO; of its face, keypoints of 17 joints tell nothing.
 SKELETON_2D = (
-    "",
+    "nose",
     "thorax",
     *(f"{s}_{joint}" for s in "rl" for joint in ("shoulder", "elbow", "wrist")),
     *(f"{s}_{joint}" for s in "rl" for joint in ("hip", "knee", "ankle")),
-    *("",) * 4,
+    *("l_eye", "r_eye", "l_ear", "r_ear"),
 )
 
 
@@ -220,7 +220,7 @@ class HumansNode(ManagedNode[HumansNodeSettings]):
         self._tf.publish(message)
 
     def _hear_keypoints(self, cloud: PointCloud2) -> None:
-        people = people_2d(cloud, H36M17)
+        people = people_2d(cloud, BODY30)
         width, height = people.image_size
         if not width or not height:
             return
@@ -257,17 +257,15 @@ def roi(
 def skeleton_2d(
     points: npt.NDArray[np.floating], confidence: npt.NDArray[np.floating], header: Header
 ) -> Any:
-    """hri_msgs/Skeleton2D of keypoints (J, 2) in shares of the image; what is not known, or beyond
-    the image, has confidence 0.
+    """hri_msgs/Skeleton2D of keypoints (30, 2) in shares of the image; what is not known, or
+    beyond the image, has confidence 0.
     """
     made = Skeleton2D(header=header)
     for place, joint in zip(made.skeleton, SKELETON_2D, strict=True):
-        if not joint:
-            continue
-        x, y = points[H36M17.index(joint)].tolist()
+        x, y = points[BODY30.index(joint)].tolist()
         if 0 <= x <= 1 and 0 <= y <= 1:
             place.x, place.y = x, y
-            place.c = float(confidence[H36M17.index(joint)])
+            place.c = float(confidence[BODY30.index(joint)])
     return made
 
 

@@ -37,7 +37,7 @@ from pose3d_ros.io.keypoints_cloud import CloudLayout, keypoints_layout, organis
 from pose3d_ros.people import People2D, People3D, guessed
 from pose3d_ros.place.orientation import body_rotation
 from pose3d_ros.separation import Separation
-from pose3d_ros.skeleton import Skeleton
+from pose3d_ros.skeleton import EXTRA_JOINTS, Skeleton
 
 SEPARATION = np.dtype(
     [(name, "<f4") for name in ("distance", "sigma", "closing_speed", "age")]
@@ -131,7 +131,8 @@ def markers(
     marker id.
 
     Limbs have the person's colour, the left ones bright, the right ones dark; limbs and people who
-    are not seen but guessed are translucent. ``gone``: ids of people whose markers are to be
+    are not seen but guessed are translucent. Face, hands and feet have limbs, but no ball.
+    ``gone``: ids of people whose markers are to be
     deleted. The id floats above the head, in the direction ``up``. With ``covariance`` also
     ``covariance_ID``, an ellipsoid of one sigma for each joint, which is the marker's id.
     """
@@ -142,6 +143,7 @@ def markers(
             for ns in ("limbs", "joints", "id")
         ]
     unseen = guessed(people.confidence, people.sigma_m, people.states)
+    extra = np.isin(people.skeleton.joints, EXTRA_JOINTS)
     for person, vague, joints in zip(
         people.ids.tolist(), unseen, people.joints_m.astype(float), strict=True
     ):
@@ -176,9 +178,10 @@ def markers(
         shades = {limb: _colour(limb[:3], limb[3]) for limb in set(shown)}
         lines.colors = [shades[shown[limb]] for limb in np.flatnonzero(drawn).repeat(2).tolist()]
         spheres = marker("joints", Marker.SPHERE_LIST, 0.05)
-        spheres.points = [points[joint] for joint in np.flatnonzero(known).tolist()]
         balls = {alpha: _colour(colour(person), alpha) for alpha in (GUESSED_ALPHA, 1.0)}
-        spheres.colors = [balls[alpha] for alpha in alphas[known].tolist()]
+        shown_joints = known & ~extra
+        spheres.points = [points[joint] for joint in np.flatnonzero(shown_joints).tolist()]
+        spheres.colors = [balls[alpha] for alpha in alphas[shown_joints].tolist()]
         text = marker("id", Marker.TEXT_VIEW_FACING, 0.2)
         text.text = str(person)
         x, y, z = _above_head(people.skeleton, joints, known, np.array(up))

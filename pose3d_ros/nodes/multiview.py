@@ -40,7 +40,7 @@ from pose3d_ros.nodes.services import Services
 from pose3d_ros.nodes.tf import TransformLookup
 from pose3d_ros.people import People2D, People3D
 from pose3d_ros.settings import MultiviewNodeSettings
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import PUBLISHED
 from pose3d_ros.stopwatch import Stopwatch
 
 POLL_S = 0.02  # between two looks whether waiting for a late camera is over
@@ -73,6 +73,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
                 "expected rig, a file with the cameras, or cameras, their names for poses from "
                 "TF; got " + ("both" if names else "neither")
             )
+        self._skeleton = PUBLISHED[settings.skeleton]
         self._rig = read_rig(settings.rig) if settings.rig else None
         self._names = list(self._rig.cameras) if self._rig else names
         self._frame_id = settings.fixed_frame or (self._rig.frame_id if self._rig else "world")
@@ -101,7 +102,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
         self._buffer = PoseBuffer(count, self.settings.max_latency_s)
         self._cameras: list[Camera | None] = [None] * count
         self._tracker = MultiViewTracker(
-            [None] * count, H36M17, self._frame_id, self.settings.max_occlusion_s
+            [None] * count, self._skeleton, self._frame_id, self.settings.max_occlusion_s
         )
         self._calibration_monitor = CalibrationMonitor(count)
         self._frame_times = FrameTimes()
@@ -125,6 +126,7 @@ class MultiviewNode(ManagedNode[MultiviewNodeSettings]):
             partial(transforms.target_from, self._frame_id) if transforms else None,
             partial(self._hear, index),
             stamp_offset_ns(rig, name) if rig else 0,
+            self._skeleton,
         )
 
     def deactivate(self) -> None:

@@ -27,7 +27,6 @@ from pose3d_ros.nodes.inputs import START_POSES, Input
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.process import run
 from pose3d_ros.settings import RecorderNodeSettings
-from pose3d_ros.skeleton import H36M17
 
 
 class RecorderNode(ManagedNode[RecorderNodeSettings]):
@@ -87,7 +86,7 @@ class RecorderNode(ManagedNode[RecorderNodeSettings]):
 
     def _hear_joints(self, cloud: PointCloud2) -> None:
         assert self._writer is not None
-        people = people_3d(cloud, H36M17)
+        people = people_3d(cloud)
         self._frame_id = self._frame_id or people.frame_id
         if people.frame_id != self._frame_id:
             self.problem(

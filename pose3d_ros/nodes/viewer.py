@@ -30,7 +30,6 @@ from pose3d_ros.nodes.last_good_camera import LastGoodCamera
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.process import run
 from pose3d_ros.settings import ViewerNodeSettings
-from pose3d_ros.skeleton import H36M17
 
 LOOK_S = 0.5  # between two looks whether a browser has the page open
 PICTURE_PERIOD_S = 0.2
@@ -111,7 +110,7 @@ class ViewerNode(ManagedNode[ViewerNodeSettings]):
         optical = cloud.header.frame_id in self._optical_frames
         if optical != self._view.optical:
             self._view.set_optical(optical)
-        self._view.show(people_3d(cloud, H36M17))
+        self._view.show(people_3d(cloud))
 
     def _hear_camera_info(self, info: CameraInfo) -> None:
         self._optical_frames.add(info.header.frame_id)

@@ -37,7 +37,6 @@ DEPTH_JITTER = 0.02  # of the distance: lifted poses shrink and grow a little
 OUTLIER_SQUARED = 9.0  # innovations beyond three sigma count less,
 MOST_DOUBT = 25.0  # but never so little that the filter loses a person who really jumped
 COAST_S = 0.4  # an unseen person's velocity fades with this time constant
-JOINTS = len(H36M17)
 
 
 def _covariance(elapsed: float, acceleration: float) -> np.ndarray:
@@ -62,8 +61,8 @@ class Measurements(Rows):
     """P people's poses in one frame.
 
     ``root_m`` (P, 3) with its covariance (P, 3, 3), without (``root_covariance``) and with
-    (``total_covariance``) what the unknown stature adds; ``joints_m`` (P, 17, 3) relative to the
-    root with ``sigma_m`` (P, 17); ``confidence`` (P, 17); ``states`` (P,). ``sight_m`` (P, 3):
+    (``total_covariance``) what the unknown stature adds; ``joints_m`` (P, J, 3) relative to the
+    root with ``sigma_m`` (P, J); ``confidence`` (P, J); ``states`` (P,). ``sight_m`` (P, 3):
     from the camera to the root, in the frame of the others.
     """
 
@@ -83,28 +82,28 @@ class _People(Rows):
     ids: np.ndarray
     root: np.ndarray  # (P, 2, 3) position and velocity
     root_covariance: np.ndarray  # (P, 6, 6), positions first
-    limbs: np.ndarray  # (P, 2, 17, 3) relative to the root
-    limb_covariance: np.ndarray  # (P, 17, 2, 2), the same for the three axes
-    bias: np.ndarray  # (P, 17, 3, 3) covariance of what lasts
-    confidence: np.ndarray  # (P, 17)
+    limbs: np.ndarray  # (P, 2, J, 3) relative to the root
+    limb_covariance: np.ndarray  # (P, J, 2, 2), the same for the three axes
+    bias: np.ndarray  # (P, J, 3, 3) covariance of what lasts
+    confidence: np.ndarray  # (P, J)
     states: np.ndarray
     seen_ns: np.ndarray
 
 
 class PoseFilter:
-    """Filters of all people by id. Call ``predict`` to a stamp, then ``update`` with those who
-    were measured.
+    """Filters of all people by id, who have so many ``joints``. Call ``predict`` to a stamp, then
+    ``update`` with those who were measured.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, joints: int = len(H36M17)) -> None:
         self._people = _People(
             np.zeros(0, np.int32),
             np.zeros((0, 2, 3)),
             np.zeros((0, 6, 6)),
-            np.zeros((0, 2, JOINTS, 3)),
-            np.zeros((0, JOINTS, 2, 2)),
-            np.zeros((0, JOINTS, 3, 3)),
-            np.zeros((0, JOINTS)),
+            np.zeros((0, 2, joints, 3)),
+            np.zeros((0, joints, 2, 2)),
+            np.zeros((0, joints, 3, 3)),
+            np.zeros((0, joints)),
             np.zeros(0, np.int8),
             np.zeros(0, int),
         )
@@ -162,13 +161,13 @@ class PoseFilter:
         noise, limb_noise, bias = _noise(measured, smoothing, self._elapsed_s)
         covariance = np.zeros((count, 6, 6))
         covariance[:, :3, :3], covariance[:, 3:, 3:] = noise, np.eye(3)
-        limb_covariance = np.zeros((count, JOINTS, 2, 2))
+        limb_covariance = np.zeros((*limb_noise.shape, 2, 2))
         limb_covariance[..., 0, 0], limb_covariance[..., 1, 1] = limb_noise, 1.0
         return _People(
             measured.ids,
             np.stack([measured.root_m, np.zeros((count, 3))], 1),
             covariance,
-            np.stack([measured.joints_m, np.zeros((count, JOINTS, 3))], 1),
+            np.stack([measured.joints_m, np.zeros(measured.joints_m.shape)], 1),
             limb_covariance,
             bias,
             measured.confidence,
@@ -190,7 +189,7 @@ class PoseFilter:
         limb_spread = limb_spread + limb_noise * (
             np.clip(distances / OUTLIER_SQUARED, 1, MOST_DOUBT) - 1
         )
-        limb_gain = people.limb_covariance[..., 0] / limb_spread[..., None]  # (P, 17, 2)
+        limb_gain = people.limb_covariance[..., 0] / limb_spread[..., None]  # (P, J, 2)
         # The state takes over the new measurement's certainty as far as it takes over its place.
         share = _mean_variance(gain[:, :3])[:, None, None, None]
         return _People(
@@ -218,8 +217,8 @@ class PoseFilter:
         self._people = self._people[~np.isin(self.ids, ids)]
 
     def joints(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Joints (P, 17, 3), velocities (P, 17, 3), covariance (P, 17, 3, 3) and confidence
-        (P, 17), in the order of ``ids``.
+        """Joints (P, J, 3), velocities (P, J, 3), covariance (P, J, 3, 3) and confidence
+        (P, J), in the order of ``ids``.
 
         Covariance grows while a person is not seen; confidence fades.
         """
@@ -238,8 +237,8 @@ class PoseFilter:
 def _noise(
     measured: Measurements, smoothing: float, elapsed_s: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What comes and goes: covariance (P, 3, 3) of the root, variance (P, 17) of limbs; and the
-    lasting covariance (P, 17, 3, 3) of joints.
+    """What comes and goes: covariance (P, 3, 3) of the root, variance (P, J) of limbs; and the
+    lasting covariance (P, J, 3, 3) of joints.
 
     The root's error wanders: of frames every ``elapsed_s`` with correlation r, each counts as one
     of (1 + r) / (1 - r) times the variance whose error is its own (first-order Markov process).

@@ -143,25 +143,28 @@ class IdentityTracker:
 
     def __call__(self, people: People2D, image_bgr: ImageBgr | None = None) -> People2D:
         """The same people with ids and states, with left and right as they were before and
-        confidence lowered at leaps.
+        confidence lowered at leaps. Human3.6M's 17 joints tell who is who, whatever else people
+        have.
 
         A newcomer is confirmed in the third frame (below 5 Hz in the second), or, where it may be
         somebody who was seen before, when their colours are seen, at the latest in the sixth.
         ``image_bgr`` (H, W, 3) uint8 shows the colours; without it motion alone tells who is who.
         """
         stamp_ns = people.stamp_ns
-        known = (people.confidence > 0) & np.isfinite(people.keypoints_px).all(-1)
+        body = people.to(H36M17)
+        known = (body.confidence > 0) & np.isfinite(body.keypoints_px).all(-1)
         enough = known.sum(1) >= 3
         if (
             not enough.all()
         ):  # with feature maps a person is a megabyte: nothing is copied without need
             people, known = people[enough], known[enough]
-        keypoints, confidence = people.keypoints_px, people.confidence
+            body = people.to(H36M17)
+        keypoints, confidence = body.keypoints_px, body.confidence
         sizes = _body_sizes(keypoints, known)
         looks = (
             Appearance.unknown(len(people))
             if image_bgr is None
-            else Appearance.of(people, image_bgr)
+            else Appearance.of(body, image_bgr)
         )
         rows = self._match(keypoints, confidence, known, sizes, looks, stamp_ns)
         new = rows < 0
@@ -172,8 +175,9 @@ class IdentityTracker:
         if len(people):
             now = self._tracks[rows]
             swaps, people = correct_swaps(now.swaps, people, now.size_px)
+            body = people.to(H36M17)
             self._tracks[rows] = _updated(
-                now, swaps, looks, people.keypoints_px, people.confidence, stamp_ns
+                now, swaps, looks, body.keypoints_px, body.confidence, stamp_ns
             )
         self._confirm(stamp_ns)
         now = self._tracks[rows]

@@ -15,29 +15,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
 from pose3d_ros.arrays import Rows
 from pose3d_ros.people import People2D
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import H36M17, Skeleton, anchors
 
 # Which joints may have been exchanged: the whole body, the legs, the arms.
-_LEG = ("hip", "knee", "ankle")
-_ARM = ("shoulder", "elbow", "wrist")
+_LEG = ("hip", "knee", "ankle", "heel", "foot")
+_ARM = ("shoulder", "elbow", "wrist", "index", "pinky")
+_FACE = ("eye", "ear")
 
 
-def _permutation(names: tuple[str, ...]) -> np.ndarray:
-    order = np.arange(len(H36M17))
-    for name in names:
-        left, right = H36M17.indices(f"l_{name}", f"r_{name}")
-        order[left], order[right] = right, left
-    return order
+@cache
+def _orders(skeleton: Skeleton) -> np.ndarray:
+    """Permutations (4, J) of the joints, of which the first changes nothing."""
+    orders = np.tile(np.arange(len(skeleton)), (4, 1))
+    for order, names in zip(orders[1:], (_LEG + _ARM + _FACE, _LEG, _ARM), strict=True):
+        for left, right in skeleton.symmetric_pairs:
+            if skeleton.joints[left].removeprefix("l_") in names:
+                order[[left, right]] = right, left
+    return orders
 
 
-_ORDERS = np.stack(
-    [_permutation(names) for names in ((), _LEG + _ARM, _LEG, _ARM)]
-)  # the first changes nothing
+_ORDERS = _orders(H36M17)
 _EXCHANGED = np.arange(len(H36M17)) != _ORDERS
 
 BODY_SIZE_M = 0.46  # root mean square size of a person, to speak of metres in the picture
@@ -87,8 +90,8 @@ class SwapState(Rows):
 def correct_swaps(
     state: SwapState, people: People2D, size_px: np.ndarray
 ) -> tuple[SwapState, People2D]:
-    """People (H36M17) with sides as in the ``state``, and with confidence 0 where a keypoint has
-    just leapt.
+    """People with sides as in the ``state``, and with confidence 0 where a keypoint has just
+    leapt. Human3.6M's 17 joints decide; those that hang from them (``skeleton.anchors``) follow.
 
     ``size_px`` (P,) is people's root mean square size. Turning round moves left and right through
     each other smoothly and passes; what is cured is the exchange between two frames. The first
@@ -103,13 +106,15 @@ def correct_swaps(
         state.keypoints_px + state.velocity_px_s * np.minimum(elapsed, SMOOTH_S)[:, None, None]
     )
 
-    order = _sides(people.keypoints_px, people.confidence, predicted, metre_px)
+    body = people.to(H36M17)
+    order = _sides(body.keypoints_px, body.confidence, predicted, metre_px)
     exchanged_s = np.where(order > 0, state.exchanged_s + elapsed, 0.0)
     kept_s = np.where(order > 0, state.kept_s, state.kept_s + elapsed)
     again |= exchanged_s > np.minimum(kept_s + 1.01 * elapsed, HOLD_S)  # the first frame counts
     order = np.where(again, 0, order)
-    people = people.with_joint_order(_ORDERS[order])
-    keypoints_px, confidence = people.keypoints_px, people.confidence
+    people = people.with_joint_order(_orders(people.skeleton)[order])
+    body = people.to(H36M17)
+    keypoints_px, confidence = body.keypoints_px, body.confidence
 
     leap = (
         np.linalg.norm(keypoints_px - predicted, axis=-1)
@@ -132,7 +137,8 @@ def correct_swaps(
     )
     if again.any():
         now[again] = SwapState.initial(keypoints_px[again], confidence[again], stamp_ns)
-    return now, replace(people, confidence=np.where(doubted, 0, confidence))
+    doubted = doubted[:, anchors(people.skeleton)]
+    return now, replace(people, confidence=np.where(doubted, 0, people.confidence))
 
 
 def _sides(

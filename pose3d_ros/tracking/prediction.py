@@ -39,6 +39,7 @@ ACCELERATION = 0.24  # white noise of what people do, m^2/s^3
 _SPREAD_M = {
     "pelvis": 0.0, "hip": 0.07, "knee": 0.23, "ankle": 0.34, "spine": 0.09, "thorax": 0.14,
     "neck": 0.16, "head": 0.17, "shoulder": 0.17, "elbow": 0.18, "wrist": 0.23,
+    "nose": 0.17, "eye": 0.17, "ear": 0.17,
 }  # fmt: skip
 _OTHER_SPREAD_M = 0.34  # feet, hands
 _SPREAD_TIME_S = 0.57

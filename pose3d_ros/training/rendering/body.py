@@ -171,12 +171,13 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Body:
-    """A shaped, clothed body at rest. ``mesh`` and ``rig`` are in metres, z up, facing -y, soles
-    at z = 0.
+    """A shaped, clothed body at rest. ``mesh``, ``rig`` and the skin's vertices as MakeHuman
+    numbers them, ``base`` (V, 3), are in metres, z up, facing -y, soles at z = 0.
     """
 
     mesh: Mesh
     rig: Rig
+    base: np.ndarray
 
     @cached_property
     def soles(self) -> np.ndarray:
@@ -444,10 +445,12 @@ class Assets:
             ]
         )
         floor = np.array([0, 0, mesh.vertices[:, 2].min()])
-        vertices, heads, tails = (
-            (points - floor) * shape.scale for points in (mesh.vertices, heads, tails)
+        skin = base @ _WORLD_FROM_MAKEHUMAN.T
+        vertices, heads, tails, skin = (
+            (points - floor) * shape.scale for points in (mesh.vertices, heads, tails, skin)
         )
-        return Body(replace(mesh, vertices=vertices), Rig(tuple(order), parents, heads, tails))
+        rig = Rig(tuple(order), parents, heads, tails)
+        return Body(replace(mesh, vertices=vertices), rig, skin)
 
     def _dress(self, wardrobe: Wardrobe) -> _Outfit:
         """The unshaped body in its clothes."""

@@ -28,8 +28,10 @@ import yaml
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import look_at
 from pose3d_ros.io.rig_file import RigFile, write_rig
+from pose3d_ros.skeleton import H36M17
 from pose3d_ros.training.rendering import textures
 from pose3d_ros.training.rendering.body import Assets, Shape, Wardrobe
+from pose3d_ros.training.rendering.extra_points import body30_m
 from pose3d_ros.training.rendering.motions import Motions, level, place
 from pose3d_ros.training.rendering.renderer import (
     Actor,
@@ -52,8 +54,8 @@ def render_clip(
     returns the files.
 
     ``makehuman`` is the folder of assets, ``mocap`` folders of motions. ``truth.npz``: ``joints_m``
-    (T, P, 17, 3) float32 in the world (metres, z up, H36M17's order), ``camera_from_world`` (C, 4,
-    4), ``fps``. The scene is fixed: the same assets give the same clip. Raises ``AssetError``,
+    (T, P, 17, 3) float32 in the world (metres, z up, H36M17's order), ``extra_joints_m`` (T, P, 13,
+    3) those that BODY30 has beyond, ``camera_from_world`` (C, 4, 4), ``fps``. The scene is fixed: the same assets give the same clip. Raises ``AssetError``,
     ``RenderError``.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -68,9 +70,11 @@ def render_clip(
         )
         (out / f"{camera.frame_id}.yaml").write_text(calibration_yaml(camera))
     renderer.close()
+    joints_m = np.stack([body30_m(actor.posed, actor.body) for actor in scene.actors], 1)
     np.savez_compressed(
         out / "truth.npz",
-        joints_m=np.stack([actor.posed.joints_m for actor in scene.actors], 1),
+        joints_m=joints_m[:, :, : len(H36M17)],
+        extra_joints_m=joints_m[:, :, len(H36M17) :],
         camera_from_world=np.stack([camera.camera_from_world for camera in cameras]),
         fps=FPS,
     )
@@ -224,7 +228,8 @@ Two people before two calibrated cameras (1280x720, 30 fps, no distortion), rend
 - `cam0.mp4`, `cam1.mp4`: synchronised videos (H.264). `cam0.yaml`, `cam1.yaml`: their intrinsics. `rig.yaml`: both,
   where they stand, and their videos.
 - `truth.npz`: `joints_m` (T, P, 17, 3) metres in a world with z up, joints as `pose3d_ros.skeleton.H36M17`: the joint
-  centres of the rendered bodies, exact to float32; `camera_from_world` (C, 4, 4); `fps`.
+  centres of the rendered bodies, exact to float32; `extra_joints_m` (T, P, 13, 3), the joints of `BODY30` beyond these;
+  `camera_from_world` (C, 4, 4); `fps`.
 
 Made in the repository's root, with both data sets at hand, in the environment of `scripts/venv train`, by
 
