@@ -41,8 +41,8 @@ from pose3d_ros.tracking import IdentityTracker
 STEP_NS = 100_000_000
 PEOPLE = 2
 LARGEST_M, MEAN_M = 0.11, 0.06
-"""Error from the anchor of any extra joint and of all, in the demo clip; a foot that is turned round is
-off by 0.3 m.
+"""Error from the anchor of any extra joint and of all, in the demo clip; a foot that is turned
+round is off by 0.3 m.
 """
 
 
