@@ -213,7 +213,7 @@ def test_live_settings_change_the_running_pipeline(clip, pipeline):
 def test_wrong_settings_name_the_value_and_what_is_allowed():
     with pytest.raises(SettingsError, match="lifter: expected one of .*got 'magic'"):
         MonocularPipeline(lifter="magic")
-    with pytest.raises(SettingsError, match="unknown setting colour; known: detector, "):
+    with pytest.raises(SettingsError, match="unknown setting colour; known: skeleton, detector, "):
         MonocularPipeline(colour=1)
     with pytest.raises(SettingsError, match="max_people: expected 1 to 64, got 0"):
         MonocularPipeline(max_people=0)

@@ -47,6 +47,7 @@ class CameraInput:
     ``calibrated``: the camera of the rig file, or None: intrinsics come from camera_info then.
     ``pose``: gives ``camera_from_world`` of a frame at a stamp in ns, or raises ``ValueError``;
     None when ``calibrated`` has it. ``offset_ns`` is added to stamps, which gives the rig's time.
+    ``skeleton``: joints of the people who are handed on.
     """
 
     def __init__(

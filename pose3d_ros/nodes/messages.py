@@ -48,7 +48,7 @@ GUESSED_ALPHA = 0.3
 ELLIPSOID_ALPHA = 0.15
 HEAD_AND_TRUNK = ("head", "neck", "thorax", "spine", "pelvis")
 ABOVE_HEAD_M = 0.25
-LOWER_BODY = ("", "pelvis", "hip", "knee", "ankle", "spine")
+LOWER_BODY = ("", "pelvis", "hip", "knee", "ankle", "heel", "foot", "spine")
 
 
 def _cloud(layout: CloudLayout, header: Header) -> PointCloud2:
