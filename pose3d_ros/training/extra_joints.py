@@ -25,6 +25,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +56,7 @@ from pose3d_ros.training.settings import TrainSettings
 BODIES = len(H36M17)
 LIFTER = "lifter-martinez"
 SIZE = 640, 480
+CLIPS, CLIP_FRAMES = 150, 6  # rendered, to see what the detector does
 FRAMES, STEP = 60, 6  # of a motion, and from one pose that is taken to the next
 LEAST_CONFIDENCE = PipelineSettings.min_confidence
 VALIDATION_CLIPS = 6  # one recorded clip in so many
@@ -230,7 +232,8 @@ def train(settings: TrainSettings, clips: int = 2000, views: int = 6) -> Path:
     makehuman, mocap = Path(settings.makehuman), [*map(Path, settings.data.split(os.pathsep))]
     library = out / "detector_errors.npz"
     if not library.is_file():
-        np.savez_compressed(library, **record(makehuman, mocap, 150, 6, settings.seed))  # type: ignore[arg-type]
+        arrays: dict[str, Any] = dict(record(makehuman, mocap, CLIPS, CLIP_FRAMES, settings.seed))
+        np.savez_compressed(library, **arrays)
     recorded = dict(np.load(library))
     rng = np.random.default_rng(settings.seed)
     torch.manual_seed(settings.seed)

@@ -54,9 +54,9 @@ def render_clip(
     returns the files.
 
     ``makehuman`` is the folder of assets, ``mocap`` folders of motions. ``truth.npz``: ``joints_m``
-    (T, P, 17, 3) float32 in the world (metres, z up, H36M17's order), ``extra_joints_m`` (T, P, 13,
-    3) those that BODY30 has beyond, ``camera_from_world`` (C, 4, 4), ``fps``. The scene is fixed: the same assets give the same clip. Raises ``AssetError``,
-    ``RenderError``.
+    (T, P, 17, 3) float32 in the world (metres, z up, H36M17's order), ``extra_joints_m`` (T, P,
+    13, 3) those that BODY30 has beyond, ``camera_from_world`` (C, 4, 4), ``fps``. The scene is
+    fixed: the same assets give the same clip. Raises ``AssetError``, ``RenderError``.
     """
     out.mkdir(parents=True, exist_ok=True)
     frames = round(seconds * FPS)
