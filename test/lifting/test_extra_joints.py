@@ -134,7 +134,7 @@ def test_two_cameras_triangulate_face_hands_and_feet(truth: np.ndarray) -> None:
     cameras = list(rig.cameras.values())
     tracker = MultiViewTracker(cameras, BODY30, rig.frame_id)
     rng = np.random.default_rng(0)
-    for frame in range(0, 90, 3):
+    for frame in range(0, 33, 3):  # before anybody hides somebody
         seen = []
         for camera in cameras:
             there = truth[frame] @ camera.camera_from_world[:3, :3].T
