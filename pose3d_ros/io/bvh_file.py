@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from pose3d_ros.io.motions import Motion
 from pose3d_ros.kinematics import BONES, Array, offsets, place, rotations
+from pose3d_ros.skeleton import H36M17
 
 # BVH: x to the left, y up, z forward, as in the CMU motion capture data; centimetres.
 BVH_FROM_Z_UP = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], float)
@@ -41,7 +42,7 @@ def write_bvh(path: Path, motion: Motion) -> str:
     bone_rotations = rotations(whole.joints_m, whole.times_s)
     root_m = whole.joints_m[:, 0]
     body_m = place(root_m, bone_rotations, bone_offsets)
-    apart_m = np.linalg.norm(body_m - motion.evenly().joints_m, axis=-1)
+    apart_m = np.linalg.norm(body_m - motion.evenly().joints_m[:, : len(H36M17)], axis=-1)
     channels = [CM * root_m @ BVH_FROM_Z_UP.T]
     for bone in BONES:
         rotation = bone_rotations[bone.name]

@@ -31,7 +31,7 @@ from pose3d_ros.io.pose_files import WRITERS, pose_writer
 from pose3d_ros.kinematics import BONES, offsets, place, rotations
 from pose3d_ros.people import People3D, TrackState
 from pose3d_ros.resources import share
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import BODY30, H36M17
 
 WRIST = H36M17.index("l_wrist")
 
@@ -290,6 +290,21 @@ def test_mot_has_opensim_s_header_and_the_angle_of_a_knee(tmp_path: Path) -> Non
     np.testing.assert_allclose(found, np.degrees(np.arccos(cosine)), atol=2)
     x, y, z = values[:, [columns.index(f"pelvis_t{axis}") for axis in "xyz"]].T
     np.testing.assert_allclose(np.stack([x, -z, y], -1), joints[:, 0], atol=1e-5)
+
+
+def test_face_hands_and_feet_are_markers_and_bones_are_those_of_the_17_joints(
+    tmp_path: Path,
+) -> None:
+    frames = in_motion(8)
+    whole = [seen.to(BODY30) for seen in frames]
+    names = written(tmp_path / "whole.trc", whole).with_stem("whole_3").read_text().splitlines()[3]
+    assert names.split()[2:] == list(BODY30.joints)
+    for ending in (".bvh", ".mot"):
+        plain, same = (
+            written(tmp_path / f"{name}{ending}", of).with_stem(f"{name}_3").read_text()
+            for name, of in (("plain", frames), ("same", whole))
+        )
+        assert same.replace("same", "plain") == plain
 
 
 def test_mcap_is_a_bag_of_the_topic_that_the_nodes_publish(tmp_path: Path) -> None:
