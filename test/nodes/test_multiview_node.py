@@ -39,7 +39,7 @@ from visualization_msgs.msg import MarkerArray
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import quaternion_from_rotation, transform_points
-from pose3d_ros.io.joints_cloud import JOINTS
+from pose3d_ros.io.joints_cloud import JOINTS, people_3d
 from pose3d_ros.io.keypoints_cloud import KEYPOINTS, people_2d
 from pose3d_ros.io.rig_file import RigFile, write_rig
 from pose3d_ros.multiview import calibration_monitor, pose_buffer
@@ -47,7 +47,7 @@ from pose3d_ros.multiview import tracker as multiview_tracker
 from pose3d_ros.nodes import messages, multiview, rig_checks
 from pose3d_ros.nodes.tf import TransformError, matrix_of
 from pose3d_ros.people import People2D
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import BODY30, EXTRA_JOINTS, H36M17, anchors
 
 PERIOD_S = 0.03
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -213,6 +213,27 @@ def test_people_in_the_fixed_frame(ros: Any, scene: Scene, start: Any) -> None:
     assert len(ids) == 2
     assert markers[-1].markers[0].header.frame_id == "map"
     assert "WARN" not in ros.log, ros.log
+
+
+def test_feet_of_two_cameras_beside_two_that_know_none(scene: Scene, start: Any) -> None:
+    own = anchors(BODY30)
+
+    def with_extra_joints(cloud: PointCloud2) -> PointCloud2:
+        """Each 20 px or 40 px (11 or 22 cm) below the joint that it hangs from."""
+        seen = people_2d(cloud, BODY30)
+        pixels = seen.keypoints_px[:, own]
+        pixels[:, 17:, 1] += [40 if joint[2:] in ("ear", "foot") else 20 for joint in EXTRA_JOINTS]
+        seen = replace(seen, keypoints_px=pixels, confidence=seen.confidence[:, own])
+        return messages.keypoints_cloud(seen, cloud.header)
+
+    scene.spoil = dict.fromkeys(scene.names[:2], with_extra_joints)
+    start(rig=scene.rig(), skeleton="body30")
+    scene.until(lambda: scene.joints and scene.joints[-1].height == scene.count, "everybody")
+    scene.play(0.5)
+    people = people_3d(scene.joints[-1])
+    assert people.skeleton is BODY30 and len(people) == scene.count
+    below_m = (people.joints_m[:, own] - people.joints_m)[:, 17:, 2]
+    assert (below_m > 0.05).all() and (below_m < 0.35).all()
 
 
 def test_nobody_is_height_zero(scene: Scene, start: Any) -> None:
