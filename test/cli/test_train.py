@@ -26,6 +26,7 @@ pytest.importorskip("torch")
     [
         ([], "data: expected the folder of motion capture or recordings to train on, got none"),
         (["--lifter", "context"], "data: expected the folder of motion capture or recordings"),
+        (["--extra-joints", "--data", "a"], "extra-joints: expected --makehuman FOLDER of bodies"),
         (["--data", "nowhere"], "data: expected a folder, got 'nowhere', which is none"),
     ],
 )

@@ -24,7 +24,7 @@ from paths import ROOT, SHARED
 
 from pose3d_ros.camera import Camera
 from pose3d_ros.geometry import look_at
-from pose3d_ros.skeleton import CMU22, H36M17
+from pose3d_ros.skeleton import BODY30, CMU22, H36M17
 from pose3d_ros.training.rendering.body import (
     AssetError,
     Assets,
@@ -35,6 +35,8 @@ from pose3d_ros.training.rendering.body import (
     Wardrobe,
     _ranges,
 )
+from pose3d_ros.training.rendering.clip import demo_scene
+from pose3d_ros.training.rendering.extra_points import body30_m
 from pose3d_ros.training.rendering.measure_noise import visible_joints
 from pose3d_ros.training.rendering.motions import Motions, place
 from pose3d_ros.training.rendering.renderer import Actor, Renderer, RenderError, Room, Scene
@@ -103,6 +105,33 @@ def test_vertex_ranges():
 def test_missing_assets_are_named(tmp_path: Path):
     with pytest.raises(AssetError, match=r"base\.obj.*expected MakeHuman's CC0 assets"):
         Assets(tmp_path)
+
+
+@needs_data
+def test_face_hands_and_feet_at_rest(man: Body):
+    """Of a body that faces -y: its left is +x."""
+    at = dict(zip(BODY30.joints, body30_m(at_rest(man), man)[0], strict=True))
+    assert at["nose"][1] < at["l_eye"][1] < at["l_ear"][1], "noses are ahead of ears"
+    assert at["l_eye"][2] > at["nose"][2] > at["neck"][2]
+    for side, sign in (("l", 1), ("r", -1)):
+        heel, foot, ankle = (at[f"{side}_{joint}"] for joint in ("heel", "foot", "ankle"))
+        assert foot[1] < ankle[1] < heel[1] and max(foot[2], heel[2]) < ankle[2] - 0.02
+        index, pinky, wrist = (at[f"{side}_{joint}"] for joint in ("index", "pinky", "wrist"))
+        assert 0.05 < np.linalg.norm(index - pinky) < 0.1
+        assert 0.07 < np.linalg.norm(index - wrist) < 0.13
+        assert all(
+            sign * at[f"{side}_{joint}"][0] > 0 for joint in ("eye", "ear", "foot", "index")
+        )
+
+
+@needs_data
+def test_the_demos_truth_has_the_face_hands_and_feet_of_its_bodies():
+    frames = 3
+    scene = demo_scene(DATA / "makehuman", [DATA / "cmu_mocap"], 240)
+    with np.load(ROOT / "demo/truth.npz") as truth:
+        stored = np.concatenate([truth["joints_m"], truth["extra_joints_m"]], 2)[:frames]
+    made = np.stack([body30_m(actor.posed, actor.body)[:frames] for actor in scene.actors], 1)
+    np.testing.assert_allclose(made, stored, atol=1e-5)
 
 
 @needs_data
