@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from pose3d_ros.skeleton import EXTRA_JOINTS, H36M17
 
 _POINTS = len(EXTRA_JOINTS)
+# What differs is centimetres: x, y and confidence of points as they go in, place and the logarithm
+# of sigma as they come out.
+_INPUT_SCALE, _OUTPUT_SCALE = (10.0, 10.0, 1.0), (0.1, 0.1, 0.1, 1.0)
 
 
 class ExtraJointsNetwork(nn.Module):
@@ -46,13 +49,10 @@ class ExtraJointsNetwork(nn.Module):
 
     def forward(self, body: Tensor, points: Tensor) -> Tensor:
         """Run the network."""
-        # Twenty: what differs is centimetres.
-        values = torch.cat([body.flatten(1), (points * self._scale()).flatten(1)], 1)
+        scaled = points * torch.tensor(_INPUT_SCALE)
+        values = torch.cat([body.flatten(1), scaled.flatten(1)], 1)
         values = torch.relu(self.entry(values))
         for block in self.blocks:
             values = values + block(values)
-        return self.exit(values).reshape(-1, _POINTS, 4) * torch.tensor([0.1, 0.1, 0.1, 1.0])
-
-    @staticmethod
-    def _scale() -> Tensor:
-        return torch.tensor([10.0, 10.0, 1.0])
+        answer: Tensor = self.exit(values).reshape(-1, _POINTS, 4)
+        return answer * torch.tensor(_OUTPUT_SCALE)

@@ -53,7 +53,7 @@ from pose3d_ros.training.rendering.scene import Cast
 from pose3d_ros.training.rendering.studio import Studio
 from pose3d_ros.training.settings import TrainSettings
 
-BODIES = len(H36M17)
+BODY_JOINTS = len(H36M17)
 LIFTER = "lifter-martinez"
 SIZE = 640, 480
 CLIPS, CLIP_FRAMES = 150, 6  # rendered, to see what the detector does
@@ -115,7 +115,7 @@ def record(
             people = detector(image, number * FRAME_NS).to(BODY30)
             joints_px = shot.camera.project(joints_m[number], "camera")
             inside = ((joints_px >= 0) & (joints_px < SIZE)).all(-1)
-            own = own_detection(people.to(H36M17), joints_px[:BODIES])
+            own = own_detection(people.to(H36M17), joints_px[:BODY_JOINTS])
             if own is None or inside.mean() < 0.5:
                 continue
             values = {
@@ -139,12 +139,14 @@ def errors_of(recorded: dict[str, np.ndarray], split: str) -> DetectorErrors:
     rows = (recorded["clip"] % VALIDATION_CLIPS == 0) == (split == "val")
     joints_m, confidence = recorded["joints_m"][rows], recorded["confidence"][rows]
     joints_px = recorded["joints_px"][rows]
-    size = rms_size(joints_px[:, :BODIES])[:, None, None]
+    size = rms_size(joints_px[:, :BODY_JOINTS])[:, None, None]
     residual = (recorded["keypoints_px"][rows] - joints_px) / size
-    residual[:, :BODIES] -= rig_offsets(
-        joints_m[:, :BODIES].astype(float), residual[:, :BODIES], confidence[:, :BODIES]
+    residual[:, :BODY_JOINTS] -= rig_offsets(
+        joints_m[:, :BODY_JOINTS].astype(float),
+        residual[:, :BODY_JOINTS],
+        confidence[:, :BODY_JOINTS],
     )
-    return DetectorErrors(residual, confidence, facing_angle(joints_m[:, :BODIES]))
+    return DetectorErrors(residual, confidence, facing_angle(joints_m[:, :BODY_JOINTS]))
 
 
 def captured(
@@ -163,7 +165,7 @@ def captured(
 @dataclass(frozen=True)
 class Samples:
     """Inputs of the network, and where the extra joints are: ``offsets`` (N, 13, 3) from their
-    anchors in the inputs' axes and units; NaN of people whom nobody could place.
+    anchors in the inputs' axes and units. Whom nobody could place is left out.
     """
 
     body: np.ndarray
@@ -182,10 +184,10 @@ class Samples:
         """Of poses (N, 30, 3), each before a random camera."""
         camera = before_random_cameras(rng, poses[:, None])[0][:, 0]
         camera = camera[camera[..., 2].min(1) > 0.3]
-        facing = facing_angle(camera[:, :BODIES])
+        facing = facing_angle(camera[:, :BODY_JOINTS])
         residual, confidence = errors(rng, facing)
         rays = camera[..., :2] / camera[..., 2:]
-        size = rms_size(rays[:, :BODIES])[:, None, None]
+        size = rms_size(rays[:, :BODY_JOINTS])[:, None, None]
         strength = rng.uniform(0.3, 1.1, (len(rays), 1, 1))
         rays = (rays + residual * strength * size).astype(np.float32)
         confidence = np.where(confidence >= LEAST_CONFIDENCE, confidence, 0)
@@ -193,16 +195,16 @@ class Samples:
         # Detectors of COCO's keypoints see no hands and feet.
         limbs = ~np.isin(np.arange(len(BODY30)), BODY30.indices(*EXTRA_JOINTS[5:]))
         confidence *= limbs | (rng.random((len(rays), 1)) > 0.05)
-        poses_m = _lifted(lifter, rays[:, :BODIES], confidence[:, :BODIES])
+        poses_m = _lifted(lifter, rays[:, :BODY_JOINTS], confidence[:, :BODY_JOINTS])
         root_m, _ = solve_root(
-            poses_m.joints_m, poses_m.sigma_m, rays[:, :BODIES], confidence[:, :BODIES]
+            poses_m.joints_m, poses_m.sigma_m, rays[:, :BODY_JOINTS], confidence[:, :BODY_JOINTS]
         )
         placed = np.isfinite(root_m).all(1)
         camera, rays, confidence = camera[placed], rays[placed], confidence[placed]
         inputs = ExtraInputs.of(poses_m.joints_m[placed], root_m[placed], rays, confidence)
-        offsets = camera[:, BODIES:] - camera[:, ANCHORS]
+        offsets = camera[:, BODY_JOINTS:] - camera[:, ANCHORS]
         offsets = offsets @ np.swapaxes(inputs.rotation, 1, 2)
-        offsets /= units_m(camera[:, :BODIES])[:, None, None]
+        offsets /= units_m(camera[:, :BODY_JOINTS])[:, None, None]
         return cls(inputs.body, inputs.points, inputs.slopes, offsets.astype(np.float32))
 
 
@@ -250,7 +252,10 @@ def train(settings: TrainSettings, clips: int = 2000, views: int = 6) -> Path:
     scores = scored(network, samples["val"])
     (out / "scores.json").write_text(json.dumps(scores, indent=1))
     network.eval()
-    example = {"body": torch.zeros(2, BODIES, 3), "points": torch.zeros(2, len(EXTRA_JOINTS), 3)}
+    example = {
+        "body": torch.zeros(2, BODY_JOINTS, 3),
+        "points": torch.zeros(2, len(EXTRA_JOINTS), 3),
+    }
     return onnx_export.export(
         network, out / "lifter-extra-joints.onnx", example, ["extra_joints"], True
     )
@@ -301,7 +306,7 @@ def _calibrate(network: ExtraJointsNetwork, samples: Samples) -> None:
     with torch.no_grad():
         error, log_sigma = _errors(network, *map(torch.from_numpy, values))
         ratio = (error.square().mean(-1) * torch.exp(-2 * log_sigma)).mean(0)
-        mirrored = BODY30.flip[BODIES:] - BODIES
+        mirrored = BODY30.flip[BODY_JOINTS:] - BODY_JOINTS
         network.exit.bias[3::4] += torch.log((ratio + ratio[mirrored]) / 2) / 2
 
 
