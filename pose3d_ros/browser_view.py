@@ -247,7 +247,8 @@ class BrowserView:
         aside = (looked_at - places)[:2]
         aside = aside / max(np.linalg.norm(aside), 1.0)  # short where cameras stand all around
         clients = self._server.get_clients().values()
-        for start in (self._server.initial_camera, *(client.camera for client in clients)):
+        starts: list[Any] = [self._server.initial_camera, *(client.camera for client in clients)]
+        for start in starts:
             start.position = (*(looked_at[:2] + 2.0 * aside + (1.5, -1.5)), 4.0)
             start.look_at = (*looked_at[:2], 0.8)
 
