@@ -88,7 +88,9 @@ class MonocularPipeline:
             overrides["lifter"] = lifter
         self.settings = (settings or PipelineSettings()).changed(**overrides)
         given = None if detector is None or isinstance(detector, str) else detector
+        self.skeleton = PUBLISHED[self.settings.skeleton]
         self._lifter: lifting.Lifter | None = None
+        self._extra_joints: ExtraJoints | None = None
         self.lifter_name = ""
         """Name of the lifter, or the path of its model; empty without one."""
         if lifter is not None and not isinstance(lifter, str):
@@ -111,14 +113,8 @@ class MonocularPipeline:
             try:
                 check_depth(self._lifter, self._detector)
                 self._lifter.check(self._detector.maps, f"detector '{self.detector_name}'")
-            except SettingsError:
-                self.close()
-                raise
-        self.skeleton = PUBLISHED[self.settings.skeleton]
-        self._extra_joints: ExtraJoints | None = None
-        if self._lifter is not None and self.skeleton is not H36M17:
-            try:
-                self._extra_joints = ExtraJoints.create(self.settings)
+                if self.skeleton is not H36M17:
+                    self._extra_joints = ExtraJoints.create(self.settings)
             except BaseException:
                 self.close()
                 raise
