@@ -107,10 +107,10 @@ def keypoints_layout(people: People2D) -> CloudLayout:
 
 
 def skeleton_of(cloud: Any, expected: Skeleton) -> Skeleton:
-    """The joints of a cloud, by its width: one of those that are ``PUBLISHED``, or, where it is
-    none of them, those that are expected.
+    """The joints of a cloud, by its width: those that are expected, or, where these are more or
+    fewer, one of those that are ``PUBLISHED``, if any is as wide.
     """
-    by_width = {len(skeleton): skeleton for skeleton in PUBLISHED.values()}
+    by_width = {len(skeleton): skeleton for skeleton in (*PUBLISHED.values(), expected)}
     return by_width.get(int(cloud.width), expected)
 
 

@@ -35,7 +35,7 @@ from pose3d_ros.multiview import MultiViewTracker
 from pose3d_ros.people import People2D, People3D, TrackState
 from pose3d_ros.pipeline import MonocularPipeline
 from pose3d_ros.resources import share
-from pose3d_ros.skeleton import BODY30, EXTRA_JOINTS, H36M17, anchors
+from pose3d_ros.skeleton import BODY30, COCO17, EXTRA_JOINTS, H36M17, anchors
 from pose3d_ros.tracking import IdentityTracker
 
 STEP_NS = 100_000_000
@@ -214,6 +214,15 @@ def test_a_cloud_tells_its_skeleton_and_readers_of_17_joints_take_the_first(coun
     np.testing.assert_array_equal(first.joints_m, given.joints_m[:, :17])
     back = first.to(BODY30)
     assert np.isnan(back.joints_m[:, 17:]).all() and not back.confidence[:, 17:].any()
+
+
+def test_a_cloud_as_wide_as_expected_has_the_joints_that_are_expected() -> None:
+    """COCO has 17 as well."""
+    pixels = np.random.default_rng(0).uniform(0, 400, (PEOPLE, 17, 2)).astype(np.float32)
+    people = People2D(COCO17, pixels, np.full((PEOPLE, 17), 0.5), 34, (640, 480))
+    read = people_2d(_message(keypoints_layout(people)), COCO17)
+    assert read.skeleton is COCO17
+    np.testing.assert_array_equal(read.keypoints_px, pixels)
 
 
 def test_cameras_with_and_without_hands_and_feet_go_together() -> None:
