@@ -27,11 +27,13 @@ from pose3d_ros.nodes.inputs import START_POSES, Input
 from pose3d_ros.nodes.managed_node import ManagedNode
 from pose3d_ros.nodes.process import run
 from pose3d_ros.settings import RecorderNodeSettings
+from pose3d_ros.skeleton import Skeleton
 
 
 class RecorderNode(ManagedNode[RecorderNodeSettings]):
     """Hears ``joints`` and writes them; ``camera_info`` tells whether they are in a camera's
-    optical frame. The file is finished when the node is cleaned up or ends.
+    optical frame. The file has the joints of the first message, and is finished when the node is
+    cleaned up or ends.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -52,6 +54,7 @@ class RecorderNode(ManagedNode[RecorderNodeSettings]):
         self._writer = pose_writer(path)
         self._frames = 0
         self._frame_id: str | None = None
+        self._skeleton: Skeleton | None = None
         self._last_ns: int | None = None
         self._optical_frames: set[str] = set()
         self.get_logger().info(f"ready: people go to {path}")
@@ -86,7 +89,8 @@ class RecorderNode(ManagedNode[RecorderNodeSettings]):
 
     def _hear_joints(self, cloud: PointCloud2) -> None:
         assert self._writer is not None
-        people = people_3d(cloud)
+        people = people_3d(cloud, self._skeleton)
+        self._skeleton = people.skeleton
         self._frame_id = self._frame_id or people.frame_id
         if people.frame_id != self._frame_id:
             self.problem(

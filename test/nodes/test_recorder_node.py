@@ -33,7 +33,7 @@ from pose3d_ros.camera import Camera
 from pose3d_ros.nodes import messages
 from pose3d_ros.nodes.recorder import RecorderNode
 from pose3d_ros.people import People3D, TrackState
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import BODY30, H36M17, Skeleton
 
 
 def recorder(ros: Any, output: Path) -> RecorderNode:
@@ -43,7 +43,9 @@ def recorder(ros: Any, output: Path) -> RecorderNode:
     return node
 
 
-def cloud(frame: int, frame_id: str = "camera_optical") -> PointCloud2:
+def cloud(
+    frame: int, frame_id: str = "camera_optical", skeleton: Skeleton = H36M17
+) -> PointCloud2:
     """Somebody who stands 4 m before the camera."""
     x, y, z = np.asarray(standing(np.array([[0.0, 4.0]]), np.array([0.0]), 0.0))[0].T  # z up
     joints_m = np.stack([x, 1 - z, y], -1)[None]
@@ -60,7 +62,7 @@ def cloud(frame: int, frame_id: str = "camera_optical") -> PointCloud2:
         frame_id,
     )
     stamp = messages.time_of(people.stamp_ns)
-    return messages.joints_cloud(people, Header(stamp=stamp, frame_id=frame_id))
+    return messages.joints_cloud(people.to(skeleton), Header(stamp=stamp, frame_id=frame_id))
 
 
 def test_rows_are_in_the_file_at_once_and_nothing_is_overwritten(ros: Any, tmp_path: Path) -> None:
@@ -102,6 +104,23 @@ def test_people_of_a_camera_are_turned_upright_and_other_frames_left_out(
     head, ankle = H36M17.indices("head", "l_ankle")
     assert first[head, 1] > first[ankle, 1] + 1000  # mm, y up
     np.testing.assert_allclose(first[0, 0], -4000, atol=1)
+
+
+def test_people_who_get_hands_and_feet_later_are_recorded_as_they_began(
+    ros: Any, tmp_path: Path
+) -> None:
+    joints = ros.publisher(PointCloud2, "joints", matched=False)
+    node = recorder(ros, tmp_path / "people.npz")
+    assert node.start()
+    wait_for(joints.get_subscription_count, "the recorder")
+    for frame, skeleton in enumerate((H36M17, BODY30)):
+        joints.publish(cloud(frame, skeleton=skeleton))
+    wait_for(lambda: node._frames == 2, "two frames")
+    ros.remove(node)
+    ros.line("2 frames recorded")
+    with np.load(tmp_path / "people.npz") as written:
+        assert written["joints"].tolist() == list(H36M17.joints)
+        assert written["joints_m"].shape == (2, 17, 3)
 
 
 def test_file_that_cannot_be_written_is_said(ros: Any, tmp_path: Path) -> None:
