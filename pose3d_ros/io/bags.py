@@ -152,8 +152,8 @@ def _is_depth(reader: Any, connection: Any) -> bool:
     """Whether the first image of a topic is one of depth (REP-118, or ``compressedDepth``)."""
     for _, _, raw in reader.messages([connection]):
         message = reader.deserialize(raw, connection.msgtype)
-        encoding = getattr(message, "encoding", "") or message.format
-        return encoding.startswith(DEPTH_ENCODINGS)
+        encoding = message.encoding if connection.msgtype == IMAGE_TYPES[0] else message.format
+        return str(encoding).startswith(DEPTH_ENCODINGS)
     return False
 
 

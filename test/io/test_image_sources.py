@@ -30,6 +30,7 @@ from image_bags import TYPES, compressed, jpeg, raw, write_bag, write_ros1_bag
 from rosbags.rosbag2 import StoragePlugin
 
 from pose3d_ros.io import image_sources
+from pose3d_ros.io.bags import only_image_topic
 from pose3d_ros.io.image_sources import SourceError, camera_of, frames, is_device
 from pose3d_ros.io.pose_files import pose_writer
 
@@ -148,6 +149,14 @@ def test_a_bag_of_a_depth_camera_gives_its_colours(tmp_path):
         "/depth/image_rect": [raw(depth, START_NS, "16UC1")],
     }
     assert numbers(write_bag(tmp_path / "rgbd", topics)) == [7]
+
+
+def test_a_camera_that_tells_no_encoding_is_not_taken_for_a_depth_camera(tmp_path):
+    topics = {
+        "/color/image_raw": [raw(flat(7), START_NS, "")],
+        "/depth/image_rect": [raw(np.full((48, 64), 1500, np.uint16), START_NS, "16UC1")],
+    }
+    assert only_image_topic(write_bag(tmp_path / "rgbd", topics)) == "/color/image_raw"
 
 
 def test_a_bag_without_images_is_said(tmp_path):
