@@ -186,7 +186,7 @@ class BrowserView:
         return bool(self._server.get_clients())
 
     def show(self, people: People3D) -> None:
-        """Show people of the view's skeleton, unless somebody has paused it."""
+        """Show people who have the view's joints at least, unless somebody has paused it."""
         if self._paused.value:
             return
         now_s = people.stamp_ns * 1e-9

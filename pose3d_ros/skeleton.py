@@ -89,9 +89,9 @@ _LEG = (("x_hip", "x_knee"), ("x_knee", "x_ankle"))
 _FOOT = (("x_ankle", "x_heel"), ("x_heel", "x_foot"))
 _HAND = (("x_wrist", "x_index"), ("x_wrist", "x_pinky"))
 
-# Human3.6M's 17 joints in the order of VideoPose3D and everything after it. This is the skeleton
-# of every ROS topic. Here the pelvis is the middle of the hips, and the thorax the middle of the
-# shoulders, whatever the source.
+# Human3.6M's 17 joints in the order of VideoPose3D and everything after it. Every ROS topic begins
+# with them. Here the pelvis is the middle of the hips, and the thorax the middle of the shoulders,
+# whatever the source.
 H36M17 = Skeleton(
     "h36m17",
     (

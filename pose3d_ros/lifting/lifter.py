@@ -46,7 +46,7 @@ CANONICAL_HEIGHT_M = 1.70  # stature of the bodies that lifters are trained on
 @dataclass(frozen=True)
 class LiftedPoses:
     """``joints_m`` (P, 17, 3) relative to the pelvis in the camera's axes; ``sigma_m`` (P, 17) per
-    axis.
+    axis. With ``ExtraJoints`` they are 30.
     """
 
     joints_m: np.ndarray

@@ -131,10 +131,10 @@ def markers(
     marker id.
 
     Limbs have the person's colour, the left ones bright, the right ones dark; limbs and people who
-    are not seen but guessed are translucent. Face, hands and feet have limbs, but no ball.
-    ``gone``: ids of people whose markers are to be
-    deleted. The id floats above the head, in the direction ``up``. With ``covariance`` also
-    ``covariance_ID``, an ellipsoid of one sigma for each joint, which is the marker's id.
+    are not seen but guessed are translucent. Face, hands and feet have limbs, but no balls.
+    ``gone``: ids of people whose markers are to be deleted. The id floats above the head, in the
+    direction ``up``. With ``covariance`` also ``covariance_ID``, an ellipsoid of one sigma for
+    each joint, which is the marker's id.
     """
     array_ = MarkerArray()
     for person in gone:

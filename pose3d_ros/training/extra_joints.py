@@ -67,7 +67,7 @@ TRIES = 12  # recorded people of whom the one who faces most alike is taken
 class DetectorErrors:
     """What a detector did on N rendered people: ``residual`` (N, 30, 2), keypoints less their
     truth, in units of the person's size in the picture (``rms_size`` of the 17), ``confidence``
-    (N, 30), and the angle that they ``facing`` (N,).
+    (N, 30), and the angle (N,) of their ``facing``.
     """
 
     residual: np.ndarray
