@@ -54,7 +54,8 @@ SILENCE_S = 1.0  # of joints, after which nobody is tracked
 POSES = 100  # that a size is measured by
 REDRAWN_M = 0.03  # a URDF is published again when a length differs by more
 ROI_MARGIN = 0.1  # of the keypoints' box: a body is larger than its joints
-# Skeleton2D's order, OpenPose's of COCO; of its face, keypoints of 17 joints tell nothing.
+# Skeleton2D's order, OpenPose's of COCO but with left before right in the face, of which keypoints
+# of 17 joints tell nothing.
 SKELETON_2D = (
     "nose",
     "thorax",

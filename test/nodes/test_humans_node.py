@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -37,7 +38,7 @@ from std_msgs.msg import Header, String
 from pose3d_ros.nodes import humans, messages
 from pose3d_ros.nodes.tf import matrix_of
 from pose3d_ros.people import People3D, TrackState
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import BODY30, H36M17
 
 HEADER = Header(stamp=messages.time_of(10**9), frame_id="camera_optical")
 
@@ -134,6 +135,25 @@ def test_a_body_has_a_region_a_skeleton_and_angles_of_its_model(ros: Any, bodies
     assert region.xmin < wrist[0] < region.xmax and 0 <= region.ymin < region.ymax <= 1
     if not importlib.util.find_spec("tf2_msgs"):
         ros.line("no frames of bodies on /tf: tf2_msgs")
+
+
+def test_a_face_that_keypoints_tell_is_in_the_skeleton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without hri_msgs too; Skeleton2D has left eyes and ears before right ones."""
+
+    def blank(header: Header) -> Any:
+        places = [SimpleNamespace(x=0.0, y=0.0, c=0.0) for _ in range(18)]
+        return SimpleNamespace(header=header, skeleton=places)
+
+    monkeypatch.setattr(humans, "Skeleton2D", blank, raising=False)
+    points = np.random.default_rng(0).uniform(0, 1, (len(BODY30), 2))
+    confidence = np.full(len(BODY30), 0.5)
+    hidden = BODY30.index("r_ear")
+    points[hidden], confidence[hidden] = np.nan, 0
+    told = humans.skeleton_2d(points, confidence, HEADER).skeleton
+    for place, joint in zip((0, 14, 15, 16), ("nose", "l_eye", "r_eye", "l_ear"), strict=True):
+        assert [told[place].x, told[place].y] == points[BODY30.index(joint)].tolist()
+        assert told[place].c == 0.5
+    assert told[17].c == 0
 
 
 def test_frames_of_links_are_where_the_joints_are(
