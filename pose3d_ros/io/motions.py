@@ -138,6 +138,8 @@ class MotionFiles:
     def close(self, optical: bool) -> list[str]:
         """Write the files; a line for each."""
         everybody = sorted({person for people in self._frames for person in people.ids.tolist()})
+        if not everybody:
+            return [f"{self._path} is not written: nobody was seen"]
         several = len(everybody) > 1
         said = []
         for person in everybody:

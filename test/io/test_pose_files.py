@@ -375,6 +375,12 @@ def test_folder_that_is_not_there_is_said_before_anything_is_tracked(
 
 
 @pytest.mark.parametrize("ending", WRITERS)
-def test_nobody_at_all_is_no_error(tmp_path: Path, ending: str) -> None:
+def test_nobody_at_all_is_no_error_and_a_file_that_is_not_there_is_said(
+    tmp_path: Path, ending: str
+) -> None:
     pytest.importorskip(NEEDS.get(ending, "numpy"))
-    written(tmp_path / f"nobody{ending}", [people(0), people(1)])
+    output = tmp_path / f"nobody{ending}"
+    writer = pose_writer(output)
+    writer.write(people(0))
+    said = writer.close(optical=False)
+    assert output.exists() or said == [f"{output} is not written: nobody was seen"]
