@@ -32,6 +32,9 @@ JOINTS = (  # Human3.6M's order, the columns of the message
     *("pelvis", "r_hip", "r_knee", "r_ankle", "l_hip", "l_knee", "l_ankle"),
     *("spine", "thorax", "neck", "head"),
     *("l_shoulder", "l_elbow", "l_wrist", "r_shoulder", "r_elbow", "r_wrist"),
+    # with skeleton:=body30 of the node also
+    *("nose", "l_eye", "r_eye", "l_ear", "r_ear", "l_index", "r_index", "l_pinky", "r_pinky"),
+    *("l_heel", "r_heel", "l_foot", "r_foot"),
 )
 TYPES = ("", "i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")  # by PointField's number
 
@@ -52,11 +55,20 @@ class ReadJoints(Node):
 
     def __init__(self) -> None:
         super().__init__("read_joints")
-        self.joint = JOINTS.index(self.declare_parameter("joint", "l_wrist").value)
+        joint = self.declare_parameter("joint", "l_wrist").value
+        if joint not in JOINTS:
+            raise SystemExit(f"joint: expected one of {', '.join(JOINTS)}; got '{joint}'")
+        self.joint = JOINTS.index(joint)
         self.create_subscription(PointCloud2, "joints", self.hear, 1)
 
     def hear(self, cloud: PointCloud2) -> None:
         """One message: everybody in one image; nobody is a message without rows."""
+        if self.joint >= cloud.width:
+            self.get_logger().warning(
+                f"no {JOINTS[self.joint]} among {cloud.width} joints: start with skeleton:=body30",
+                once=True,
+            )
+            return
         places = [
             f"person {point['person']} at {point['x']:.2f} {point['y']:.2f} {point['z']:.2f} m, "
             f"sigma {point['sigma']:.2f} m"

@@ -24,11 +24,13 @@
 namespace pose3d
 {
 
-/// Columns of the message: Human3.6M's order.
+/// Columns of the message: Human3.6M's order, and with skeleton:=body30 13 more.
 enum Column : std::size_t
 {
   PELVIS, R_HIP, R_KNEE, R_ANKLE, L_HIP, L_KNEE, L_ANKLE, SPINE, THORAX, NECK, HEAD,
-  L_SHOULDER, L_ELBOW, L_WRIST, R_SHOULDER, R_ELBOW, R_WRIST
+  L_SHOULDER, L_ELBOW, L_WRIST, R_SHOULDER, R_ELBOW, R_WRIST,
+  NOSE, L_EYE, R_EYE, L_EAR, R_EAR, L_INDEX, R_INDEX, L_PINKY, R_PINKY, L_HEEL, R_HEEL,
+  L_FOOT, R_FOOT
 };
 
 /// Place in metres in the message's frame, NaN where it is not known, and one standard deviation.

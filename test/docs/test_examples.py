@@ -25,7 +25,7 @@ from paths import ROOT
 
 from pose3d_ros.people import People3D
 from pose3d_ros.resources import share
-from pose3d_ros.skeleton import H36M17
+from pose3d_ros.skeleton import BODY30
 
 MAIN = """
 #include <cstdio>
@@ -36,7 +36,7 @@ MAIN = """
 int main(int, char ** argv)
 {
   sensor_msgs::msg::PointCloud2 cloud;
-  cloud.height = 2, cloud.width = 17, cloud.point_step = std::stoi(argv[2]);
+  cloud.height = 2, cloud.width = 30, cloud.point_step = std::stoi(argv[2]);
   const char * names[] = {"x", "y", "z", "sigma", "person"};
   for (int i = 0; i < 5; ++i) {
     sensor_msgs::msg::PointField field;
@@ -48,7 +48,9 @@ int main(int, char ** argv)
   cloud.data.assign(std::istreambuf_iterator<char>(file), {});
   for (const auto & person : pose3d::read(cloud)) {
     const auto & wrist = person.joints.at(pose3d::L_WRIST);
-    std::printf("%d %g %g %g %g\\n", person.id, wrist.x, wrist.y, wrist.z, wrist.sigma);
+    const auto & toe = person.joints.at(pose3d::R_FOOT);
+    std::printf("%d %g %g %g %g ", person.id, wrist.x, wrist.y, wrist.z, wrist.sigma);
+    std::printf("%g %g %g\\n", toe.x, toe.y, toe.z);
   }
 }
 """
@@ -68,11 +70,11 @@ def test_notebook_runs() -> None:
 def people() -> People3D:
     """Two people of the demo's clip, with sigma and ids that tell them apart."""
     with np.load(share("demo", "truth.npz")) as truth:
-        joints_m = truth["joints_m"][60, :2]
-    sigma_m = np.full((2, 17), 0.03) + np.arange(2)[:, None] / 100
+        joints_m = np.concatenate([truth["joints_m"], truth["extra_joints_m"]], 2)[60, :2]
+    sigma_m = np.full((2, 30), 0.03) + np.arange(2)[:, None] / 100
     ids, states = np.array([4, 7]), np.ones(2, int)
     return People3D(
-        H36M17, joints_m, np.ones((2, 17)), sigma_m, np.zeros((2, 17, 3)), ids, states, 0, "world"
+        BODY30, joints_m, np.ones((2, 30)), sigma_m, np.zeros((2, 30, 3)), ids, states, 0, "world"
     )
 
 
@@ -105,7 +107,8 @@ def test_cpp_reads_a_message(tmp_path: Path) -> None:
         text=True,
     )
     read = np.array([line.split() for line in done.stdout.splitlines()], float)
-    wrist = H36M17.index("l_wrist")
+    wrist, toe = BODY30.indices("l_wrist", "r_foot")
     np.testing.assert_array_equal(read[:, 0], seen.ids)
     np.testing.assert_allclose(read[:, 1:4], seen.joints_m[:, wrist], atol=1e-4)
     np.testing.assert_allclose(read[:, 4], seen.sigma_m[:, wrist], atol=1e-6)
+    np.testing.assert_allclose(read[:, 5:], seen.joints_m[:, toe], atol=1e-4)

@@ -32,6 +32,7 @@ from std_msgs.msg import Bool, Float64, Header
 
 from pose3d_ros.nodes.messages import SEPARATION, separation_cloud
 from pose3d_ros.separation import UNKNOWN, Separation
+from pose3d_ros.skeleton import BODY30
 
 pytestmark = pytest.mark.installed
 
@@ -140,3 +141,7 @@ def test_without_sensor_msgs_py_it_says_so(name: str) -> None:
         "needs sensor_msgs_py, which is not installed; install ros-$ROS_DISTRO-sensor-msgs-py"
     )
     assert "Traceback" not in ended.stderr
+
+
+def test_reader_of_joints_knows_the_column_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert BODY30.joints == loaded("read_joints", monkeypatch).JOINTS
