@@ -224,7 +224,7 @@ class MultiViewTracker:
             if people.skeleton is not self.skeleton:
                 raise ValueError(
                     f"camera {c}: expected joints of {self.skeleton.name}, got "
-                    f"{people.skeleton.name}"
+                    f"{people.skeleton.name}; People2D.to(skeleton) converts them"
                 )
             before_ns, offset = self._used_ns[c], (people.stamp_ns - stamp_ns) * 1e-9
             offset += self.clocks.used_s[c]
