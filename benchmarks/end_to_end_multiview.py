@@ -44,6 +44,7 @@ from typing import Any
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
 
+import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
@@ -65,6 +66,7 @@ from pose3d_ros.metrics import jitter_mm  # noqa: E402
 from pose3d_ros.nodes import process_tuning  # noqa: E402
 from pose3d_ros.nodes.messages import stamp_ns  # noqa: E402
 from pose3d_ros.nodes.rig_launch import NodeToStart, nodes_of_rig  # noqa: E402
+from pose3d_ros.offline import film_of  # noqa: E402
 from pose3d_ros.people import People3D  # noqa: E402
 from pose3d_ros.resources import share  # noqa: E402
 from pose3d_ros.skeleton import BODY25B, H36M17  # noqa: E402
@@ -111,7 +113,8 @@ class Run:
     """What came of one play of the rig's videos."""
 
     def __init__(self, rig: Path, **video: str) -> None:
-        self.frame_of: dict[int, int] = {}
+        self.sent: list[int] = []  # stamps of the first camera's images
+        self.length = 0
         self.clouds: dict[int, PointCloud2] = {}
         self.latency_s: dict[int, float] = {}
         self.residuals_px: dict[str, float] = {}
@@ -131,6 +134,8 @@ class Run:
         executor.add_node(node)
         known = read_rig(rig)
         first = next(iter(known.cameras))
+        film = cv2.VideoCapture(film_of(known, first, rig.parent))
+        self.length = int(film.get(cv2.CAP_PROP_FRAME_COUNT))
         qos = QoSProfile(depth=1000)
         node.create_subscription(
             CameraInfo, topic_of("camera_info", first, known.sources[first]), self._sent, qos
@@ -156,7 +161,7 @@ class Run:
             raise SystemExit("no joints arrived; the lines above say why")
 
     def _sent(self, info: CameraInfo) -> None:
-        self.frame_of[stamp_ns(info.header)] = len(self.frame_of)
+        self.sent.append(stamp_ns(info.header))
 
     def _found(self, cloud: PointCloud2) -> None:
         self.clouds[stamp_ns(cloud.header)] = cloud
@@ -171,8 +176,13 @@ class Run:
                     self.residuals_px[status.name.rsplit("/", 1)[-1]] = float(pair.value)
 
     def results(self, frames: int) -> list[People3D]:
-        """People of each frame; nobody where there was no message."""
-        found = {self.frame_of.get(stamp, -1): cloud for stamp, cloud in self.clouds.items()}
+        """People of each frame; nobody where there was no message.
+
+        Frames are counted from the last one: on a busy machine the first ones are sent before this
+        process is found.
+        """
+        first = self.length - len(self.sent)
+        found = {first + i: self.clouds.get(stamp) for i, stamp in enumerate(self.sent)}
         return [people(found.get(frame)) for frame in range(frames)]
 
     def speed(self) -> dict[str, float]:
