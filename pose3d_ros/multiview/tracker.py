@@ -322,17 +322,7 @@ class MultiViewTracker:
                 rig, found.mean_m.reshape(mean.shape), measured, far, sigma
             )
             # after the keypoints: where rays of two cameras meet, a lifter knows nothing better
-            mean, covariance, agree, with_depth = correct_by_depth(
-                rig,
-                found.mean_m.reshape(mean.shape),
-                found.covariance.reshape(covariance.shape),
-                measured & expected,
-                far,
-                sigma,
-            )
-            found = replace(
-                found, mean_m=mean.reshape(-1, 3), covariance=covariance.reshape(-1, 3, 3)
-            )
+            found, agree, with_depth = self._by_depth(found, measured & expected, far, sigma)
             located = (agree.sum(-1) >= MIN_JOINTS).any(1)
         single = ((chosen != NOBODY).sum(1) == 1) & ~located
         if single.any():
@@ -359,13 +349,7 @@ class MultiViewTracker:
             absent[tracks.confirmed] &= ~occluded_views(rig, pixels, depth, tracks.known)[
                 tracks.confirmed
             ]
-        several = (chosen != NOBODY).sum(1)
-        two = np.flatnonzero(several == 2)
-        pair = np.nonzero(chosen[two] != NOBODY)[1].reshape(-1, 2)
-        scatter, of_two = self._noise.scatter(rig, offset_s), (two[:, None], pair)
-        misfit = pair_misfit(rig, points[of_two], weight[of_two], pair, scatter)
-        tracks.learn_misfit(two, misfit, elapsed_s)
-        tracks.misfit[several > 2] = USUAL_MISFIT  # a wrong one of three views is an outlier
+        self._learn_misfit(chosen, points, weight, offset_s, elapsed_s)
         tracks.update_evidence(views, located, absent.sum(1))
         count, joints = measured.shape
         self._noise.learn(
@@ -376,17 +360,10 @@ class MultiViewTracker:
             tracks.ids,
             elapsed_s,
         )
-        told = (measured & (tracks.confirmed & ~tracks.misfits)[:, None]).reshape(-1)
-        self.clocks.learn(
-            rig,
-            found.mean_m[told],
-            np.repeat(velocity, joints, 0)[told],
-            found.residual_px[told],
-            (precision.swapaxes(1, 2).reshape(count * joints, -1) * found.inliers)[told],
-            stamp_ns,
-        )
-        uncertain_depth = several == 1
-        if uncertain_depth.any():
+        self._learn_clocks(found, measured, precision, velocity, stamp_ns)
+        by_one = (chosen != NOBODY).sum(1) == 1
+        uncertain_depth = by_one.copy()
+        if by_one.any():
             uncertain_depth &= UNCERTAIN_SIGMAS * np.sqrt(3) * (tracks.sigma_m * tracks.known).sum(
                 1
             ) > GATE_M * tracks.known.sum(1)
@@ -395,8 +372,74 @@ class MultiViewTracker:
             wrong_size &= self._bones.wrong_size(tracks.mean, measured & (inliers.sum(-1) >= 2))
         if tracks.misfits.any():  # the right partner of a detection may be with one seen alone
             wrong_size |= tracks.misfits
-            uncertain_depth |= several == 1
+            uncertain_depth |= by_one
         return assigned.owner, uncertain_depth, wrong_size, contradicted
+
+    def _by_depth(
+        self,
+        found: TriangulatedPoints,
+        measured: np.ndarray,
+        far: np.ndarray,
+        sigma: np.ndarray,
+    ) -> tuple[TriangulatedPoints, np.ndarray, np.ndarray]:
+        """The joints that are ``measured`` (T, J) corrected by the depth (T, C, J) that cameras
+        measure, with ``sigma``; which of it agrees, and the joints (T, J) that it tells something
+        of.
+        """
+        shape = measured.shape
+        mean, covariance, agree, with_depth = correct_by_depth(
+            self.rig,
+            found.mean_m.reshape(*shape, 3),
+            found.covariance.reshape(*shape, 3, 3),
+            measured,
+            far,
+            sigma,
+        )
+        found = replace(found, mean_m=mean.reshape(-1, 3), covariance=covariance.reshape(-1, 3, 3))
+        return found, agree, with_depth
+
+    def _learn_misfit(
+        self,
+        chosen: np.ndarray,
+        points: np.ndarray,
+        weight: np.ndarray,
+        offset_s: np.ndarray,
+        elapsed_s: float,
+    ) -> None:
+        """Learn how well the rays of people meet whom two views see, by ``chosen`` (T, C) with
+        ``points`` (T, C, J, 2) of ``weight`` (T, C, J).
+        """
+        several = (chosen != NOBODY).sum(1)
+        two = np.flatnonzero(several == 2)
+        pair = np.nonzero(chosen[two] != NOBODY)[1].reshape(-1, 2)
+        scatter, of_two = self._noise.scatter(self.rig, offset_s), (two[:, None], pair)
+        misfit = pair_misfit(self.rig, points[of_two], weight[of_two], pair, scatter)
+        self._tracks.learn_misfit(two, misfit, elapsed_s)
+        # a wrong one of three views is an outlier
+        self._tracks.misfit[several > 2] = USUAL_MISFIT
+
+    def _learn_clocks(
+        self,
+        found: TriangulatedPoints,
+        measured: np.ndarray,
+        precision: np.ndarray,
+        velocity: np.ndarray,
+        stamp_ns: int,
+    ) -> None:
+        """Learn clocks' offsets from the ``measured`` (T, J) joints of people who are believed,
+        who move with ``velocity`` (T, 3).
+        """
+        tracks, (count, joints) = self._tracks, measured.shape
+        told = (measured & (tracks.confirmed & ~tracks.misfits)[:, None]).reshape(-1)
+        precision = precision.swapaxes(1, 2).reshape(count * joints, -1)
+        self.clocks.learn(
+            self.rig,
+            found.mean_m[told],
+            np.repeat(velocity, joints, 0)[told],
+            found.residual_px[told],
+            (precision * found.inliers)[told],
+            stamp_ns,
+        )
 
     def _by_size(
         self, found: TriangulatedPoints, chosen: np.ndarray, measured: np.ndarray
@@ -405,15 +448,14 @@ class MultiViewTracker:
         they must be for their bones to be as long as they are.
         """
         rows, shape = np.flatnonzero(measured.any(1)), measured.shape
-        mean, covariance = found.mean_m.reshape(*shape, 3), found.covariance.reshape(*shape, 3, 3)
+        mean = found.mean_m.reshape(*shape, 3)
         size, view = self._bones.size(mean, measured)[rows], (chosen[rows] != NOBODY).argmax(1)
         axis, shift = self.rig.rotation[view, 2], self.rig.translation[view, 2]
         distance = (mean[rows] @ axis[..., None])[..., 0] + shift[:, None]
         far, sigma = np.full((2, *chosen.shape, shape[1]), np.inf)
         far[rows, view] = distance * size[:, None]
         sigma[rows, view] = np.where(np.isfinite(size)[:, None], MEASURED_SIGMA * distance, np.inf)
-        mean, covariance, _, _ = correct_by_depth(self.rig, mean, covariance, measured, far, sigma)
-        return replace(found, mean_m=mean.reshape(-1, 3), covariance=covariance.reshape(-1, 3, 3))
+        return self._by_depth(found, measured, far, sigma)[0]
 
     def _doubt_m(
         self,
