@@ -306,8 +306,9 @@ class MultiViewTracker:
         )
         chosen, weight = assigned.chosen, assigned.weight
         points = assigned.points + (pixels - at_view_time).swapaxes(0, 1)
+        several = (chosen != NOBODY).sum(1)
         hidden = hidden_views(rig, pixels, depth, tracks.known)
-        alone = hidden & ((chosen != NOBODY).sum(1) < OUTVOTING)[:, None]
+        alone = hidden & (several < OUTVOTING)[:, None]
         precision = weight / self._noise.variance_px(rig, depth.swapaxes(0, 1), offset_s)
         precision = precision / np.where(alone, HIDDEN_VARIANCE, 1.0)[..., None]
         found, measured = measure_joints(rig, points, precision, mean, covariance, expected)
@@ -324,7 +325,7 @@ class MultiViewTracker:
             # after the keypoints: where rays of two cameras meet, a lifter knows nothing better
             found, agree, with_depth = self._by_depth(found, measured & expected, far, sigma)
             located = (agree.sum(-1) >= MIN_JOINTS).any(1)
-        single = ((chosen != NOBODY).sum(1) == 1) & ~located
+        single = (several == 1) & ~located
         if single.any():
             found = self._by_size(found, chosen, measured & expected & single[:, None])
         # Of whole bodies, and before: its error is small and has nothing to do with this frame's.
@@ -361,9 +362,8 @@ class MultiViewTracker:
             elapsed_s,
         )
         self._learn_clocks(found, measured, precision, velocity, stamp_ns)
-        by_one = (chosen != NOBODY).sum(1) == 1
-        uncertain_depth = by_one.copy()
-        if by_one.any():
+        uncertain_depth = several == 1
+        if uncertain_depth.any():
             uncertain_depth &= UNCERTAIN_SIGMAS * np.sqrt(3) * (tracks.sigma_m * tracks.known).sum(
                 1
             ) > GATE_M * tracks.known.sum(1)
@@ -372,7 +372,7 @@ class MultiViewTracker:
             wrong_size &= self._bones.wrong_size(tracks.mean, measured & (inliers.sum(-1) >= 2))
         if tracks.misfits.any():  # the right partner of a detection may be with one seen alone
             wrong_size |= tracks.misfits
-            uncertain_depth |= by_one
+            uncertain_depth |= several == 1
         return assigned.owner, uncertain_depth, wrong_size, contradicted
 
     def _by_depth(

@@ -41,7 +41,12 @@ from pose3d_ros.networks.extra_joints import ExtraJointsNetwork
 from pose3d_ros.place.root import solve_root
 from pose3d_ros.settings import PipelineSettings
 from pose3d_ros.skeleton import BODY30, EXTRA_JOINTS, H36M17
-from pose3d_ros.training.data.detector_noise import facing_angle, rig_offsets, rms_size
+from pose3d_ros.training.data.detector_noise import (
+    facing_alike,
+    facing_angle,
+    rig_offsets,
+    rms_size,
+)
 from pose3d_ros.training.data.mocap import before_random_cameras
 from pose3d_ros.training.rendering import images
 from pose3d_ros.training.rendering.body import Assets
@@ -60,7 +65,6 @@ CLIPS, CLIP_FRAMES = 150, 6  # rendered, to see what the detector does
 FRAMES, STEP = 60, 6  # of a motion, and from one pose that is taken to the next
 LEAST_CONFIDENCE = PipelineSettings.min_confidence
 VALIDATION_CLIPS = 6  # one recorded clip in so many
-TRIES = 12  # recorded people of whom the one who faces most alike is taken
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,7 @@ class DetectorErrors:
         self, rng: np.random.Generator, facing: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Residuals (B, 30, 2) and confidence (B, 30) of people who faced about alike."""
-        tries = rng.choice(len(self.facing), (len(facing), TRIES))
-        mirrored = rng.random(tries.shape) < 0.5
-        angle = np.where(mirrored, -1, 1) * self.facing[tries] - facing[:, None]
-        best = np.abs((angle + np.pi) % (2 * np.pi) - np.pi).argmin(1)
-        rows = np.arange(len(facing))
-        chosen, flip = tries[rows, best], mirrored[rows, best]
+        chosen, flip = facing_alike(rng, self.facing, facing)
         residual, confidence = self.residual[chosen], self.confidence[chosen]
         residual[flip] = residual[flip][:, BODY30.flip] * [-1, 1]
         confidence[flip] = confidence[flip][:, BODY30.flip]
@@ -300,13 +299,22 @@ def _errors(
     return place - offsets, answer[..., 3]
 
 
-def _calibrate(network: ExtraJointsNetwork, samples: Samples) -> None:
-    """Widen sigma of each joint to the errors on people who were not trained on."""
+def _errors_on(network: ExtraJointsNetwork, samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (N, 13) from the truth in units of the body, and the squared errors over the
+    predicted variance.
+    """
     values = (samples.body, samples.points, samples.slopes, samples.offsets)
     with torch.no_grad():
         error, log_sigma = _errors(network, *map(torch.from_numpy, values))
-        ratio = (error.square().mean(-1) * torch.exp(-2 * log_sigma)).mean(0)
-        mirrored = BODY30.flip[BODY_JOINTS:] - BODY_JOINTS
+        ratio = error.square().mean(-1) * torch.exp(-2 * log_sigma)
+    return error.norm(dim=-1).numpy(), ratio.numpy()
+
+
+def _calibrate(network: ExtraJointsNetwork, samples: Samples) -> None:
+    """Widen sigma of each joint to the errors on people who were not trained on."""
+    ratio = torch.from_numpy(_errors_on(network, samples)[1]).mean(0)
+    mirrored = BODY30.flip[BODY_JOINTS:] - BODY_JOINTS
+    with torch.no_grad():
         network.exit.bias[3::4] += torch.log((ratio + ratio[mirrored]) / 2) / 2
 
 
@@ -314,11 +322,8 @@ def scored(network: ExtraJointsNetwork, samples: Samples) -> dict[str, dict[str,
     """For each extra joint, seen or not, the mean error relative to its anchor in mm of a body of
     1.70 m, and the squared error over the predicted variance.
     """
-    values = (samples.body, samples.points, samples.slopes, samples.offsets)
-    with torch.no_grad():
-        error, log_sigma = _errors(network, *map(torch.from_numpy, values))
-    distance = error.norm(dim=-1).numpy() * 1e3
-    ratio = (error.square().mean(-1) * torch.exp(-2 * log_sigma)).numpy()
+    distance, ratio = _errors_on(network, samples)
+    distance = 1e3 * distance
     seen = samples.points[..., 2] > 0
     scores: dict[str, dict[str, float]] = {}
     for number, joint in enumerate(EXTRA_JOINTS):

@@ -28,6 +28,20 @@ _LEGS = H36M17.indices("l_hip", "l_knee", "l_ankle", "r_hip", "r_knee", "r_ankle
 _MIN_DEPTH_M, _MAX_M, _MAX_RESIDUAL = 0.05, 100.0, 100.0
 
 
+def facing_alike(
+    rng: np.random.Generator, recorded: np.ndarray, facing: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For people (B,) who face at angles ``facing``, somebody of those ``recorded`` (N,) who faced
+    about alike: of a few drawn at random the best, and whether (B,) they are to be mirrored.
+    """
+    tries = rng.choice(len(recorded), (len(facing), 12))
+    mirrored = rng.random(tries.shape) < 0.5
+    angle = np.where(mirrored, -recorded[tries], recorded[tries]) - facing[:, None]
+    best = np.abs((angle + np.pi) % (2 * np.pi) - np.pi).argmin(1)
+    rows = np.arange(len(facing))
+    return tries[rows, best], mirrored[rows, best]
+
+
 class DetectorNoise:
     """Errors of a detector on labelled images, replayed onto other people who face the same way.
 
@@ -124,12 +138,8 @@ class DetectorNoise:
         self, rng: np.random.Generator, facing: np.ndarray, offsets: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """As a call, of one recorded person each."""
-        tries = rng.choice(len(self.residual), (len(facing), 12))
-        mirrored = rng.random((len(facing), 12)) < 0.5
-        angle = np.where(mirrored, -self.facing[tries], self.facing[tries]) - facing[:, None]
-        best = np.abs((angle + np.pi) % (2 * np.pi) - np.pi).argmin(1)
-        rows = np.arange(len(facing))
-        newest, flip = tries[rows, best][:, None], mirrored[rows, best]
+        chosen, flip = facing_alike(rng, self.facing, facing)
+        newest = chosen[:, None]
         first, length = self.first[newest], self.length[newest]
         period = np.maximum(2 * length - 2, 1)
         step = (newest - first + np.rint(offsets / self.step).astype(int)) % period
